@@ -1,0 +1,1 @@
+"""The `amianai` command line."""

@@ -1,0 +1,1 @@
+"""The five components of the stack and what joins them."""

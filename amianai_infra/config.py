@@ -1,0 +1,381 @@
+"""Settings: what a person writes in a flag, the environment or the stack file.
+
+One setting has one dotted key (`database.instance_class`), from which its other spellings follow:
+
+* environment: `AMIANAI_DATABASE_INSTANCE_CLASS` (`DOMAIN_NAME` and `GITHUB_USERNAME` go without the prefix),
+* stack file: `amianai-infra:databaseInstanceClass`.
+
+Precedence: flag, environment, stack file, default.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+
+from amianai_infra.errors import ConfigurationError
+from amianai_infra.naming import PROJECT
+
+_WINDOW = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
+_WEEKLY = r"^(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d-(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d$"
+_DOMAIN = re.compile(r"^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$")
+
+LogRetention = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
+
+
+def _from_text(value: Any) -> Any:
+    """Let one string hold a list or a mapping: JSON, or values separated by commas."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.startswith(("[", "{")):
+        return json.loads(text)
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _number(value: Any) -> Any:
+    """Environment and stack file hold text; a `Literal` of integers wants an integer."""
+    return int(value) if isinstance(value, str) and value.strip().isdigit() else value
+
+
+TextList = Annotated[list[str], BeforeValidator(_from_text)]
+TextMap = Annotated[dict[str, str], BeforeValidator(_from_text)]
+Days = Annotated[LogRetention, BeforeValidator(_number)]
+
+
+def _unit(name: str) -> dict[str, Any]:
+    return {"unit": name}
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class NetworkSettings(_Group):
+    """The VPC."""
+
+    cidr: IPv4Network = Field(IPv4Network("10.0.0.0/16"), description="Address range of the VPC, /16 to /20")
+    availability_zones: int = Field(2, ge=2, le=3, description="Availability zones in use", json_schema_extra=_unit("zones"))
+    nat: Literal["none", "single", "per-az"] = Field("none", description="NAT gateways: private subnets need no egress by default")
+    flow_log_days: Days = Field(30, description="Retention of the VPC flow logs", json_schema_extra=_unit("days"))
+
+    @field_validator("cidr")
+    @classmethod
+    def _roomy(cls, value: IPv4Network) -> IPv4Network:
+        if not 16 <= value.prefixlen <= 20:
+            raise ValueError("must be a /16 to /20: the plan needs thirteen /24 blocks and a VPC holds at most a /16")
+        if not value.is_private:
+            raise ValueError("must be a private range (10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16)")
+        return value
+
+
+class DatabaseSettings(_Group):
+    """The PostgreSQL instance."""
+
+    identifier: str = Field(
+        "eeyore-postgres", max_length=63, pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", description="RDS instance identifier"
+    )
+    engine_version: str = Field(
+        "16", pattern=r"^1[3-9](\.\d{1,2})?$", description="PostgreSQL version; a major version follows its minor releases"
+    )
+    instance_class: str = Field("db.t3.micro", pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$", description="RDS instance class")
+    storage_gib: int = Field(20, ge=20, le=65536, description="Allocated gp3 storage", json_schema_extra=_unit("GiB"))
+    max_storage_gib: int = Field(100, ge=20, le=65536, description="Ceiling of storage autoscaling", json_schema_extra=_unit("GiB"))
+    name: str = Field("amianai", pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Name of the application's database")
+    username: str = Field("amianai_admin", pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Name of the master user")
+    port: int = Field(5432, ge=1150, le=65535, description="Port the database listens on")
+    multi_az: bool = Field(False, description="Keep a standby in a second availability zone")
+    backup_days: int = Field(7, ge=1, le=35, description="Retention of automated backups", json_schema_extra=_unit("days"))
+    backup_window: str = Field("03:00-04:00", pattern=_WINDOW, description="Daily backup window, UTC")
+    maintenance_window: str = Field("sun:04:00-sun:05:00", pattern=_WEEKLY, description="Weekly maintenance window, UTC")
+    insights: Literal["standard", "advanced"] = Field("standard", description="CloudWatch Database Insights mode")
+    monitoring_seconds: Annotated[Literal[0, 1, 5, 10, 15, 30, 60], BeforeValidator(_number)] = Field(
+        60, description="Interval of enhanced monitoring; 0 is off", json_schema_extra=_unit("seconds")
+    )
+    slow_statement_ms: int = Field(
+        1000, ge=0, le=3_600_000, description="Statements slower than this are logged", json_schema_extra=_unit("ms")
+    )
+    log_days: Days = Field(30, description="Retention of the exported PostgreSQL logs", json_schema_extra=_unit("days"))
+    deletion_protection: bool = Field(True, description="Refuse deletion; `destroy` lifts it itself after confirmation")
+    final_snapshot_suffix: str = Field("", pattern=r"^[a-z0-9]{0,16}$", description="Suffix of the final snapshot; `setup` draws it once")
+
+    @model_validator(mode="after")
+    def _ceiling(self) -> DatabaseSettings:
+        if self.max_storage_gib < self.storage_gib:
+            raise ValueError(f"max_storage_gib = {self.max_storage_gib} GiB must not be below storage_gib = {self.storage_gib} GiB")
+        return self
+
+
+class AuthSettings(_Group):
+    """Sign-in."""
+
+    password_length: int = Field(12, ge=8, le=99, description="Shortest password", json_schema_extra=_unit("characters"))
+    mfa: Literal["OFF", "OPTIONAL", "ON"] = Field("OPTIONAL", description="Time-based one-time passwords (TOTP)")
+    hosted_domain: str = Field(
+        "", pattern=r"^[a-z0-9-]{0,63}$", description="Prefix of the hosted domain; empty: made from prefix and domain"
+    )
+    ses_identity_arn: str = Field(
+        "", pattern=r"^(arn:aws[a-z-]*:ses:.+)?$", description="SES identity that sends e-mail; empty: Cognito's own, 50 a day"
+    )
+    callback_urls: TextList = Field(default=["http://localhost:3000/"], description="Sign-in return addresses besides the site's own")
+    user_pool_id: str = Field("", pattern=r"^([a-z0-9-]+_[A-Za-z0-9]+)?$", description="User pool to adopt (one that `destroy` kept)")
+    deletion_protection: bool = Field(True, description="Refuse deletion of the user pool; `destroy` lifts it itself after confirmation")
+
+
+class SiteSettings(_Group):
+    """The static site and its CDN."""
+
+    directory: str = Field("examples/site", min_length=1, description="Directory of the site, relative to the project")
+    build_command: str = Field("npm run build", min_length=1, description="Command that builds the site, run in its directory")
+    output: str = Field("out", min_length=1, description="Folder the build fills, relative to the site's directory")
+    price_class: Literal["PriceClass_100", "PriceClass_200", "PriceClass_All"] = Field(
+        "PriceClass_100", description="CloudFront edge locations"
+    )
+    connect_src: TextList = Field(default=[], description="Origins the pages may call, added to the Content-Security-Policy")
+    content_security_policy: str = Field("", description="The whole Content-Security-Policy; empty: the default of the site rules")
+    hsts_seconds: int = Field(
+        31_536_000, ge=0, le=63_072_000, description="Strict-Transport-Security max-age", json_schema_extra=_unit("seconds")
+    )
+    old_version_days: int = Field(30, ge=1, le=3650, description="How long replaced files stay restorable", json_schema_extra=_unit("days"))
+    log_days: int = Field(90, ge=1, le=3650, description="Expiry of the access logs", json_schema_extra=_unit("days"))
+
+    @field_validator("directory", "output")
+    @classmethod
+    def _relative(cls, value: str) -> str:
+        if ".." in Path(value).parts:
+            raise ValueError("must not climb out with '..'")
+        return value
+
+
+class DnsSettings(_Group):
+    """The hosted zone."""
+
+    zone_id: str = Field(
+        "", pattern=r"^(Z[A-Z0-9]{1,31})?$", description="Hosted zone to adopt; empty: create one. An adopted zone is never deleted"
+    )
+
+
+class DeliverySettings(_Group):
+    """Continuous delivery from GitHub Actions."""
+
+    repository: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="GitHub repository; empty: the name of git's origin")
+    branch: str = Field("main", pattern=r"^[A-Za-z0-9._/-]{1,200}$", description="Branch that may deploy")
+    environment: str = Field(
+        "", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="GitHub environment that may deploy, instead of the branch"
+    )
+    oidc_provider_arn: str = Field(
+        "", pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:oidc-provider/.+)?$", description="GitHub OIDC provider to adopt; empty: create one"
+    )
+
+
+class Settings(_Group):
+    """Everything a person can choose about the production stack."""
+
+    domain_name: str = Field(description="Domain of the product, for example example.com")
+    github_username: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?)?$",
+        description="GitHub user or organisation that owns the repository",
+    )
+    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region")
+    prefix: str = Field("eeyore", max_length=20, pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", description="Prefix of every resource name")
+    tags: TextMap = Field(default={}, description="Tags added to every resource")
+    network: NetworkSettings = NetworkSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    auth: AuthSettings = AuthSettings()
+    site: SiteSettings = SiteSettings()
+    dns: DnsSettings = DnsSettings()
+    delivery: DeliverySettings = DeliverySettings()
+
+    @field_validator("domain_name")
+    @classmethod
+    def _plain_domain(cls, value: str) -> str:
+        if not _DOMAIN.match(value):
+            raise ValueError("must be a bare lower-case domain such as example.com: no scheme, path, port, space or trailing dot")
+        if value.startswith("www."):
+            raise ValueError("must be the apex: www is added and redirected to it")
+        return value
+
+
+class Setting(BaseModel):
+    """One setting and its spellings."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    key: str
+    environment: str
+    pulumi: str
+    field: FieldInfo
+    unit: str
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The dotted key, split: `("database", "instance_class")`."""
+        return tuple(self.key.split("."))
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+def _setting(path: tuple[str, ...], field: FieldInfo) -> Setting:
+    joined = "_".join(path)
+    bare = joined in ("domain_name", "github_username")
+    extra = field.json_schema_extra
+    return Setting(
+        key=".".join(path),
+        environment=joined.upper() if bare else f"AMIANAI_{joined.upper()}",
+        pulumi=f"{PROJECT}:{_camel(joined)}",
+        field=field,
+        unit=str(extra.get("unit", "")) if isinstance(extra, dict) else "",
+    )
+
+
+def every_setting() -> Iterator[Setting]:
+    """All settings, groups flattened, in the order of the models."""
+    for name, field in Settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, _Group):
+            for inner, inner_field in group.model_fields.items():
+                yield _setting((name, inner), inner_field)
+        else:
+            yield _setting((name,), field)
+
+
+# Environment variables of the family AMIANAI_* that choose how a command runs, not what the stack is.
+NOT_SETTINGS = frozenset({"AMIANAI_TARGET", "AMIANAI_CONFIG", "AMIANAI_BUILD_ID", "AMIANAI_CACHE", "AMIANAI_DEBUG"})
+
+
+class _Sources:
+    """Raw values by dotted key, with the place each one came from, lowest precedence first."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.places: dict[str, str] = {}
+        self.problems: list[str] = []
+
+    def add(self, key: str, value: Any, place: str) -> None:
+        self.values[key] = value
+        self.places[key] = place
+
+    def nested(self) -> dict[str, Any]:
+        tree: dict[str, Any] = {}
+        for key, value in self.values.items():
+            *groups, leaf = key.split(".")
+            node = tree
+            for group in groups:
+                node = node.setdefault(group, {})
+            node[leaf] = value
+        return tree
+
+
+def _add_layer(sources: _Sources, values: Mapping[str, Any], spelling: str, place: str, prefix: str, ignore: frozenset[str]) -> None:
+    known = {getattr(setting, spelling): setting.key for setting in every_setting()}
+    for name, value in values.items():
+        if name in known:
+            sources.add(known[name], value, f"{place} {name}")
+        elif name.startswith(prefix) and name not in ignore:
+            sources.problems.append(f"{name}: unknown key ({place}){_nearest(name, known)}")
+
+
+def _nearest(name: str, known: Mapping[str, str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def load_settings(
+    flags: Mapping[str, str],
+    environ: Mapping[str, str],
+    stack_file: Mapping[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Resolve every setting, or report every problem at once.
+
+    Args:
+        flags: dotted keys from the command line (`--set network.cidr=10.1.0.0/16`).
+        environ: the process environment.
+        stack_file: the `config:` mapping of `Pulumi.<stack>.yaml`.
+        defaults: dotted keys a target provides below all of these.
+
+    Raises:
+        ConfigurationError: unknown keys, bad values, with key, value, place, unit and range of each.
+    """
+    sources = _Sources()
+    _add_layer(sources, defaults or {}, "key", "default of the target", "", frozenset())
+    _add_layer(sources, stack_file, "pulumi", "stack file", f"{PROJECT}:", frozenset())
+    _add_layer(sources, environ, "environment", "environment", "AMIANAI_", NOT_SETTINGS)
+    _add_layer(sources, flags, "key", "flag", "", frozenset())
+    return _validate(sources)
+
+
+def _validate(sources: _Sources) -> Settings:
+    settings = None
+    problems = list(sources.problems)
+    try:
+        settings = Settings.model_validate(sources.nested())
+    except ValidationError as error:
+        problems += [_explain(problem, sources) for problem in error.errors()]
+    if settings is None or problems:
+        raise ConfigurationError(
+            "The configuration is not valid:\n" + "\n".join(f"  - {line}" for line in problems),
+            fix="correct the values named above; docs/settings.md lists every setting",
+        )
+    return settings
+
+
+def _explain(problem: Any, sources: _Sources) -> str:
+    key = ".".join(str(part) for part in problem["loc"] if isinstance(part, str))
+    setting = next((one for one in every_setting() if one.key == key), None)
+    if problem["type"] == "missing" and setting is not None:
+        return f"{key}: not set; {setting.field.description} (environment {setting.environment}, flag --set {key}=…)"
+    message = problem["msg"].removeprefix("Value error, ")
+    if setting is None:
+        return f"{key}: {message}"
+    unit = f" {setting.unit}" if setting.unit else ""
+    place = sources.places.get(key, "default")
+    return f"{key} = {problem['input']!s}{unit} ({place}): {message}{_range(setting)}. {setting.field.description}"
+
+
+def _range(setting: Setting) -> str:
+    bounds = {type(item).__name__: item for item in setting.field.metadata}
+    low, high = getattr(bounds.get("Ge"), "ge", None), getattr(bounds.get("Le"), "le", None)
+    if low is None and high is None:
+        return ""
+    unit = f" {setting.unit}" if setting.unit else ""
+    return f"; allowed: {low} to {high}{unit}"
+
+
+def to_pulumi(settings: Settings) -> dict[str, str]:
+    """The settings that differ from their defaults, as flat stack configuration (`amianai-infra:...`)."""
+    baseline = Settings(domain_name="example.com")
+    flat: dict[str, str] = {}
+    for setting in every_setting():
+        value = _value(settings, setting.path)
+        if setting.key in ("domain_name", "region") or value != _value(baseline, setting.path):
+            flat[setting.pulumi] = _text(value)
+    return flat
+
+
+def _value(settings: BaseModel, path: tuple[str, ...]) -> Any:
+    node: Any = settings
+    for name in path:
+        node = getattr(node, name)
+    return node
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, dict)):
+        return json.dumps(value)
+    return str(value)

@@ -1,0 +1,1 @@
+"""The Pulumi engine: find or install it, drive it, show its progress, recover after a kill."""

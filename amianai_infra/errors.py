@@ -1,0 +1,80 @@
+"""The exception tree. Every error says what failed, where, and what to do next.
+
+Exit codes: 1 failed, 2 usage or configuration, 3 refused by a safety gate, 4 somebody else holds the lock.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AmianaiError(Exception):
+    """Root of every error this package raises on purpose.
+
+    Args:
+        what: what failed, one sentence.
+        where: the configuration key, file, resource or command it concerns.
+        fix: what the reader can do next, one sentence or one command.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.fix = fix
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.where:
+            parts.append(f"  where: {self.where}")
+        if self.fix:
+            parts.append(f"  next:  {self.fix}")
+        return "\n".join(parts)
+
+
+class ConfigurationError(AmianaiError):
+    """A setting, flag or file is missing or wrong; nothing was changed."""
+
+    exit_code = 2
+
+
+class RefusedError(AmianaiError):
+    """A safety gate stopped a dangerous operation; nothing was changed."""
+
+    exit_code = 3
+
+
+class LockedError(AmianaiError):
+    """Somebody else is working on the same thing right now."""
+
+    exit_code = 4
+
+
+class MissingToolError(AmianaiError):
+    """A program this machine needs is not installed or too old."""
+
+
+class NotFoundError(AmianaiError):
+    """The thing asked for does not exist."""
+
+
+class ForbiddenError(AmianaiError):
+    """It exists, but these credentials may not touch it, or they have expired."""
+
+
+class UnreachableError(AmianaiError):
+    """The network, a server or a process did not answer."""
+
+
+class EngineError(AmianaiError):
+    """The Pulumi engine reported a failure."""
+
+
+class BuildError(AmianaiError):
+    """The site's build failed or produced something that must not be published."""
+
+
+class VerificationError(AmianaiError):
+    """What was deployed does not answer as it should."""

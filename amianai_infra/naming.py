@@ -1,0 +1,57 @@
+"""Resource names, their length limits, and tags. Pure."""
+
+from __future__ import annotations
+
+import re
+
+PROJECT = "amianai-infra"
+STACK = "prod"
+TAG_STACK = "amianai:stack"
+TAG_URN = "amianai:urn"
+
+
+def slug(text: str) -> str:
+    """Lower-case letters, digits and single hyphens: `Example.com` gives `example-com`."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def bucket_name(prefix: str, purpose: str, domain: str) -> str:
+    """A globally unique S3 bucket name of at most 63 characters.
+
+    A domain has one owner, so a name that carries it is free unless its owner took it.
+
+    Source: S3 User Guide, "General purpose bucket naming rules".
+    """
+    return f"{prefix}-{purpose}-{slug(domain)}"[:63].rstrip("-")
+
+
+def state_bucket_name(prefix: str, account: str, region: str) -> str:
+    """The bucket that holds the Pulumi state of one account and region."""
+    return f"{prefix}-state-{account}-{region}"
+
+
+def user_pool_domain(prefix: str, domain: str) -> str:
+    """A Cognito hosted-domain prefix of at most 63 characters, without the reserved words.
+
+    Source: Cognito Developer Guide, "Using the Amazon Cognito domain": aws, amazon and cognito are refused.
+    """
+    name = slug(f"{prefix}-{domain}")
+    for word in ("aws", "amazon", "cognito"):
+        name = name.replace(word, "x")
+    return name[:63].strip("-")
+
+
+def stack_parameter(prefix: str) -> str:
+    """The SSM parameter that publishes the stack's outputs."""
+    return f"/{prefix}/stack"
+
+
+def default_tags(extra: dict[str, str] | None = None) -> dict[str, str]:
+    """Tags every taggable resource carries."""
+    return {
+        "Project": PROJECT,
+        "Environment": "production",
+        "ManagedBy": "pulumi",
+        TAG_STACK: f"{PROJECT}/{STACK}",
+        **(extra or {}),
+    }

@@ -1,0 +1,1 @@
+"""What spans the stack: set-up, doctor, status, destroy."""

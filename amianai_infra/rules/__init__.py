@@ -1,0 +1,1 @@
+"""Pure decisions: no SDK, no network, no clock."""

@@ -1,0 +1,1 @@
+"""Releasing a site: build, plan, execute, verify, roll back."""

@@ -1,0 +1,1 @@
+"""Wires the components into the production stack."""

@@ -1,0 +1,331 @@
+"""`Target`: which AWS, which engine environment, which addresses. The one seam between production and the sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from amianai_infra.errors import AmianaiError, ForbiddenError, NotFoundError, UnreachableError
+from amianai_infra.naming import PROJECT, STACK, stack_parameter, state_bucket_name
+from amianai_infra.outputs import StackOutputs
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who is calling: what STS answers."""
+
+    account: str
+    arn: str
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """AWS credentials for clients other than boto3. Never printed: the repr shows the key id alone."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class EngineEnvironment:
+    """What the Pulumi engine needs for one target.
+
+    Attributes:
+        project_dir: folder with Pulumi.yaml and Pulumi.prod.yaml that the engine may write to.
+        backend_url: state backend, `s3://...` or `file://...`.
+        secrets_provider: `awskms://...` or `passphrase`.
+        variables: environment variables of the engine (credentials, PULUMI_DEBUG_PROVIDERS, passphrase file).
+        drop: names of ambient variables that must not reach the engine.
+    """
+
+    project_dir: Path
+    backend_url: str
+    secrets_provider: str
+    variables: Mapping[str, str] = field(repr=False)
+    drop: frozenset[str] = frozenset()
+    stack: str = STACK
+    project: str = PROJECT
+
+
+@dataclass(frozen=True)
+class SiteAddress:
+    """How our own clients reach the site people see at `url`.
+
+    Attributes:
+        url: what a person opens, with trailing slash.
+        host: value of the Host header (and of TLS SNI).
+        connect: host and port to open a connection to.
+        tls: whether the connection is TLS.
+    """
+
+    url: str
+    host: str
+    connect: tuple[str, int]
+    tls: bool
+
+
+class Target(Protocol):
+    """The environment a command acts on."""
+
+    @property
+    def name(self) -> Literal["aws", "sandbox"]:
+        """Which of the two this is."""
+        ...
+
+    @property
+    def root(self) -> Path:
+        """The project: the folder that holds Pulumi.yaml."""
+        ...
+
+    @property
+    def local(self) -> Path:
+        """Our git-ignored folder for caches and local state (`.amianai/` or `.sandbox/`)."""
+        ...
+
+    @property
+    def region(self) -> str:
+        """The stack's region."""
+        ...
+
+    def ready(self) -> None:
+        """Make sure calls can be made: credentials answer, or the sandbox runs. Raises with the fix otherwise."""
+        ...
+
+    def client(self, service: str, region: str | None = None) -> Any:
+        """A boto3 client for this target."""
+        ...
+
+    def credentials(self) -> Credentials:
+        """Credentials for clients other than boto3."""
+        ...
+
+    def endpoint(self, service: str) -> str | None:
+        """The service's endpoint URL where it is not AWS's own."""
+        ...
+
+    def identity(self) -> Identity:
+        """Who is calling."""
+        ...
+
+    def engine(self) -> EngineEnvironment:
+        """The engine's environment."""
+        ...
+
+    def default_settings(self) -> Mapping[str, str]:
+        """Dotted settings this target provides below flag, environment and stack file."""
+        ...
+
+    def site_address(self, outputs: StackOutputs) -> SiteAddress:
+        """Where the site answers."""
+        ...
+
+    def database_ca(self) -> Path:
+        """PEM file of the authorities that may sign the database's certificate."""
+        ...
+
+
+def aws_error(error: Exception, doing: str) -> AmianaiError:
+    """Translate a botocore error: absent, forbidden and unreachable stay three different errors.
+
+    Args:
+        error: what botocore raised.
+        doing: what was attempted, as a noun phrase ("reading /eeyore/stack").
+    """
+    from botocore import exceptions as aws
+
+    if isinstance(error, aws.ClientError):
+        return _client_error(error, doing)
+    if isinstance(
+        error,
+        (
+            aws.NoCredentialsError,
+            aws.PartialCredentialsError,
+            aws.TokenRetrievalError,
+            aws.SSOTokenLoadError,
+            aws.UnauthorizedSSOTokenError,
+        ),
+    ):
+        return ForbiddenError(
+            f"No usable AWS credentials for {doing}.", where=str(error), fix="run `aws configure` or `aws sso login`, or set AWS_PROFILE"
+        )
+    if isinstance(
+        error, (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.ReadTimeoutError, aws.ConnectionClosedError, aws.HTTPClientError)
+    ):
+        return UnreachableError(f"AWS did not answer while {doing}.", where=str(error), fix="check the network and run the command again")
+    return AmianaiError(f"AWS refused {doing}.", where=str(error))
+
+
+_EXPIRED = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "RequestExpired",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "SignatureDoesNotMatch",
+    "AuthFailure",
+    "InvalidAccessKeyId",
+}
+_FORBIDDEN = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "NotAuthorizedException",
+    "AuthorizationError",
+    "Forbidden",
+    "403",
+}
+
+
+def _client_error(error: Any, doing: str) -> AmianaiError:
+    code = error.response.get("Error", {}).get("Code", "")
+    message = error.response.get("Error", {}).get("Message", "")
+    where = f"{error.operation_name}: {code}: {message}"
+    if code in _EXPIRED:
+        return ForbiddenError(
+            f"The AWS credentials have expired or are not valid ({doing}).",
+            where=where,
+            fix="run `aws sso login` or renew the access key, then run the command again",
+        )
+    if code in _FORBIDDEN:
+        return ForbiddenError(
+            f"These credentials may not do this ({doing}).",
+            where=where,
+            fix="`amianai doctor` compares them with the operator policy in docs/aws.md",
+        )
+    if "NotFound" in code or code.startswith("NoSuch") or code in ("404", "ResourceNotFoundException"):
+        return NotFoundError(f"Not found while {doing}.", where=where)
+    return AmianaiError(f"AWS refused {doing}.", where=where)
+
+
+class AwsTarget:
+    """Real AWS, with the ambient credentials chain."""
+
+    name: Literal["aws"] = "aws"
+
+    def __init__(self, root: Path, region: str, prefix: str, environ: Mapping[str, str] = os.environ) -> None:
+        self.root = root
+        self.region = region
+        self.local = root / ".amianai"
+        self._prefix = prefix
+        self._environ = environ
+
+    @cached_property
+    def _session(self) -> Session:
+        import boto3
+
+        return boto3.Session(region_name=self.region)
+
+    def ready(self) -> None:
+        """Ask STS who we are; raises when the credentials are absent, expired or AWS is unreachable."""
+        self.identity()
+
+    def client(self, service: str, region: str | None = None) -> Any:
+        """A boto3 client with the ambient credentials."""
+        return self._session.client(service, region_name=region or self.region)  # type: ignore[call-overload]
+
+    def credentials(self) -> Credentials:
+        """The ambient credentials: from the environment without loading boto3 where they are there."""
+        key, secret = self._environ.get("AWS_ACCESS_KEY_ID"), self._environ.get("AWS_SECRET_ACCESS_KEY")
+        if key and secret:
+            return Credentials(key, secret, self._environ.get("AWS_SESSION_TOKEN"))
+        found = self._session.get_credentials()
+        if found is None:
+            raise ForbiddenError("No AWS credentials were found.", fix="run `aws configure` or `aws sso login`, or set AWS_PROFILE")
+        frozen = found.get_frozen_credentials()
+        return Credentials(str(frozen.access_key), str(frozen.secret_key), frozen.token)
+
+    def endpoint(self, service: str) -> str | None:
+        """AWS's own, unless `AWS_ENDPOINT_URL_<SERVICE>` or `AWS_ENDPOINT_URL` names another, as in every SDK."""
+        return self._environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or self._environ.get("AWS_ENDPOINT_URL")
+
+    @cached_property
+    def _identity(self) -> Identity:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self.client("sts").get_caller_identity()
+        except (BotoCoreError, ClientError) as error:
+            raise aws_error(error, "asking STS who is calling") from error
+        return Identity(answer["Account"], answer["Arn"])
+
+    def identity(self) -> Identity:
+        """Who is calling, asked once."""
+        return self._identity
+
+    def engine(self) -> EngineEnvironment:
+        """State in our S3 bucket with our KMS key, unless PULUMI_BACKEND_URL says otherwise."""
+        chosen = self._environ.get("PULUMI_BACKEND_URL")
+        secrets = self._environ.get("PULUMI_SECRETS_PROVIDER") or f"awskms://alias/{self._prefix}-state?region={self.region}"
+        return EngineEnvironment(
+            project_dir=self.root,
+            backend_url=chosen or f"s3://{self.state_bucket}?region={self.region}&awssdk=v2",
+            secrets_provider=secrets,
+            variables={"AWS_REGION": self.region},
+        )
+
+    @property
+    def state_bucket(self) -> str:
+        """Name of the bucket that `setup` creates for the state."""
+        return state_bucket_name(self._prefix, self.identity().account, self.region)
+
+    def default_settings(self) -> Mapping[str, str]:
+        """None: AWS has no defaults of its own."""
+        return {}
+
+    def site_address(self, outputs: StackOutputs) -> SiteAddress:
+        """The domain itself, over TLS."""
+        return SiteAddress(f"https://{outputs.domain}/", outputs.domain, (outputs.domain, 443), tls=True)
+
+    def database_ca(self) -> Path:
+        """The RDS root certificates that come with the package."""
+        return Path(__file__).parent / "database" / "rds-ca.pem"
+
+
+OUTPUTS_CACHE = "stack.json"
+
+
+def cached_outputs(target: Target) -> StackOutputs | None:
+    """The published outputs as last seen, without any call; None when they were never seen."""
+    path = target.local / OUTPUTS_CACHE
+    try:
+        return StackOutputs.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def fetch_outputs(target: Target, prefix: str) -> StackOutputs:
+    """Read the published outputs from SSM and cache them.
+
+    Raises:
+        NotFoundError: the stack was not set up yet.
+        ForbiddenError, UnreachableError: as the names say.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    name = stack_parameter(prefix)
+    try:
+        text = target.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
+    except (BotoCoreError, ClientError) as error:
+        translated = aws_error(error, f"reading the published stack outputs ({name})")
+        if isinstance(translated, NotFoundError):
+            hint = "amianai --sandbox setup" if target.name == "sandbox" else "amianai setup"
+            raise NotFoundError("The stack is not set up.", where=f"SSM parameter {name}", fix=f"run `{hint}`") from error
+        raise translated from error
+    outputs = StackOutputs.model_validate(json.loads(text))
+    target.local.mkdir(parents=True, exist_ok=True)
+    (target.local / OUTPUTS_CACHE).write_text(outputs.model_dump_json(indent=2))
+    return outputs
+
+
+def forget_outputs(target: Target) -> None:
+    """Drop the cached outputs: the stack is gone or changed."""
+    (target.local / OUTPUTS_CACHE).unlink(missing_ok=True)
