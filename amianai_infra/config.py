@@ -251,7 +251,29 @@ def every_setting() -> Iterator[Setting]:
 
 
 # Environment variables of the family AMIANAI_* that choose how a command runs, not what the stack is.
-NOT_SETTINGS = frozenset({"AMIANAI_TARGET", "AMIANAI_CONFIG", "AMIANAI_BUILD_ID", "AMIANAI_CACHE", "AMIANAI_DEBUG"})
+NOT_SETTINGS = frozenset({"AMIANAI_TARGET", "AMIANAI_ROOT", "AMIANAI_CONFIG", "AMIANAI_BUILD_ID", "AMIANAI_CACHE", "AMIANAI_DEBUG"})
+
+
+def read_stack_file(path: Path, *, required: bool = False) -> dict[str, Any]:
+    """The `config:` mapping of `Pulumi.<stack>.yaml`; empty when the file is absent and not required.
+
+    Raises:
+        ConfigurationError: absent though required, unreadable, or not a stack file.
+    """
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError as error:
+        if not required:
+            return {}
+        raise ConfigurationError("The stack file does not exist.", where=str(path), fix="name an existing file with --config") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError("The stack file cannot be read.", where=f"{path}: {error}", fix="correct or remove it") from error
+    values = document.get("config") or {} if isinstance(document, dict) else None
+    if not isinstance(values, dict):
+        raise ConfigurationError("The stack file has no `config:` mapping.", where=str(path), fix="docs/settings.md shows its form")
+    return {str(key): value for key, value in values.items()}
 
 
 class _Sources:

@@ -1,0 +1,214 @@
+"""`amianai`: the command group. Commands load when they run; exceptions become exit codes here and nowhere else."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from amianai_infra.cli.options import App, parse_sets
+from amianai_infra.errors import AmianaiError, ConfigurationError
+
+# name: (where the command is, one line of help); in the order of a working day.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "setup": ("amianai_infra.cli.stack:setup", "Build the whole stack, or go on where the last run stopped."),
+    "preview": ("amianai_infra.cli.stack:preview", "Show what `up` would change."),
+    "up": ("amianai_infra.cli.stack:up", "Bring the stack to the configured state."),
+    "status": ("amianai_infra.cli.stack:status", "One screen: site, database, sign-in, DNS."),
+    "env": ("amianai_infra.cli.stack:env", "Write the application's .env.local."),
+    "destroy": ("amianai_infra.cli.stack:destroy", "Remove the stack, after showing what goes and what stays."),
+    "doctor": ("amianai_infra.cli.stack:doctor", "Check every prerequisite and say how to fix it."),
+    "deploy": ("amianai_infra.cli.site:deploy", "Build the site and publish it."),
+    "rollback": ("amianai_infra.cli.site:rollback", "Publish an earlier release again."),
+    "releases": ("amianai_infra.cli.site:releases", "List the site's releases."),
+    "ci": ("amianai_infra.cli.site:ci", "Continuous delivery from GitHub Actions."),
+    "db": ("amianai_infra.cli.database:db", "Migrate, open, inspect, back up and restore the database."),
+    "sandbox": ("amianai_infra.cli.sandbox:sandbox", "The local stand-in for AWS."),
+    "state": ("amianai_infra.cli.state:state", "Look at and release the locks of the stack's state."),
+}
+
+_SWITCHES = frozenset({"--sandbox", "--json", "--yes", "-y", "--debug", "-v", "--verbose"})
+_WITH_VALUE = frozenset({"--config", "--set"})
+
+
+def hoist(arguments: Sequence[str]) -> list[str]:
+    """Move the global options to the front, so that `amianai up --sandbox` means `amianai --sandbox up`.
+
+    What follows `--` stays where it is.
+    """
+    front: list[str] = []
+    rest: list[str] = []
+    queue = list(arguments)
+    while queue:
+        word = queue.pop(0)
+        if word == "--":
+            rest += [word, *queue]
+            break
+        if word in _SWITCHES or word.partition("=")[0] in _WITH_VALUE:
+            front.append(word)
+            if word in _WITH_VALUE and queue:
+                front.append(queue.pop(0))
+        else:
+            rest.append(word)
+    return front + rest
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and help line, and imports one only when it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the one command that is asked for."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        found = getattr(import_module(module), attribute)
+        assert isinstance(found, click.Command)  # noqa: S101
+        return found
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click, with a suggestion for a mistyped name."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The command list, from the help lines above: nothing is imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Accept the global options before and after the command."""
+        return super().parse_args(ctx, hoist(args))
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run one invocation; every exception becomes a message and an exit code."""
+        words = list(sys.argv[1:] if args is None else args)
+        if not standalone_mode:
+            return super().main(words, *others, standalone_mode=False, **extra)
+        debug = "--debug" in words or bool(os.environ.get("AMIANAI_DEBUG"))
+        try:
+            result = super().main(words, *others, standalone_mode=False, **extra)
+            sys.stdout.flush()
+        except (Exception, KeyboardInterrupt) as error:
+            sys.exit(report(error, debug=debug))
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+def report(error: BaseException, *, debug: bool = False) -> int:
+    """Tell a person what went wrong on standard error, and give the exit code."""
+    if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
+        _close_stdout()
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        click.echo("\nInterrupted. What was done stays done; run the same command again to go on.", err=True)
+        return 130
+    known = translate(error)
+    if known is None:
+        click.echo(f"Error: unexpected {type(error).__name__}: {error}\n  next:  run it again with --debug to see where", err=True)
+        return 1
+    click.echo(f"Error: {known}", err=True)
+    return known.exit_code
+
+
+def _close_stdout() -> NoReturn:
+    """Whoever read our output has gone, which is no error: leave without a word."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
+
+
+def translate(error: BaseException) -> AmianaiError | None:
+    """Our own error for one that a library raised; None where we do not know better."""
+    if isinstance(error, AmianaiError):
+        return error
+    module = type(error).__module__.partition(".")[0]
+    if module == "botocore" and isinstance(error, Exception):
+        from amianai_infra.target import aws_error
+
+        return aws_error(error, "a call to AWS")
+    if module.startswith("pydantic"):
+        return ConfigurationError("Something that was read does not have the expected shape.", where=str(error))
+    if isinstance(error, OSError) and error.errno in _DISK:
+        what, fix = _DISK[error.errno]
+        return AmianaiError(what, where=str(error.filename or error), fix=fix)
+    return None
+
+
+_DISK = {
+    errno.ENOSPC: ("The disk is full.", "free some space and run the command again: it goes on where it stopped"),
+    errno.EDQUOT: ("The disk quota is used up.", "free some space and run the command again: it goes on where it stopped"),
+    errno.EROFS: ("This folder is on a read-only file system.", "make it writable, or work in a checkout that is"),
+    errno.EACCES: ("Permission denied.", "make it yours (chown) or writable (chmod u+w), then run the command again"),
+    errno.EPERM: ("The operation is not permitted.", "make it yours (chown) or writable (chmod u+w), then run the command again"),
+}
+
+_EPILOG = """\b
+Examples:
+  amianai --sandbox setup                     everything, on this machine, without an AWS account
+  DOMAIN_NAME=example.com amianai setup       the same on AWS
+  amianai up --set database.storage_gib=50    change one setting
+
+Global options may also follow the command. Settings come from --set, the environment (DOMAIN_NAME, GITHUB_USERNAME, AMIANAI_*), the
+stack file and the defaults, in that order; docs/settings.md lists them. Exit codes: 0 done, 1 failed, 2 usage or configuration,
+3 refused by a safety gate, 4 somebody else holds the lock."""
+
+
+def _wants_sandbox(flag: bool) -> bool:
+    chosen = os.environ.get("AMIANAI_TARGET", "")
+    if chosen not in ("", "aws", "sandbox"):
+        raise ConfigurationError(f"AMIANAI_TARGET = {chosen!r} is neither 'aws' nor 'sandbox'.", where="environment", fix="unset it")
+    return flag or chosen == "sandbox"
+
+
+@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--sandbox", is_flag=True, help="Act on the sandbox on this machine, not on AWS (or AMIANAI_TARGET=sandbox).")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    envvar="AMIANAI_CONFIG",
+    metavar="FILE",
+    help="Stack file to read settings from.",
+)
+@click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="Choose one setting; repeat for more.")
+@click.option("--json", "as_json", is_flag=True, help="Print data as JSON.")
+@click.option("--yes", "-y", is_flag=True, help="Answer ordinary questions with yes (never what can lose data).")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--verbose", "-v", is_flag=True, help="Say more on standard error.")
+@click.version_option(package_name="amianai-infra", prog_name="amianai")
+@click.pass_context
+def cli(
+    ctx: click.Context,
+    sandbox: bool,
+    config_file: Path | None,
+    sets: tuple[str, ...],
+    as_json: bool,
+    yes: bool,
+    debug: bool,
+    verbose: bool,
+) -> None:
+    """Put a web product on AWS and keep it there: network, PostgreSQL, sign-in, site and DNS as one production stack."""
+    ctx.obj = App(_wants_sandbox(sandbox), config_file, parse_sets(sets), as_json, yes, debug, verbose)
+
+
+def main() -> None:
+    """Console script."""
+    cli()

@@ -1,0 +1,228 @@
+"""What every command shares: the `App` on click's context object, option decorators and parameter types.
+
+Nothing heavy is imported here at module level: `amianai --help` loads click and the standard library alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from amianai_infra.errors import ConfigurationError, RefusedError
+from amianai_infra.naming import PROJECT, STACK
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from amianai_infra.config import Settings
+    from amianai_infra.engine import Engine
+    from amianai_infra.outputs import StackOutputs
+    from amianai_infra.progress import Progress
+    from amianai_infra.target import Target
+
+AnyCallable = TypeVar("AnyCallable", bound=Callable[..., Any])
+
+
+def find_root(environ: Mapping[str, str], start: Path) -> Path:
+    """The project: `AMIANAI_ROOT`, the nearest folder above `start` with our Pulumi.yaml, or the checkout this code is in."""
+    chosen = environ.get("AMIANAI_ROOT")
+    if chosen:
+        return Path(chosen).resolve()
+    for folder in (start, *start.parents, Path(__file__).resolve().parents[2]):
+        if _is_project(folder / "Pulumi.yaml"):
+            return folder
+    raise ConfigurationError(
+        "This is not an amianai-infra project.", where=str(start), fix="run the command in the folder that holds Pulumi.yaml"
+    )
+
+
+def _is_project(file: Path) -> bool:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return re.search(rf"^name:\s*['\"]?{PROJECT}['\"]?\s*$", text, re.MULTILINE) is not None
+
+
+def parse_sets(pairs: tuple[str, ...]) -> dict[str, str]:
+    """`("network.cidr=10.1.0.0/16",)` as a mapping; a later pair wins."""
+    flags: dict[str, str] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key.strip():
+            raise ConfigurationError(f"--set takes KEY=VALUE, not {pair!r}.", fix="for example --set database.storage_gib=50")
+        flags[key.strip()] = value
+    return flags
+
+
+@dataclass
+class App:
+    """What one invocation works with. Every part is made when it is first used.
+
+    Attributes:
+        sandbox: act on the sandbox instead of AWS.
+        config_file: stack file to read instead of the project's own.
+        flags: `--set` values by dotted key.
+        json: print data as JSON.
+        yes: answer ordinary questions with yes.
+        debug: show tracebacks.
+        verbose: say more on standard error.
+        environ: the process environment.
+    """
+
+    sandbox: bool = False
+    config_file: Path | None = None
+    flags: dict[str, str] = field(default_factory=dict)
+    json: bool = False
+    yes: bool = False
+    debug: bool = False
+    verbose: bool = False
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder that holds Pulumi.yaml."""
+        return find_root(self.environ, Path.cwd())
+
+    @cached_property
+    def progress(self) -> Progress:
+        """Standard error, live in a terminal."""
+        from amianai_infra.progress import Progress
+
+        return Progress()
+
+    @cached_property
+    def target(self) -> Target:
+        """The sandbox, or AWS with the settings' region and prefix."""
+        if self.sandbox:
+            from amianai_infra.sandbox import SandboxTarget
+
+            return SandboxTarget(self.root)
+        from amianai_infra.target import AwsTarget
+
+        return AwsTarget(self.root, self.settings.region, self.settings.prefix, self.environ)
+
+    @property
+    def stack_file(self) -> Path:
+        """The file settings are read from: `--config`, else the target's own Pulumi.prod.yaml."""
+        if self.config_file is not None:
+            return self.config_file
+        folder = self.root / ".sandbox" / "project" if self.sandbox else self.root
+        return folder / f"Pulumi.{STACK}.yaml"
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Every setting, resolved: flag, environment, stack file, the target's default."""
+        from amianai_infra.config import load_settings, read_stack_file
+
+        stack_file = read_stack_file(self.stack_file, required=self.config_file is not None)
+        defaults = self.target.default_settings() if self.sandbox else {}
+        return load_settings(self.flags, self.environ, stack_file, defaults)
+
+    def engine(self) -> Engine:
+        """The Pulumi engine for the target, with the production stack's program."""
+        from amianai_infra.engine import Engine
+        from amianai_infra.stack import program
+
+        return Engine(self.target.engine(), program, self.progress, clients=self.target.client)
+
+    def outputs(self, *, fresh: bool = False) -> StackOutputs:
+        """What the stack published: as last seen, else (or with `fresh`) read from SSM."""
+        from amianai_infra.target import cached_outputs, fetch_outputs
+
+        cached = None if fresh else cached_outputs(self.target)
+        return cached or fetch_outputs(self.target, self.settings.prefix)
+
+    def print(self, data: Any, text: str | None = None) -> None:
+        """Print a result on standard output: JSON with `--json`, else `text` (or JSON when there is none)."""
+        if self.json or text is None:
+            click.echo(json.dumps(data, indent=2, default=str))
+        else:
+            click.echo(text)
+
+    def confirm(self, question: str) -> None:
+        """Ask before something changes. `--yes` answers; without a terminal and without `--yes` it is refused.
+
+        Raises:
+            RefusedError: the answer was no, or nobody could be asked.
+        """
+        if self.yes:
+            return
+        if not sys.stdin.isatty():
+            raise RefusedError("Nobody is there to confirm this, and --yes was not given.", where=question, fix="run it again with --yes")
+        if not click.confirm(question, err=True):
+            raise RefusedError("Not confirmed; nothing was changed.")
+
+    def confirm_domain(self, given: str | None, doing: str) -> None:
+        """Ask for the domain's name before something is lost. `--yes` is not an answer; `--confirm DOMAIN` is.
+
+        Raises:
+            RefusedError: another name was given, or nobody could be asked.
+        """
+        domain = self.settings.domain_name
+        answer = given
+        if answer is None:
+            if not sys.stdin.isatty():
+                raise RefusedError(f"{doing} needs the domain as confirmation.", fix=f"run it again with --confirm {domain}")
+            answer = click.prompt(f"{doing}. Type the domain ({domain}) to confirm", default="", show_default=False, err=True)
+        if answer.strip() != domain:
+            raise RefusedError(
+                f"{answer.strip()!r} is not {domain}; nothing was changed.", fix=f"type {domain}, or run it with --confirm {domain}"
+            )
+
+    def announce(self) -> None:
+        """Say on standard error what is acted on: on AWS the account, region and domain."""
+        if self.sandbox:
+            return
+        identity = self.target.identity()
+        self.progress.note(f"AWS account {identity.account}, region {self.target.region}, domain {self.settings.domain_name}")
+        self.progress.note(f"as {identity.arn}")
+
+
+def confirm_option(function: AnyCallable) -> AnyCallable:
+    """`--confirm DOMAIN`, for what can lose data."""
+    return click.option("--confirm", metavar="DOMAIN", help="Confirm without a prompt, by naming the stack's domain.")(function)
+
+
+def dry_run_option(function: AnyCallable) -> AnyCallable:
+    """`--dry-run`: show the plan and stop."""
+    return click.option("--dry-run", is_flag=True, help="Show what would be done and change nothing.")(function)
+
+
+class DurationType(click.ParamType):
+    """A length of time such as `30m`, `2h` or `1h30m`, within a range.
+
+    Args:
+        least: shortest accepted, in seconds.
+        most: longest accepted, in seconds.
+    """
+
+    name = "duration"
+    _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # noqa: RUF012
+
+    def __init__(self, least: int = 1, most: int = 30 * 86400) -> None:
+        self.least = least
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Parse the text, or fail naming unit and range."""
+        from datetime import timedelta
+
+        if isinstance(value, timedelta):
+            return value
+        text = str(value).strip().lower()
+        if not re.fullmatch(r"(\d+[smhd])+", text):
+            self.fail(f"{value!r} is not a duration: write a number and a unit (s, m, h, d), for example 30m", param, ctx)
+        seconds = sum(int(amount) * self._UNITS[unit] for amount, unit in re.findall(r"(\d+)([smhd])", text))
+        if not self.least <= seconds <= self.most:
+            self.fail(f"{value!r} is out of range: {self.least} s to {self.most} s", param, ctx)
+        return timedelta(seconds=seconds)
