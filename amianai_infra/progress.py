@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
 
 class Task(Protocol):
@@ -29,27 +33,37 @@ class Task(Protocol):
 
 
 class Progress:
-    """Where work reports what it is doing.
+    """Where work reports what it is doing. Tasks may be nested and may run in several threads.
 
     Args:
         quiet: report nothing but `note`s.
+        verbose: also report `detail`s.
+        console: where to draw; standard error when not given.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, console: Console | None = None) -> None:
         self.quiet = quiet
+        self.verbose = verbose
+        self._given = console
+        self._lock = threading.RLock()
+        self._bars: Bars | None = None
+        self._open = 0
 
-    @property
+    @cached_property
     def console(self) -> Console:
         """The standard-error console that everything live is drawn on."""
         from rich.console import Console
 
-        if not hasattr(self, "_console"):
-            self._console = Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
-        return self._console
+        return self._given or Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
 
     def note(self, text: str) -> None:
         """One lasting line."""
         self.console.print(text, markup=False)
+
+    def detail(self, text: str) -> None:
+        """One lasting line that only `--verbose` shows."""
+        if self.verbose:
+            self.note(text)
 
     @contextmanager
     def task(self, title: str) -> Iterator[Task]:
@@ -57,15 +71,53 @@ class Progress:
         started = time.monotonic()
         if self.quiet:
             yield _Silent()
-            return
-        if not self.console.is_terminal:
+        elif self.console.is_terminal:
+            with self._shown(title, started) as task:
+                yield task
+        else:
             self.note(f"{title} ...")
-            yield _Silent()
-            self.note(f"{title}: done in {duration(time.monotonic() - started)}")
-            return
-        with _live(self.console, title) as task:
+            task = _Silent()
+            with self._ended(title, started, "done in", "failed after"):
+                yield task
+
+    @contextmanager
+    def _ended(self, title: str, started: float, well: str, badly: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.note(f"{title}: {badly} {duration(time.monotonic() - started)}")
+            raise
+        self.note(f"{title}: {well} {duration(time.monotonic() - started)}")
+
+    @contextmanager
+    def _shown(self, title: str, started: float) -> Iterator[Task]:
+        from rich.markup import escape
+
+        bars = self._acquire()
+        task = _Live(bars, bars.add_task(escape(title), total=None, note=""))
+        mark = "[red]✗[/]"
+        try:
             yield task
-        self.console.print(f"[green]✓[/] {title} [dim]{task.last} {duration(time.monotonic() - started)}[/]")
+            mark = "[green]✓[/]"
+        finally:
+            bars.remove_task(task.id)
+            self._release()
+            self.console.print(f"{mark} {escape(title)} [dim]{task.last} {duration(time.monotonic() - started)}[/]")
+
+    def _acquire(self) -> Bars:
+        with self._lock:
+            if self._bars is None:
+                self._bars = _bars(self.console)
+                self._bars.start()
+            self._open += 1
+            return self._bars
+
+    def _release(self) -> None:
+        with self._lock:
+            self._open -= 1
+            if self._open == 0 and self._bars is not None:
+                self._bars.stop()
+                self._bars = None
 
 
 class _Silent:
@@ -79,39 +131,38 @@ class _Silent:
         pass
 
 
-@contextmanager
-def _live(console: Console, title: str) -> Iterator[_Live]:
+def _bars(console: Console) -> Bars:
     from rich import progress as bars
 
-    columns = (
+    return bars.Progress(
         bars.SpinnerColumn(),
         bars.TextColumn("{task.description}"),
         bars.BarColumn(bar_width=24),
         bars.TaskProgressColumn(),
         bars.TextColumn("[dim]{task.fields[note]}"),
         bars.TimeElapsedColumn(),
+        console=console,
+        transient=True,
     )
-    with bars.Progress(*columns, console=console, transient=True) as shown:
-        yield _Live(shown, shown.add_task(title, total=None, note=""))
 
 
 class _Live:
-    def __init__(self, shown: object, task: object) -> None:
+    def __init__(self, shown: Bars, identity: TaskID) -> None:
         self._shown = shown
-        self._task = task
+        self.id = identity
         self.last = ""
 
     def say(self, text: str) -> None:
         from rich.markup import escape
 
         self.last = escape(text[:80])
-        self._shown.update(self._task, note=self.last)  # type: ignore[attr-defined]
+        self._shown.update(self.id, note=self.last)
 
     def total(self, amount: int) -> None:
-        self._shown.update(self._task, total=amount)  # type: ignore[attr-defined]
+        self._shown.update(self.id, total=amount)
 
     def advance(self, amount: int = 1) -> None:
-        self._shown.advance(self._task, amount)  # type: ignore[attr-defined]
+        self._shown.advance(self.id, amount)
 
 
 def duration(seconds: float) -> str:

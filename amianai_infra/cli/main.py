@@ -95,14 +95,14 @@ class LazyGroup(click.Group):
         """Accept the global options before and after the command."""
         return super().parse_args(ctx, hoist(args))
 
-    def main(self, args: Sequence[str] | None = None, *others: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run one invocation; every exception becomes a message and an exit code."""
-        words = list(sys.argv[1:] if args is None else args)
         if not standalone_mode:
-            return super().main(words, *others, standalone_mode=False, **extra)
+            return super().main(*args, standalone_mode=False, **extra)
+        words = (args[0] if args else extra.get("args")) or sys.argv[1:]
         debug = "--debug" in words or bool(os.environ.get("AMIANAI_DEBUG"))
         try:
-            result = super().main(words, *others, standalone_mode=False, **extra)
+            result = super().main(*args, standalone_mode=False, **extra)
             sys.stdout.flush()
         except (Exception, KeyboardInterrupt) as error:
             sys.exit(report(error, debug=debug))

@@ -98,7 +98,7 @@ class App:
         """Standard error, live in a terminal."""
         from amianai_infra.progress import Progress
 
-        return Progress()
+        return Progress(verbose=self.verbose)
 
     @cached_property
     def target(self) -> Target:
@@ -198,7 +198,7 @@ def dry_run_option(function: AnyCallable) -> AnyCallable:
     return click.option("--dry-run", is_flag=True, help="Show what would be done and change nothing.")(function)
 
 
-class DurationType(click.ParamType):
+class DurationType(click.ParamType["timedelta"]):
     """A length of time such as `30m`, `2h` or `1h30m`, within a range.
 
     Args:
