@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 PROJECT = "amianai-infra"
@@ -55,3 +56,17 @@ def default_tags(extra: dict[str, str] | None = None) -> dict[str, str]:
         TAG_STACK: f"{PROJECT}/{STACK}",
         **(extra or {}),
     }
+
+
+def urn_tag(urn: str) -> str:
+    """The value of tag `amianai:urn`: the URN in characters and length that every AWS service takes.
+
+    `$` (between parent and child type) is refused by IAM, RDS and CloudFront, so it becomes `@`; values longer than 256
+    characters end in a digest. The engine looks resources up by this value after a kill.
+
+    Source: Tagging AWS Resources User Guide, "Tag naming limits and requirements".
+    """
+    value = urn.replace("$", "@")
+    if len(value) <= 256:
+        return value
+    return f"{value[:239]}+{hashlib.sha256(value.encode()).hexdigest()[:16]}"
