@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,14 +30,32 @@ _DOMAIN = re.compile(r"^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z
 LogRetention = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
 
 
-def _from_text(value: Any) -> Any:
-    """Let one string hold a list or a mapping: JSON, or values separated by commas."""
+def _list_from_text(value: Any) -> Any:
+    """Let one string hold a list: JSON, or values separated by commas."""
     if not isinstance(value, str):
         return value
-    text = value.strip()
-    if text.startswith(("[", "{")):
-        return json.loads(text)
-    return [part.strip() for part in text.split(",") if part.strip()]
+    if value.strip().startswith("["):
+        return _json(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _map_from_text(value: Any) -> Any:
+    """Let one string hold a mapping: JSON, or `name=value` pairs separated by commas."""
+    if not isinstance(value, str):
+        return value
+    if value.strip().startswith("{"):
+        return _json(value)
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    if not all(sign for _, sign, _ in pairs):
+        raise ValueError('must be name=value pairs separated by commas, or a JSON object such as {"Team": "web"}')
+    return {name.strip(): text.strip() for name, _, text in pairs}
+
+
+def _json(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not valid JSON ({error})") from error
 
 
 def _number(value: Any) -> Any:
@@ -45,8 +63,8 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.strip().isdigit() else value
 
 
-TextList = Annotated[list[str], BeforeValidator(_from_text)]
-TextMap = Annotated[dict[str, str], BeforeValidator(_from_text)]
+TextList = Annotated[list[str], BeforeValidator(_list_from_text)]
+TextMap = Annotated[dict[str, str], BeforeValidator(_map_from_text)]
 Days = Annotated[LogRetention, BeforeValidator(_number)]
 
 
@@ -55,7 +73,7 @@ def _unit(name: str) -> dict[str, Any]:
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True)
 
 
 class NetworkSettings(_Group):
@@ -111,6 +129,35 @@ class DatabaseSettings(_Group):
         if self.max_storage_gib < self.storage_gib:
             raise ValueError(f"max_storage_gib = {self.max_storage_gib} GiB must not be below storage_gib = {self.storage_gib} GiB")
         return self
+
+    @model_validator(mode="after")
+    def _windows(self) -> DatabaseSettings:
+        backup, upkeep = _minutes(self.backup_window), _minutes(self.maintenance_window)
+        for key, window in (("backup_window", backup), ("maintenance_window", upkeep)):
+            if not 30 <= window[1] <= 24 * 60:
+                raise ValueError(f"{key} must last from 30 minutes to 24 hours")
+        if any(_overlap((backup[0] + day * 1440, backup[1]), upkeep) for day in range(7)):
+            raise ValueError("backup_window and maintenance_window must not overlap")
+        return self
+
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEK = 7 * 1440
+
+
+def _minutes(window: str) -> tuple[int, int]:
+    """Start, in minutes since Monday 00:00 (or since midnight), and length of a window."""
+    weekly = window[0].isalpha()
+    ends = []
+    for end in window.split("-"):
+        *day, hour, minute = end.split(":")
+        ends.append((_DAYS.index(day[0]) * 1440 if day else 0) + int(hour) * 60 + int(minute))
+    return ends[0], (ends[1] - ends[0]) % (_WEEK if weekly else 1440)
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two windows share a minute of the (circular) week."""
+    return (other[0] - one[0]) % _WEEK < one[1] or (one[0] - other[0]) % _WEEK < other[1]
 
 
 class AuthSettings(_Group):
@@ -197,7 +244,7 @@ class Settings(_Group):
     @field_validator("domain_name")
     @classmethod
     def _plain_domain(cls, value: str) -> str:
-        if not _DOMAIN.match(value):
+        if not _DOMAIN.fullmatch(value):
             raise ValueError("must be a bare lower-case domain such as example.com: no scheme, path, port, space or trailing dot")
         if value.startswith("www."):
             raise ValueError("must be the apex: www is added and redirected to it")
@@ -263,7 +310,8 @@ def read_stack_file(path: Path, *, required: bool = False) -> dict[str, Any]:
     import yaml
 
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        # Every scalar stays text: YAML would read version 16.10 as the number 16.1.
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}  # noqa: S506 (BaseLoader makes text only)
     except FileNotFoundError as error:
         if not required:
             return {}
@@ -303,6 +351,8 @@ def _add_layer(sources: _Sources, values: Mapping[str, Any], spelling: str, plac
     known = {getattr(setting, spelling): setting.key for setting in every_setting()}
     for name, value in values.items():
         if name in known:
+            if spelling == "environment" and value == "":
+                continue  # set but empty, as CI systems do, means not set
             sources.add(known[name], value, f"{place} {name}")
         elif name.startswith(prefix) and name not in ignore:
             sources.problems.append(f"{name}: unknown key ({place}){_nearest(name, known)}")
@@ -334,10 +384,16 @@ def load_settings(
     """
     sources = _Sources()
     _add_layer(sources, defaults or {}, "key", "default of the target", "", frozenset())
-    _add_layer(sources, stack_file, "pulumi", "stack file", f"{PROJECT}:", frozenset())
+    _add_layer(sources, _with_region(stack_file), "pulumi", "stack file", f"{PROJECT}:", frozenset())
     _add_layer(sources, environ, "environment", "environment", "AMIANAI_", NOT_SETTINGS)
     _add_layer(sources, flags, "key", "flag", "", frozenset())
     return _validate(sources)
+
+
+def _with_region(stack_file: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Pulumi's own `aws:region` is our region where ours is not written."""
+    ours = f"{PROJECT}:region"
+    return {ours: stack_file["aws:region"], **stack_file} if "aws:region" in stack_file else stack_file
 
 
 def _validate(sources: _Sources) -> Settings:
@@ -360,12 +416,21 @@ def _explain(problem: Any, sources: _Sources) -> str:
     setting = next((one for one in every_setting() if one.key == key), None)
     if problem["type"] == "missing" and setting is not None:
         return f"{key}: not set; {setting.field.description} (environment {setting.environment}, flag --set {key}=…)"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _message(problem, setting)
     if setting is None:
         return f"{key}: {message}"
     unit = f" {setting.unit}" if setting.unit else ""
     place = sources.places.get(key, "default")
     return f"{key} = {problem['input']!s}{unit} ({place}): {message}{_range(setting)}. {setting.field.description}"
+
+
+def _message(problem: Any, setting: Setting | None) -> str:
+    if problem["type"] == "string_pattern_mismatch" and setting is not None:
+        default = _text(setting.field.default)
+        return "does not have the right form" + (f" (such as {default})" if default else "")
+    if problem["type"] == "ip_v4_network":
+        return "is not an IPv4 range such as 10.0.0.0/16 (no host bits set)"
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def _range(setting: Setting) -> str:
@@ -377,13 +442,18 @@ def _range(setting: Setting) -> str:
     return f"; allowed: {low} to {high}{unit}"
 
 
-def to_pulumi(settings: Settings) -> dict[str, str]:
-    """The settings that differ from their defaults, as flat stack configuration (`amianai-infra:...`)."""
+def to_pulumi(settings: Settings, written: Collection[str] = ()) -> dict[str, str]:
+    """The settings as flat stack configuration (`amianai-infra:...`), defaults left out.
+
+    Args:
+        settings: what was resolved.
+        written: keys the stack file holds already; they are stated even where they are back at their default.
+    """
     baseline = Settings(domain_name="example.com")
     flat: dict[str, str] = {}
     for setting in every_setting():
         value = _value(settings, setting.path)
-        if setting.key in ("domain_name", "region") or value != _value(baseline, setting.path):
+        if setting.key in ("domain_name", "region") or setting.pulumi in written or value != _value(baseline, setting.path):
             flat[setting.pulumi] = _text(value)
     return flat
 

@@ -97,12 +97,13 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run one invocation; every exception becomes a message and an exit code."""
+        extra["standalone_mode"] = False
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return super().main(*args, **extra)
         words = (args[0] if args else extra.get("args")) or sys.argv[1:]
         debug = "--debug" in words or bool(os.environ.get("AMIANAI_DEBUG"))
         try:
-            result = super().main(*args, standalone_mode=False, **extra)
+            result = super().main(*args, **extra)
             sys.stdout.flush()
         except (Exception, KeyboardInterrupt) as error:
             sys.exit(report(error, debug=debug))

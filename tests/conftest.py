@@ -1,0 +1,23 @@
+"""What every test starts from: no ambient AWS, Pulumi or project settings, and no file of the person who runs the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+AMBIENT = ("AWS_", "AMIANAI_", "PULUMI_", "DOMAIN_NAME", "GITHUB_USERNAME", "PG")
+KEPT = ("AMIANAI_CACHE",)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_ambient(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Strip what would make a test depend on, or reach, the world outside."""
+    for name in list(os.environ):
+        if name.startswith(AMBIENT) and name not in KEPT:
+            monkeypatch.delenv(name)
+    nowhere: Path = tmp_path_factory.getbasetemp() / "nowhere"
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amianai_infra.config import (
+    NOT_SETTINGS,
+    AuthSettings,
+    DatabaseSettings,
+    DnsSettings,
+    NetworkSettings,
+    Settings,
+    SiteSettings,
+    every_setting,
+    load_settings,
+    read_stack_file,
+    to_pulumi,
+)
+from amianai_infra.errors import ConfigurationError
+
+DOMAIN = {"DOMAIN_NAME": "example.com"}
+
+
+def problem(flags: dict[str, str] | None = None, environ: dict[str, str] | None = None, stack: dict[str, object] | None = None) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(flags or {}, DOMAIN if environ is None else environ, stack or {})
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_the_spellings_of_a_setting() -> None:
+    spelled = {one.key: (one.environment, one.pulumi) for one in every_setting()}
+    assert spelled["domain_name"] == ("DOMAIN_NAME", "amianai-infra:domainName")
+    assert spelled["github_username"] == ("GITHUB_USERNAME", "amianai-infra:githubUsername")
+    assert spelled["database.instance_class"] == ("AMIANAI_DATABASE_INSTANCE_CLASS", "amianai-infra:databaseInstanceClass")
+
+
+def test_no_two_settings_share_a_spelling_and_none_is_a_switch_of_the_command() -> None:
+    settings = list(every_setting())
+    for spelling in ("key", "environment", "pulumi"):
+        assert len({getattr(one, spelling) for one in settings}) == len(settings)
+    assert not NOT_SETTINGS & {one.environment for one in settings}
+
+
+def test_every_setting_is_described() -> None:
+    assert [one.key for one in every_setting() if not one.field.description] == []
+
+
+def test_precedence_is_flag_environment_stack_file_target_default() -> None:
+    flags: dict[str, str] = {}
+    environ = dict(DOMAIN)
+    stack: dict[str, str] = {}
+    defaults: dict[str, str] = {}
+
+    def storage() -> int:
+        return load_settings(flags, environ, stack, defaults).database.storage_gib
+
+    assert storage() == 20
+    defaults["database.storage_gib"] = "21"
+    assert storage() == 21
+    stack["amianai-infra:databaseStorageGib"] = "22"
+    assert storage() == 22
+    environ["AMIANAI_DATABASE_STORAGE_GIB"] = "23"
+    assert storage() == 23
+    flags["database.storage_gib"] = "24"
+    assert storage() == 24
+
+
+def test_a_variable_that_is_set_but_empty_is_not_set() -> None:
+    stack = {"amianai-infra:domainName": "example.org"}
+    assert load_settings({}, {"DOMAIN_NAME": "", "AMIANAI_NETWORK_NAT": ""}, stack).domain_name == "example.org"
+
+
+def test_no_domain_names_every_way_to_set_it() -> None:
+    text = problem(environ={})
+    assert "domain_name: not set" in text
+    assert "DOMAIN_NAME" in text
+    assert "--set domain_name=" in text
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "https://example.com",
+        "exa mple.com",
+        " example.com",
+        "example.com/",
+        "example.com:443",
+        "example.com.",
+        "Example.com",
+        "example",
+        "www.example.com",
+        "-example.com",
+        "a" * 64 + ".com",
+        "exa_mple.com",
+        "10.0.0.1",
+        "example.com\n",
+        "exämple.com",
+    ],
+)
+def test_a_domain_that_is_not_a_bare_domain_is_refused(domain: str) -> None:
+    text = problem(environ={"DOMAIN_NAME": domain})
+    assert domain.strip() in text
+    assert "environment DOMAIN_NAME" in text
+
+
+@pytest.mark.parametrize("domain", ["example.com", "a.b.c.example.co.uk", "xn--exmple-cua.com", "1and1.com"])
+def test_real_domains_are_accepted(domain: str) -> None:
+    assert load_settings({}, {"DOMAIN_NAME": domain}, {}).domain_name == domain
+
+
+@pytest.mark.parametrize(
+    ("cidr", "says"),
+    [("10.0.0.0/24", "/16 to /20"), ("10.0.0.0/8", "/16 to /20"), ("8.8.0.0/16", "private"), ("10.0.0.1/16", "host bits"), ("ten", "IPv4")],
+)
+def test_a_range_that_is_too_small_large_public_or_none_is_refused(cidr: str, says: str) -> None:
+    text = problem({"network.cidr": cidr})
+    assert f"network.cidr = {cidr}" in text
+    assert says in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "stack", "says"),
+    [
+        ({"database.size": "1"}, {}, {}, "database.size: unknown key (flag)"),
+        ({"database.storage_gb": "1"}, {}, {}, "did you mean database.storage_gib?"),
+        ({}, {"AMIANAI_DATABASE_STORAGE": "1"}, {}, "AMIANAI_DATABASE_STORAGE: unknown key (environment)"),
+        ({}, {}, {"amianai-infra:domain": "x"}, "amianai-infra:domain: unknown key (stack file)"),
+    ],
+)
+def test_unknown_keys_are_refused_in_flag_environment_and_file(
+    flags: dict[str, str], environ: dict[str, str], stack: dict[str, object], says: str
+) -> None:
+    assert says in problem(flags, {**DOMAIN, **environ}, stack)
+
+
+def test_what_belongs_to_others_is_left_alone() -> None:
+    environ = {**DOMAIN, "PATH": "/bin", "AMIANAI_TARGET": "sandbox", "AWS_REGION": "eu-west-1"}
+    settings = load_settings({}, environ, {"aws:profile": "me", "other:thing": "x"})
+    assert settings == Settings(domain_name="example.com")
+
+
+def test_all_problems_are_reported_at_once_with_key_value_place_unit_and_range() -> None:
+    text = problem(
+        {"database.storage_gib": "5", "nonsense": "1"},
+        {"DOMAIN_NAME": "http://x", "AMIANAI_DATABASE_MULTI_AZ": "perhaps"},
+        {"amianai-infra:networkAvailabilityZones": "4", "amianai-infra:databaseBackupDays": "many"},
+    )
+    assert "database.storage_gib = 5 GiB (flag database.storage_gib)" in text
+    assert "allowed: 20 to 65536 GiB" in text
+    assert "nonsense: unknown key" in text
+    assert "domain_name = http://x" in text
+    assert "database.multi_az = perhaps (environment AMIANAI_DATABASE_MULTI_AZ)" in text
+    assert "network.availability_zones = 4 zones (stack file amianai-infra:networkAvailabilityZones)" in text
+    assert "database.backup_days = many days" in text
+    assert text.count("\n  - ") == 6
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("network.nat", "two", "'none', 'single' or 'per-az'"),
+        ("database.log_days", "31", "30, 60"),
+        ("database.instance_class", "t3.micro", "such as db.t3.micro"),
+        ("database.backup_window", "3-4", "such as 03:00-04:00"),
+        ("database.backup_window", "03:00-03:10", "30 minutes to 24 hours"),
+        ("database.maintenance_window", "sun:03:30-sun:04:30", "must not overlap"),
+        ("database.max_storage_gib", "20", None),
+        ("database.storage_gib", "200", "must not be below"),
+        ("database.engine_version", "12", "such as 16"),
+        ("database.port", "80", "1150 to 65535"),
+        ("prefix", "Eeyore", "such as eeyore"),
+        ("prefix", "a" * 21, "at most 20"),
+        ("tags", "Team", "name=value"),
+        ("tags", "{Team", "not valid JSON"),
+        ("site.connect_src", "[1,", "not valid JSON"),
+        ("site.directory", "../elsewhere", "'..'"),
+        ("auth.user_pool_id", "pool", "right form"),
+        ("dns.zone_id", "example.com", "right form"),
+        ("region", "virginia", "such as us-east-1"),
+    ],
+)
+def test_bad_values(key: str, value: str, says: str | None) -> None:
+    if says is None:
+        load_settings({key: value}, DOMAIN, {})
+    else:
+        assert says in problem({key: value})
+
+
+def test_lists_and_maps_are_json_or_separated_by_commas() -> None:
+    flags = {"auth.callback_urls": "http://a/, http://b/", "tags": "Team=web, Cost Centre=4=2"}
+    settings = load_settings(flags, DOMAIN, {})
+    assert settings.auth.callback_urls == ["http://a/", "http://b/"]
+    assert settings.tags == {"Team": "web", "Cost Centre": "4=2"}
+    flags = {"auth.callback_urls": '["http://a/"]', "tags": '{"Team": "web"}'}
+    settings = load_settings(flags, DOMAIN, {})
+    assert settings.auth.callback_urls == ["http://a/"]
+    assert settings.tags == {"Team": "web"}
+
+
+def test_pulumis_own_region_counts_where_ours_is_not_written() -> None:
+    assert load_settings({}, DOMAIN, {"aws:region": "eu-west-1"}).region == "eu-west-1"
+    assert load_settings({}, DOMAIN, {"aws:region": "eu-west-1", "amianai-infra:region": "eu-west-3"}).region == "eu-west-3"
+
+
+def test_windows_that_meet_at_midnight_on_sunday() -> None:
+    load_settings({"database.backup_window": "23:30-00:30", "database.maintenance_window": "sun:00:30-sun:01:30"}, DOMAIN, {})
+    text = problem({"database.backup_window": "23:30-00:30", "database.maintenance_window": "mon:00:00-mon:01:00"})
+    assert "must not overlap" in text
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=20)
+
+SETTINGS = st.builds(
+    Settings,
+    domain_name=st.sampled_from(["example.com", "a.example.org"]),
+    github_username=st.sampled_from(["", "someone"]),
+    region=st.sampled_from(["us-east-1", "eu-central-1"]),
+    tags=st.dictionaries(TEXT, TEXT, max_size=3),
+    network=st.builds(
+        NetworkSettings,
+        cidr=st.sampled_from(["10.0.0.0/16", "172.16.0.0/20"]),
+        availability_zones=st.integers(2, 3),
+        nat=st.sampled_from(["none", "single", "per-az"]),
+        flow_log_days=st.sampled_from([1, 30, 3653]),
+    ),
+    database=st.builds(
+        DatabaseSettings,
+        engine_version=st.sampled_from(["13", "16.10", "17.4"]),
+        storage_gib=st.integers(20, 100),
+        max_storage_gib=st.integers(100, 65536),
+        multi_az=st.booleans(),
+        monitoring_seconds=st.sampled_from([0, 60]),
+    ),
+    auth=st.builds(AuthSettings, callback_urls=st.lists(TEXT, max_size=3), mfa=st.sampled_from(["OFF", "ON"])),
+    site=st.builds(SiteSettings, connect_src=st.lists(TEXT, max_size=3), content_security_policy=TEXT, hsts_seconds=st.integers(0, 100)),
+    dns=st.builds(DnsSettings, zone_id=st.sampled_from(["", "Z123"])),
+)
+
+
+@given(SETTINGS)
+def test_what_setup_writes_is_what_the_program_reads(settings: Settings) -> None:
+    assert load_settings({}, {}, to_pulumi(settings)) == settings
+
+
+@given(SETTINGS, SETTINGS)
+def test_writing_over_an_earlier_configuration_leaves_nothing_of_it(earlier: Settings, later: Settings) -> None:
+    configured = to_pulumi(earlier)
+    configured |= to_pulumi(later, written=set(configured))
+    assert load_settings({}, {}, configured) == later
+
+
+def test_defaults_are_not_written() -> None:
+    assert to_pulumi(Settings(domain_name="example.com")) == {
+        "amianai-infra:domainName": "example.com",
+        "amianai-infra:region": "us-east-1",
+    }
+
+
+def test_a_stack_file_is_read_as_text(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.prod.yaml"
+    file.write_text("encryptionsalt: v1\nconfig:\n  amianai-infra:databaseEngineVersion: 16.10\n  amianai-infra:databaseMultiAz: true\n")
+    settings = load_settings({}, DOMAIN, read_stack_file(file))
+    assert settings.database.engine_version == "16.10"
+    assert settings.database.multi_az is True
+
+
+def test_an_absent_stack_file_is_empty_unless_it_was_asked_for(tmp_path: Path) -> None:
+    assert read_stack_file(tmp_path / "absent.yaml") == {}
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        read_stack_file(tmp_path / "absent.yaml", required=True)
+
+
+@pytest.mark.parametrize("text", ["config: [1, 2]", "- a\n- b", "config: {a: ", "just text"])
+def test_a_file_that_is_no_stack_file_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "Pulumi.prod.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match="stack file"):
+        read_stack_file(file)
+
+
+def test_an_empty_stack_file_is_empty(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.prod.yaml"
+    file.write_text("")
+    assert read_stack_file(file) == {}
