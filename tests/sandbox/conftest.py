@@ -1,0 +1,98 @@
+"""One whole stack in a sandbox of its own, shared by every test of the life cycle and of the browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+LEFT_BEHIND = shutil.ignore_patterns("node_modules", ".next", "out", ".env.local")
+
+
+@dataclass
+class Project:
+    """A copy of the project with a sandbox of its own, driven as a person drives it: through the command line."""
+
+    root: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(Path(sys.executable).with_name("amianai")), "--sandbox", *arguments]
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_", "AMIANAI_", "DOMAIN_"))}
+        cache = {"AMIANAI_CACHE": os.environ["AMIANAI_CACHE"]} if "AMIANAI_CACHE" in os.environ else {}
+        return {**kept, **cache, **(extra or {})}
+
+    def run(self, *arguments: str, code: int = 0, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*arguments),
+            check=False,
+            cwd=self.root,
+            env=self.environment(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *arguments: str, env: Mapping[str, str] | None = None) -> Any:
+        return json.loads(self.run("--json", *arguments, env=env).stdout)
+
+    def variables(self) -> dict[str, str]:
+        """What `amianai sandbox env` gives an independent client."""
+        return dict(self.json("sandbox", "env"))
+
+    def aws(self, service: str) -> Any:
+        """An independent boto3 client, made from the printed environment alone."""
+        import boto3
+        from botocore.config import Config
+
+        env = self.variables()
+        session = boto3.Session(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_REGION"])
+        return session.client(service, endpoint_url=env["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"}))  # type: ignore[call-overload]
+
+
+def copy_project(root: Path) -> Project:
+    root.mkdir(parents=True)
+    for name in ("Pulumi.yaml", "Pulumi.prod.yaml", "__main__.py"):
+        shutil.copy(CHECKOUT / name, root / name)
+    shutil.copytree(CHECKOUT / "examples", root / "examples", ignore=LEFT_BEHIND)
+    return Project(root)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project whose sandbox is stopped at the end."""
+    made = copy_project(tmp_path_factory.mktemp("project") / "checkout")
+    yield made
+    made.run("sandbox", "stop")
+
+
+@dataclass
+class Deployed:
+    """The stack after `setup`."""
+
+    project: Project
+    summary: dict[str, Any]
+    status: dict[str, Any]
+
+    @property
+    def site_url(self) -> str:
+        return str(self.status["site"]["url"])
+
+
+@pytest.fixture(scope="session")
+def deployed(project: Project) -> Deployed:
+    """The production stack, set up once with the real site."""
+    summary = project.json("setup")
+    return Deployed(project, summary, project.json("status"))
