@@ -45,6 +45,11 @@ class Project:
         assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
+    def said(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+        """All a command printed, in lower case."""
+        done = self.run(*arguments, env=env)
+        return (done.stdout + done.stderr).lower()
+
     def json(self, *arguments: str, env: Mapping[str, str] | None = None) -> Any:
         return json.loads(self.run("--json", *arguments, env=env).stdout)
 

@@ -108,8 +108,7 @@ def test_the_database_is_reached_over_verified_tls_only(deployed: Deployed) -> N
 
 
 def test_a_second_setup_changes_nothing(deployed: Deployed) -> None:
-    again = deployed.project.run("setup")
-    assert "no changes" in (again.stdout + again.stderr).lower()
+    assert "no changes" in deployed.project.said("setup")
 
 
 def test_up_without_a_change_changes_nothing(deployed: Deployed) -> None:
