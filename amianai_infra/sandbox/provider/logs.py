@@ -1,0 +1,96 @@
+"""CloudWatch Logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amianai_infra.sandbox.provider.properties import flag, number, text
+from amianai_infra.sandbox.provider.resource import Context, Inputs, ProviderError, Resource, State, given
+
+
+class LogGroup(Resource):
+    """`aws.cloudwatch.LogGroup`; its id is its name."""
+
+    token = "aws:cloudwatch/logGroup:LogGroup"
+    service = "logs"
+    props = {
+        "name": text(force_new=True, autoname=True),
+        "logGroupClass": text(computed=True, force_new=True, choices=("STANDARD", "INFREQUENT_ACCESS", "DELIVERY")),
+        "retentionInDays": number(default=0),
+        "kmsKeyId": text(),
+        "deletionProtectionEnabled": flag(computed=True),
+        "skipDestroy": flag(default=False, write_only=True),
+    }
+    outputs = ("arn",)
+    tagged = True
+    name_prop = "name"
+    missing = ("ResourceNotFoundException",)
+
+    def create(self, ctx: Context, inputs: Inputs) -> str:
+        ctx.client().create_log_group(
+            logGroupName=inputs["name"],
+            **given(
+                tags=ctx.tags(inputs) or None,
+                kmsKeyId=inputs.get("kmsKeyId"),
+                logGroupClass=inputs.get("logGroupClass"),
+                deletionProtectionEnabled=inputs.get("deletionProtectionEnabled"),
+            ),
+        )
+        return str(inputs["name"])
+
+    def configure(self, ctx: Context, ident: str, inputs: Inputs) -> None:
+        if inputs["retentionInDays"]:
+            ctx.client().put_retention_policy(logGroupName=ident, retentionInDays=inputs["retentionInDays"])
+
+    def read(self, ctx: Context, ident: str, known: Inputs) -> State | None:
+        found = _group(ctx, ident)
+        if found is None:
+            return None
+        arn = found["arn"].removesuffix(":*")
+        return {
+            "name": ident,
+            "arn": arn,
+            "logGroupClass": found.get("logGroupClass", "STANDARD"),
+            "retentionInDays": found.get("retentionInDays", 0),
+            "kmsKeyId": found.get("kmsKeyId"),
+            "deletionProtectionEnabled": found.get("deletionProtectionEnabled", False),
+            "tags": ctx.client().list_tags_for_resource(resourceArn=arn)["tags"],
+        }
+
+    def update(self, ctx: Context, ident: str, old: Inputs, new: Inputs, changed: frozenset[str]) -> None:
+        logs = ctx.client()
+        if "retentionInDays" in changed and new["retentionInDays"]:
+            logs.put_retention_policy(logGroupName=ident, retentionInDays=new["retentionInDays"])
+        elif "retentionInDays" in changed:
+            logs.delete_retention_policy(logGroupName=ident)
+        if "kmsKeyId" in changed and new.get("kmsKeyId"):
+            logs.associate_kms_key(logGroupName=ident, kmsKeyId=new["kmsKeyId"])
+        elif "kmsKeyId" in changed and old.get("kmsKeyId"):
+            logs.disassociate_kms_key(logGroupName=ident)
+        if "deletionProtectionEnabled" in changed and "deletionProtectionEnabled" in new:
+            logs.put_log_group_deletion_protection(logGroupIdentifier=ident, deletionProtectionEnabled=new["deletionProtectionEnabled"])
+
+    def delete(self, ctx: Context, ident: str, state: Inputs) -> None:
+        if state.get("skipDestroy"):
+            return
+        found = _group(ctx, ident) or {}
+        if found.get("deletionProtectionEnabled"):
+            raise ProviderError(f"log group {ident} has deletion protection enabled; take deletionProtectionEnabled off first")
+        ctx.client().delete_log_group(logGroupName=ident)
+
+    def set_tags(self, ctx: Context, ident: str, state: Inputs, tags: dict[str, str], removed: list[str]) -> None:
+        if removed:
+            ctx.client().untag_resource(resourceArn=state["arn"], tagKeys=removed)
+        if tags:
+            ctx.client().tag_resource(resourceArn=state["arn"], tags=tags)
+
+
+def _group(ctx: Context, name: str) -> dict[str, Any] | None:
+    for page in ctx.client().get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name):
+        for group in page["logGroups"]:
+            if group["logGroupName"] == name:
+                return dict(group)
+    return None
+
+
+RESOURCES = (LogGroup,)
