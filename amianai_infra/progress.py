@@ -67,27 +67,27 @@ class Progress:
 
     @contextmanager
     def task(self, title: str) -> Iterator[Task]:
-        """Show `title` while the block runs, then one lasting line with the time it took."""
+        """Show `title` while the block runs, then one lasting line with what was last said and the time it took."""
         started = time.monotonic()
         if self.quiet:
-            yield _Silent()
+            yield _Plain()
         elif self.console.is_terminal:
             with self._shown(title, started) as task:
                 yield task
         else:
-            self.note(f"{title} ...")
-            task = _Silent()
-            with self._ended(title, started, "done in", "failed after"):
+            with self._told(title, started) as task:
                 yield task
 
     @contextmanager
-    def _ended(self, title: str, started: float, well: str, badly: str) -> Iterator[None]:
+    def _told(self, title: str, started: float) -> Iterator[Task]:
+        self.note(f"{title} ...")
+        task = _Plain()
         try:
-            yield
+            yield task
         except BaseException:
-            self.note(f"{title}: {badly} {duration(time.monotonic() - started)}")
+            self.note(f"{title}: failed after {duration(time.monotonic() - started)}")
             raise
-        self.note(f"{title}: {well} {duration(time.monotonic() - started)}")
+        self.note(f"{title}: {task.last or 'done'} ({duration(time.monotonic() - started)})")
 
     @contextmanager
     def _shown(self, title: str, started: float) -> Iterator[Task]:
@@ -120,9 +120,11 @@ class Progress:
                 self._bars = None
 
 
-class _Silent:
+class _Plain:
+    last = ""
+
     def say(self, text: str) -> None:
-        pass
+        self.last = text
 
     def total(self, amount: int) -> None:
         pass

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from amianai_infra.engine import Engine
     from amianai_infra.outputs import StackOutputs
     from amianai_infra.progress import Progress
-    from amianai_infra.target import Target
+    from amianai_infra.target import EngineEnvironment, Target
 
 AnyCallable = TypeVar("AnyCallable", bound=Callable[..., Any])
 
@@ -128,12 +128,12 @@ class App:
         defaults = self.target.default_settings() if self.sandbox else {}
         return load_settings(self.flags, self.environ, stack_file, defaults)
 
-    def engine(self) -> Engine:
-        """The Pulumi engine for the target, with the production stack's program."""
+    def engine(self, environment: EngineEnvironment | None = None) -> Engine:
+        """The Pulumi engine with the production stack's program, for the target or for another environment of it."""
         from amianai_infra.engine import Engine
         from amianai_infra.stack import program
 
-        return Engine(self.target.engine(), program, self.progress, clients=self.target.client)
+        return Engine(environment or self.target.engine(), program, self.progress, clients=self.target.client)
 
     def outputs(self, *, fresh: bool = False) -> StackOutputs:
         """What the stack published: as last seen, else (or with `fresh`) read from SSM."""

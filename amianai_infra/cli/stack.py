@@ -1,0 +1,233 @@
+"""The commands about the whole stack: setup, preview, up, status, env, destroy, doctor."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from amianai_infra.cli.options import App, DurationType, confirm_option, dry_run_option
+
+if TYPE_CHECKING:
+    from amianai_infra.engine import Summary
+    from amianai_infra.operations.doctor import Check
+    from amianai_infra.operations.setup import Hands
+
+
+def _hands() -> Hands:
+    from amianai_infra import site
+    from amianai_infra.engine import cache_dir, ensure_engine
+    from amianai_infra.operations.setup import Hands
+
+    return Hands(ensure_engine=ensure_engine, deploy_site=site.deploy, cache=cache_dir())
+
+
+@click.command()
+@click.option("--no-deploy", is_flag=True, help="Build the stack only; leave the site as it is.")
+@click.option(
+    "--dns-wait",
+    type=DurationType(0, 7 * 86400),
+    default="2h",
+    show_default=True,
+    help="How long to wait for the domain's delegation (AWS only).",
+)
+@click.option("--no-wait", is_flag=True, help="Do not check the delegation (then the certificate may never validate).")
+@click.pass_obj
+def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool) -> None:
+    """Build the whole stack and publish the site; run it again to go on where it stopped.
+
+    \b
+    amianai --sandbox setup
+    DOMAIN_NAME=example.com GITHUB_USERNAME=you amianai setup
+
+    On AWS it shows the account, region and domain and asks before anything changes, then creates the zone and waits until your
+    registrar delegates the domain to it. Ctrl-C is safe at any time.
+    """
+    from amianai_infra.operations import setup as operation
+
+    wait = 0.0 if no_wait else dns_wait.total_seconds()
+    report = operation.setup(app, operation.Options(deploy=not no_deploy, wait=wait), _hands())
+    app.print(operation.as_dict(report, app), operation.screen(report, app))
+
+
+@click.command()
+@click.pass_obj
+def preview(app: App) -> None:
+    """Show what `up` would change, and change nothing.
+
+    \b
+    amianai preview
+    amianai preview --set database.instance_class=db.t4g.small
+    """
+    from amianai_infra.operations import change
+
+    _ = app.settings
+    app.target.ready()
+    app.announce()
+    summary = change.preview(app)
+    app.print(_summary(summary), _lines(summary, would=True))
+
+
+@click.command()
+@click.pass_obj
+def up(app: App) -> None:
+    """Bring the stack to the configured state.
+
+    \b
+    amianai up
+    amianai --sandbox up --set database.storage_gib=50
+
+    Values given with --set or in the environment are written into the stack's configuration, so that they stay.
+    """
+    from amianai_infra.operations import change
+
+    _ = app.settings
+    app.target.ready()
+    app.announce()
+    if not app.sandbox:
+        app.confirm("Change the production stack?")
+    summary = change.up(app)
+    app.print(_summary(summary), _lines(summary, would=False))
+
+
+def _summary(summary: Summary) -> dict[str, object]:
+    steps = [{"op": step.op, "urn": step.urn, "type": step.type, "name": step.name, "diffs": list(step.diffs)} for step in summary.steps]
+    return {"changed": summary.changed, "counts": dict(summary.counts), "seconds": round(summary.seconds, 2), "steps": steps}
+
+
+def _lines(summary: Summary, *, would: bool) -> str:
+    from amianai_infra.operations.setup import tally
+
+    lines = [
+        f"  {step.op:<9} {step.type} {step.name}" + (f" ({', '.join(step.diffs)})" if step.diffs else "")
+        for step in summary.steps
+        if step.op not in ("same", "read")
+    ]
+    text = tally(summary)
+    return "\n".join([*lines, f"{'Would be: ' if would and summary.changed else ''}{text} ({summary.seconds:.1f} s)"])
+
+
+@click.command()
+@click.pass_obj
+def status(app: App) -> None:
+    """One screen about the running stack: site, database, sign-in, DNS, and the sandbox's services.
+
+    \b
+    amianai status
+    amianai --sandbox --json status
+    """
+    from amianai_infra.operations import status as operation
+
+    app.target.ready()
+    outputs = app.outputs(fresh=True)
+    parts = operation.look(app.target, outputs)
+    title = f"{outputs.domain} in {'the sandbox' if app.sandbox else f'account {outputs.account}, {outputs.region}'}"
+    services = _services(app)
+    data = {"domain": outputs.domain, "parts": [part.as_dict() for part in parts], "services": services}
+    lines = [f"✓ {name:<9} {text}" for name, text in services.items()]
+    app.print(data, "\n".join([operation.screen(title, parts), *lines]))
+    if not all(part.ok for part in parts):
+        click.get_current_context().exit(1)
+
+
+def _services(app: App) -> dict[str, str]:
+    """The sandbox's own processes; none on AWS."""
+    if not app.sandbox:
+        return {}
+    from amianai_infra.sandbox import Sandbox
+
+    return {service.name: str(service) for service in Sandbox(app.root).status()}
+
+
+@click.command()
+@click.option(
+    "--file", "file", type=click.Path(path_type=Path, dir_okay=False), help="Which file; default .env.local in the site's directory."
+)
+@click.pass_obj
+def env(app: App, file: Path | None) -> None:
+    """Write what the application must know into its .env.local.
+
+    \b
+    amianai --sandbox env
+
+    Keys of your own, comments and their order stay. No password is ever written: server code reads the secret that
+    DATABASE_SECRET_ARN names.
+    """
+    from amianai_infra import site
+    from amianai_infra.operations import env_file
+
+    app.target.ready()
+    outputs = app.outputs(fresh=True)
+    path = file or app.root / app.settings.site.directory / ".env.local"
+    values = {**site.public_environment(app.target, outputs), **env_file.database_values(outputs)}
+    written = env_file.write(path, values)
+    text = f"{path}: no changes" if written.same else f"{path}: " + ", ".join([*written.added, *written.changed])
+    app.print({"path": str(path), "added": written.added, "changed": written.changed}, text)
+
+
+@click.command()
+@click.option("--keep-users", is_flag=True, help="Keep the user pool; the next setup adopts it.")
+@click.option("--keep-zone", is_flag=True, help="Keep the hosted zone; the next setup adopts it.")
+@click.option("--delete-state", is_flag=True, help="On AWS also remove the bucket and the key of the engine's state.")
+@confirm_option
+@dry_run_option
+@click.pass_obj
+def destroy(app: App, keep_users: bool, keep_zone: bool, delete_state: bool, confirm: str | None, dry_run: bool) -> None:
+    """Remove the stack, after showing what goes and what stays.
+
+    \b
+    amianai destroy --dry-run
+    amianai --sandbox destroy --confirm example.test
+
+    The domain has to be typed (or given with --confirm); --yes is not enough. The database leaves a final snapshot.
+    """
+    from amianai_infra.operations import destroy as operation
+
+    domain = app.settings.domain_name
+    app.target.ready()
+    app.announce()
+    options = operation.Options(keep_users, keep_zone, delete_state)
+    engine, plan = operation.prepare(app, options)
+    if dry_run or not app.json:
+        click.echo(operation.screen(plan, domain), err=not dry_run)
+    if dry_run:
+        return
+    app.confirm_domain(confirm, "This removes the production stack")
+    result = operation.execute(app, engine, plan, options)
+    app.print(result.as_dict(), result.text())
+
+
+@click.command()
+@click.pass_obj
+def doctor(app: App) -> None:
+    """Check every prerequisite and say how to fix what is missing.
+
+    \b
+    amianai doctor
+    amianai --sandbox --json doctor
+    """
+    from amianai_infra.engine import cache_dir
+    from amianai_infra.operations import doctor as operation
+
+    local = app.root / (".sandbox" if app.sandbox else ".amianai")
+    checks = operation.machine(app.root, local, cache_dir())
+    checks += operation.configuration(lambda: app.settings, app.root)
+    if not app.sandbox:
+        checks += _aws_checks(app)
+    app.print({"ok": operation.healthy(checks), "checks": [check.as_dict() for check in checks]}, operation.table(checks))
+    if not operation.healthy(checks):
+        click.get_current_context().exit(1)
+
+
+def _aws_checks(app: App) -> list[Check]:
+    """Credentials and permissions: only where the settings say which region and prefix they are for."""
+    from amianai_infra.errors import ConfigurationError
+    from amianai_infra.operations import doctor as operation
+
+    try:
+        target, settings = app.target, app.settings
+    except ConfigurationError:
+        return []
+    return operation.amazon(target, settings)

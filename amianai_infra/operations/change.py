@@ -1,0 +1,137 @@
+"""Bringing the stack to its settings: write them down, recover what a killed run left, preview, up."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amianai_infra.config import Settings, every_setting, read_stack_file, to_pulumi
+from amianai_infra.operations.context import Context
+from amianai_infra.target import forget_outputs
+
+if TYPE_CHECKING:
+    from amianai_infra.engine import Engine, StateResource, Summary
+    from amianai_infra.target import EngineEnvironment
+
+SUFFIX = "amianai-infra:databaseFinalSnapshotSuffix"
+POOL_TYPE = "aws:cognito/userPool:UserPool"
+ZONE_TYPE = "aws:route53/zone:Zone"
+
+
+def draw_suffix() -> str:
+    """A name part for the final snapshot that no earlier snapshot has."""
+    return secrets.token_hex(4)
+
+
+def stack_file(environment: EngineEnvironment) -> Path:
+    """The stack file that the engine reads and writes."""
+    return environment.project_dir / f"Pulumi.{environment.stack}.yaml"
+
+
+def wanted(settings: Settings, configured: Mapping[str, str]) -> dict[str, str]:
+    """The stack configuration that says what `settings` say.
+
+    The final snapshot's suffix is drawn once and then kept: a new one would change the database on every run.
+    """
+    values = to_pulumi(settings, written={key for key in configured if key in _spellings()})
+    values["aws:region"] = settings.region
+    if not values.get(SUFFIX):
+        values[SUFFIX] = configured.get(SUFFIX) or draw_suffix()
+    return values
+
+
+def _spellings() -> set[str]:
+    return {setting.pulumi for setting in every_setting()}
+
+
+def differences(context: Context) -> dict[str, str]:
+    """What must be written into the stack configuration before it says what the settings say."""
+    configured = read_stack_file(stack_file(context.target.engine()))
+    values = wanted(context.settings, configured)
+    return {key: value for key, value in values.items() if configured.get(key) != value}
+
+
+def configure(context: Context, engine: Engine) -> dict[str, str]:
+    """Write the resolved settings into the stack configuration; gives what was written."""
+    values = differences(context)
+    if values:
+        engine.configure(values)
+    return values
+
+
+@contextmanager
+def variant(environment: EngineEnvironment) -> Iterator[EngineEnvironment]:
+    """The same stack with a stack file that may be changed without a trace.
+
+    Yields:
+        The environment, on a copy of the project folder that is gone afterwards. A kill in between leaves the real stack file
+        as it was, so that the next `up` brings back what the variant changed.
+    """
+    with tempfile.TemporaryDirectory(prefix="amianai-") as name:
+        folder = Path(name)
+        for file in environment.project_dir.glob("Pulumi*.yaml"):
+            shutil.copy2(file, folder / file.name)
+        yield replace(environment, project_dir=folder)
+
+
+def preview(context: Context) -> Summary:
+    """What `up` would change; neither the stack nor its configuration is touched.
+
+    A stack that does not exist yet has to be created, empty, before it can be previewed.
+    """
+    environment = context.target.engine()
+    engine = context.engine()
+    if not engine.exists():
+        configure(context, engine)
+        return engine.preview()
+    _recover(context, engine)
+    values = differences(context)
+    if not values:
+        return engine.preview()
+    with variant(environment) as other:
+        engine = context.engine(other)
+        engine.configure(values)
+        return engine.preview()
+
+
+def up(context: Context, engine: Engine | None = None) -> Summary:
+    """Recover, write the settings down, and bring the stack to them."""
+    engine = engine or context.engine()
+    _recover(context, engine)
+    configure(context, engine)
+    release_adopted(context, engine)
+    summary = engine.up()
+    if summary.changed:
+        forget_outputs(context.target)
+    return summary
+
+
+def _recover(context: Context, engine: Engine) -> None:
+    for line in engine.recover():
+        context.progress.note(line)
+
+
+def release_adopted(context: Context, engine: Engine) -> None:
+    """Forget a user pool or zone that the settings say is adopted and the state still says is ours.
+
+    `destroy --keep-users` records the pool before it forgets it. Were it killed in between, `up` would otherwise see a pool that
+    the program no longer declares, and delete it.
+    """
+    adopted = {(POOL_TYPE, context.settings.auth.user_pool_id), (ZONE_TYPE, context.settings.dns.zone_id)}
+    if not any(identity for _, identity in adopted):
+        return
+    urns = [one.urn for one in engine.resources() if (one.type, one.id) in adopted and one.id and not is_read(one)]
+    if urns:
+        engine.forget(urns)
+        context.progress.note(f"No longer managed, because it is adopted: {', '.join(urn.rpartition('::')[2] for urn in urns)}")
+
+
+def is_read(resource: StateResource) -> bool:
+    """Whether the state merely refers to it (`get`): such a resource is never deleted."""
+    return bool(getattr(resource, "external", False))

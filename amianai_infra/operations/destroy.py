@@ -1,0 +1,272 @@
+"""Removing the stack: what goes and what stays is computed first, shown, confirmed, and then performed.
+
+Every step leaves a state that agrees with AWS, so that an interrupted `destroy` goes on when it is run again, and a change of mind
+(`up`) brings everything back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from amianai_infra.config import Settings, read_stack_file
+from amianai_infra.errors import EngineError, NotFoundError
+from amianai_infra.operations import change, state_storage
+from amianai_infra.operations.buckets import empty
+from amianai_infra.operations.context import Context
+from amianai_infra.target import aws_error, forget_outputs
+
+if TYPE_CHECKING:
+    from amianai_infra.engine import Engine, StateResource
+
+BUCKET_TYPE = "aws:s3/bucket:Bucket"
+INSTANCE_TYPE = "aws:rds/instance:Instance"
+# What the stack configuration calls a thing that was kept, so that the next setup adopts it.
+ADOPTION = {change.POOL_TYPE: "amianai-infra:authUserPoolId", change.ZONE_TYPE: "amianai-infra:dnsZoneId"}
+PROTECTION = {
+    INSTANCE_TYPE: ("amianai-infra:databaseDeletionProtection", "deletionProtection", True),
+    change.POOL_TYPE: ("amianai-infra:authDeletionProtection", "deletionProtection", "ACTIVE"),
+}
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is kept, and whether the state goes too."""
+
+    keep_users: bool = False
+    keep_zone: bool = False
+    delete_state: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything `destroy` will do, in order.
+
+    Attributes:
+        keep: resources that are forgotten, not deleted, with the configuration key that lets setup adopt them again.
+        lift: resources whose deletion protection is on, which is lifted first.
+        unprotect: URNs that the engine itself protects.
+        empty: names of the buckets that are emptied.
+        goes: number of resources of each type that are deleted.
+        snapshot: identifier of the final snapshot; empty when there is no database.
+        stays: sentences about what is left afterwards.
+        delete_state: whether the state's bucket and key go too.
+    """
+
+    keep: Mapping[str, str] = field(default_factory=dict)
+    kept_urns: Sequence[str] = ()
+    lift: Sequence[str] = ()
+    unprotect: Sequence[str] = ()
+    empty: Sequence[str] = ()
+    goes: Mapping[str, int] = field(default_factory=dict)
+    snapshot: str = ""
+    stays: Sequence[str] = ()
+    delete_state: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "goes": dict(self.goes),
+            "empties": list(self.empty),
+            "lifts_protection": [_name(urn) for urn in self.lift],
+            "final_snapshot": self.snapshot,
+            "stays": list(self.stays),
+            "deletes_state": self.delete_state,
+        }
+
+
+def _name(urn: str) -> str:
+    return urn.rpartition("::")[2]
+
+
+def _real(resource: StateResource) -> bool:
+    """Whether AWS has it: not a component, provider or the stack itself, and not merely referred to."""
+    return resource.type.startswith("aws:") and bool(resource.id) and not change.is_read(resource)
+
+
+def plan(resources: Sequence[StateResource], options: Options, settings: Settings) -> Plan:
+    """Decide, from the state alone, what goes and what stays. Pure."""
+    wanted = {kind for kind, on in ((change.POOL_TYPE, options.keep_users), (change.ZONE_TYPE, options.keep_zone)) if on}
+    managed = [one for one in resources if _real(one)]
+    kept = [one for one in managed if one.type in wanted]
+    going = [one for one in managed if one.type not in wanted]
+    return Plan(
+        keep={ADOPTION[one.type]: one.id for one in kept},
+        kept_urns=[one.urn for one in kept],
+        lift=[one.urn for one in going if _is_protected(one)],
+        unprotect=[one.urn for one in resources if one.protect and one.urn not in {each.urn for each in kept}],
+        empty=[one.id for one in going if one.type == BUCKET_TYPE],
+        goes=dict(sorted(Counter(_plain_type(one.type) for one in going).items())),
+        snapshot=next((_snapshot(one, settings) for one in going if one.type == INSTANCE_TYPE), ""),
+        stays=list(_stays(kept, options, settings)),
+        delete_state=options.delete_state,
+    )
+
+
+def _is_protected(resource: StateResource) -> bool:
+    if resource.type not in PROTECTION:
+        return False
+    _, name, on = PROTECTION[resource.type]
+    return bool(resource.inputs.get(name) == on)
+
+
+def _snapshot(resource: StateResource, settings: Settings) -> str:
+    if resource.inputs.get("skipFinalSnapshot"):
+        return ""
+    return str(resource.inputs.get("finalSnapshotIdentifier") or f"{settings.database.identifier}-final")
+
+
+def _plain_type(kind: str) -> str:
+    """`aws:ec2/vpc:Vpc` as `ec2 Vpc`."""
+    module, _, name = kind.removeprefix("aws:").partition(":")
+    return f"{module.partition('/')[0]} {name}"
+
+
+def _stays(kept: Iterable[StateResource], options: Options, settings: Settings) -> Iterable[str]:
+    words = {change.POOL_TYPE: "user pool", change.ZONE_TYPE: "hosted zone"}
+    for one in kept:
+        yield f"{words[one.type]} {one.id}: setup adopts it again"
+    if settings.auth.user_pool_id and not any(one.type == change.POOL_TYPE for one in kept):
+        yield f"user pool {settings.auth.user_pool_id}, which was adopted"
+    if settings.dns.zone_id and not any(one.type == change.ZONE_TYPE for one in kept):
+        yield f"hosted zone {settings.dns.zone_id}, which was adopted"
+    if not options.delete_state:
+        yield "the engine's state (on AWS its bucket and key; --delete-state removes them)"
+
+
+def screen(found: Plan, domain: str) -> str:
+    """The plan for a person."""
+    lines = [f"This removes the production stack of {domain}:"]
+    lines += [f"  - {count:>3} x {name}" for name, count in found.goes.items()]
+    lines += [f"  - everything in the bucket {name}, all versions" for name in found.empty]
+    lines += [f"  - deletion protection of {_name(urn)} is lifted first" for urn in found.lift]
+    if found.delete_state:
+        lines.append("  - the engine's state, and on AWS its bucket and key")
+    lines.append("What stays:")
+    if found.snapshot:
+        lines.append(f"  - the database's final snapshot {found.snapshot}")
+    lines += [f"  - {line}" for line in found.stays]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was done."""
+
+    plan: Plan
+    counts: Mapping[str, int]
+    notes: Sequence[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"plan": self.plan.as_dict(), "counts": dict(self.counts), "notes": list(self.notes)}
+
+    def text(self) -> str:
+        """For a person."""
+        deleted = self.counts.get("delete", 0)
+        lines = [f"{deleted} resources deleted" if deleted else "There was nothing to delete", *self.notes]
+        if self.plan.snapshot:
+            lines.append(f"final snapshot: {self.plan.snapshot}")
+        return "\n".join(lines)
+
+
+def prepare(context: Context, options: Options) -> tuple[Engine, Plan]:
+    """Recover what a killed run left, and plan."""
+    engine = context.engine()
+    if not engine.exists():
+        return engine, Plan(delete_state=options.delete_state)
+    for line in engine.recover():
+        context.progress.note(line)
+    return engine, plan(engine.resources(), options, context.settings)
+
+
+def execute(context: Context, engine: Engine, found: Plan, options: Options) -> Result:
+    """Perform the plan. Running it again after an interruption goes on with what is left."""
+    snapshot = _free_snapshot_name(context, found)
+    if found.keep:
+        engine.configure(dict(found.keep))
+        with context.progress.task("Keeping what was asked to be kept") as task:
+            engine.forget(list(found.kept_urns))
+            task.say(", ".join(found.keep.values()))
+    _lift(context, engine, found, snapshot)
+    if found.unprotect:
+        engine.unprotect(list(found.unprotect))
+    counts = _delete(context, engine, found.empty)
+    forget_outputs(context.target)
+    engine.configure({change.SUFFIX: change.draw_suffix()})
+    notes = list(_remove_state(context, options))
+    return Result(found, counts, notes)
+
+
+def _free_snapshot_name(context: Context, found: Plan) -> dict[str, str]:
+    """A new suffix when a snapshot of the planned name exists already; RDS would refuse to delete the database otherwise."""
+    if not found.snapshot:
+        return {}
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        context.target.client("rds").describe_db_snapshots(DBSnapshotIdentifier=found.snapshot)
+    except (BotoCoreError, ClientError) as error:
+        translated = aws_error(error, f"looking for a snapshot called {found.snapshot}")
+        if isinstance(translated, NotFoundError):
+            return {}
+        raise translated from error
+    return {change.SUFFIX: change.draw_suffix()}
+
+
+def _lift(context: Context, engine: Engine, found: Plan, snapshot: Mapping[str, str]) -> None:
+    """Take deletion protection away through an ordinary update of the protected resources, with a stack file nobody keeps.
+
+    So the state always says what AWS has, and after an interruption the next `up` protects them again.
+    """
+    targets = list(found.lift)
+    if snapshot:
+        targets += [one.urn for one in engine.resources() if one.type == INSTANCE_TYPE and one.urn not in targets]
+    if not targets:
+        return
+    environment = context.target.engine()
+    values = {key: "false" for key, _, _ in PROTECTION.values()} | dict(snapshot)
+    configured = read_stack_file(change.stack_file(environment))
+    with context.progress.task("Lifting deletion protection") as task, change.variant(environment) as other:
+        lifted = context.engine(other)
+        lifted.configure({key: value for key, value in values.items() if configured.get(key) != value})
+        lifted.up(targets=targets)
+        task.say(", ".join(_name(urn) for urn in targets))
+
+
+def _delete(context: Context, engine: Engine, buckets: Sequence[str]) -> Mapping[str, int]:
+    """Empty the buckets and delete everything; again where a log arrived in a bucket meanwhile."""
+    counts: Counter[str] = Counter()
+    for attempt in range(1, _ATTEMPTS + 1):
+        _empty(context, buckets)
+        try:
+            counts.update(engine.destroy().counts)
+        except EngineError as error:
+            if "BucketNotEmpty" not in str(error) or attempt == _ATTEMPTS:
+                raise
+            context.progress.note("A bucket filled again meanwhile (late access logs); emptying it once more.")
+        else:
+            break
+    return counts
+
+
+def _empty(context: Context, buckets: Sequence[str]) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    s3 = context.target.client("s3")
+    for name in buckets:
+        try:
+            empty(s3, name, context.progress)
+        except (BotoCoreError, ClientError) as error:
+            translated = aws_error(error, f"emptying the bucket {name}")
+            if not isinstance(translated, NotFoundError):
+                raise translated from error
+
+
+def _remove_state(context: Context, options: Options) -> Iterable[str]:
+    if options.delete_state and context.target.name == "aws":
+        storage = state_storage.StateStorage.of(context.target, context.settings.prefix)
+        yield from state_storage.remove(context.target, storage, context.progress)

@@ -1,0 +1,231 @@
+"""Every prerequisite, what was found, and the fix. The checks of the machine touch nothing outside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amianai_infra.errors import AmianaiError, MissingToolError
+
+if TYPE_CHECKING:
+    from amianai_infra.config import Settings
+    from amianai_infra.target import Target
+
+NODE_LEAST = (18, 17)
+PYTHON_LEAST = (3, 11)
+FREE_LEAST_GIB = 3.0
+SKEW_MOST_SECONDS = 240
+Run = Callable[[Sequence[str]], str]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One prerequisite.
+
+    Attributes:
+        name: what is needed.
+        ok: whether it is there.
+        found: what was found.
+        fix: what to do about it; empty when all is well.
+        required: whether nothing works without it.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+    required: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def run(command: Sequence[str]) -> str:
+    """What a program prints; empty when it is absent or fails."""
+    try:
+        done = subprocess.run(list(command), capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return (done.stdout or done.stderr).strip() if done.returncode == 0 else ""
+
+
+def _version(text: str) -> tuple[int, ...]:
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(part) for part in found.groups() if part) if found else ()
+
+
+def python() -> Check:
+    """The interpreter that runs this."""
+    version = sys.version_info[:3]
+    return Check(
+        "Python 3.11 or later",
+        version >= PYTHON_LEAST,
+        ".".join(map(str, version)),
+        "" if version >= PYTHON_LEAST else "install Python 3.11 or later and remove .venv",
+    )
+
+
+def node(call: Run = run) -> Check:
+    """Node builds the site, and runs the viewer function in the sandbox."""
+    text = call(["node", "--version"])
+    good = _version(text) >= NODE_LEAST
+    return Check("Node 18.17 or later", good, text or "not found", "" if good else "install Node 18.17 or later from https://nodejs.org")
+
+
+def npm(call: Run = run) -> Check:
+    """Installs what the site needs."""
+    text = call(["npm", "--version"])
+    return Check("npm", bool(text), text or "not found", "" if text else "install Node from https://nodejs.org: npm comes with it")
+
+
+def git(call: Run = run) -> Check:
+    """Names the repository and the commit of a release."""
+    text = call(["git", "--version"])
+    return Check(
+        "git", bool(text), text.removeprefix("git version ") or "not found", "" if text else "install git from https://git-scm.com"
+    )
+
+
+def engine(call: Run = run, environ: Mapping[str, str] = os.environ) -> list[Check]:
+    """The Pulumi engine, and Go, which builds it where the official installer's host is out of reach."""
+    from amianai_infra.engine import find_engine
+
+    path = find_engine(environ)
+    go = call(["go", "version"]).removeprefix("go version ")
+    if path is not None:
+        return [
+            Check("Pulumi engine", True, str(path)),
+            Check("Go", True, go or "not found (not needed: the engine is installed)", required=False),
+        ]
+    return [
+        Check("Pulumi engine", True, "not installed yet; setup installs it", required=False),
+        Check(
+            "Go",
+            bool(go),
+            go or "not found",
+            "" if go else "install Go from https://go.dev/dl if https://get.pulumi.com is out of reach: setup then builds the engine",
+            required=False,
+        ),
+    ]
+
+
+def disk(folders: Iterable[Path], least: float = FREE_LEAST_GIB) -> Check:
+    """Room for tools, packages and builds."""
+    free = {folder: shutil.disk_usage(_existing(folder)).free / 2**30 for folder in folders}
+    tightest = min(free, key=lambda folder: free[folder])
+    good = free[tightest] >= least
+    found = f"{free[tightest]:.1f} GiB free in {tightest}"
+    return Check(
+        f"Disk space, {least:.0f} GiB",
+        good,
+        found,
+        "" if good else f"free {least - free[tightest]:.1f} GiB more, or move the cache with AMIANAI_CACHE",
+    )
+
+
+def writable(folders: Iterable[Path]) -> Check:
+    """The folders that hold state, caches and builds."""
+    for folder in folders:
+        try:
+            with tempfile.TemporaryFile(dir=_existing(folder)):
+                pass
+        except OSError as error:
+            return Check("Writable folders", False, f"{folder}: {error.strerror}", "make it yours (chown) or writable (chmod u+w)")
+    return Check("Writable folders", True, ", ".join(str(folder) for folder in folders))
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def site_directory(root: Path, settings: Settings) -> Check:
+    """The site that is built and deployed."""
+    folder = root / settings.site.directory
+    fix = "set site.directory (AMIANAI_SITE_DIRECTORY) to the folder of your site"
+    if not folder.is_dir():
+        return Check("Site directory", False, f"{folder} does not exist", fix)
+    if not (folder / "package.json").is_file() and settings.site.build_command.startswith(("npm", "npx", "yarn", "pnpm")):
+        return Check("Site directory", False, f"{folder} has no package.json", fix + ", or site.build_command to what builds it")
+    return Check("Site directory", True, str(folder))
+
+
+def machine(root: Path, local: Path, cache: Path) -> list[Check]:
+    """Everything about this machine, checked side by side."""
+    with ThreadPoolExecutor() as pool:
+        programs = [pool.submit(check) for check in (node, npm, git)]
+        engines = pool.submit(engine)
+        found = [python(), *(one.result() for one in programs), *engines.result()]
+    return [*found, disk([root, cache]), writable([root, local, cache])]
+
+
+def configuration(load: Callable[[], Settings], root: Path) -> list[Check]:
+    """The settings, and the site directory they name."""
+    try:
+        settings = load()
+    except AmianaiError as error:
+        return [Check("Configuration", False, error.what, error.fix)]
+    return [Check("Configuration", True, f"domain {settings.domain_name}, region {settings.region}"), site_directory(root, settings)]
+
+
+def credentials(target: Target) -> list[Check]:
+    """Whether AWS answers, as whom, and whether the clocks agree."""
+    try:
+        identity = target.identity()
+    except AmianaiError as error:
+        return [Check("AWS credentials", False, str(error.where or error.what), error.fix)]
+    return [Check("AWS credentials", True, f"{identity.arn} in account {identity.account}"), _clock(target)]
+
+
+def _clock(target: Target) -> Check:
+    headers = target.client("sts").get_caller_identity()["ResponseMetadata"].get("HTTPHeaders", {})
+    if "date" not in headers:
+        return Check("Clock", True, "AWS told no time", required=False)
+    skew = abs(parsedate_to_datetime(headers["date"]).timestamp() - time.time())
+    good = skew < SKEW_MOST_SECONDS
+    return Check("Clock", good, f"{skew:.0f} s from AWS's", "" if good else "set the clock: AWS refuses signatures that are 5 minutes off")
+
+
+def healthy(checks: Iterable[Check]) -> bool:
+    """Whether nothing required is missing."""
+    return all(check.ok for check in checks if check.required)
+
+
+def require(checks: Iterable[Check]) -> None:
+    """Raise for the required prerequisites that are missing, all of them at once.
+
+    Raises:
+        MissingToolError: what is missing and how to get it.
+    """
+    missing = [check for check in checks if check.required and not check.ok]
+    if missing:
+        raise MissingToolError(
+            "This machine is not ready:\n" + "\n".join(f"  - {check.name}: {check.found}; {check.fix}" for check in missing),
+            fix="correct that and run the command again; `amianai doctor` checks everything",
+        )
+
+
+def table(checks: Sequence[Check]) -> str:
+    """The checks as lines for a person."""
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        mark = "✓" if check.ok else ("✗" if check.required else "!")
+        lines.append(f"{mark} {check.name:<{width}}  {check.found}")
+        if check.fix:
+            lines.append(f"  {'':<{width}}  -> {check.fix}")
+    return "\n".join(lines)

@@ -1,0 +1,106 @@
+"""The application's `.env.local`: our keys are kept up to date, everything else in the file stays as it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from amianai_infra.errors import ConfigurationError
+from amianai_infra.outputs import StackOutputs
+
+_ASSIGNMENT = re.compile(r"^(\s*(?:export\s+)?)([A-Za-z_][A-Za-z0-9_]*)(\s*=)")
+HEADING = "# written by `amianai env`; run it again after a change of the stack"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of the file."""
+
+    path: Path
+    added: list[str]
+    changed: list[str]
+
+    @property
+    def same(self) -> bool:
+        """Whether the file already said all of it."""
+        return not self.added and not self.changed
+
+
+def database_values(outputs: StackOutputs) -> dict[str, str]:
+    """How server code finds the database. The password is in the secret, never here."""
+    database = outputs.database
+    return {
+        "DATABASE_HOST": database.host,
+        "DATABASE_PORT": str(database.port),
+        "DATABASE_NAME": database.name,
+        "DATABASE_SECRET_ARN": database.secret_arn,
+    }
+
+
+def merge(text: str, values: Mapping[str, str]) -> tuple[str, list[str], list[str]]:
+    """Put `values` into the text of an env file.
+
+    Foreign keys, comments, blank lines and the order stay; our keys are replaced where they stand; missing ones go to the end.
+
+    Returns:
+        The new text, the keys added, the keys whose value changed.
+    """
+    lines = text.splitlines()
+    seen: set[str] = set()
+    changed: list[str] = []
+    for number, line in enumerate(lines):
+        found = _ASSIGNMENT.match(line)
+        if not found or found[2] not in values:
+            continue
+        name = found[2]
+        seen.add(name)
+        wanted = f"{found[1]}{name}={_quoted(values[name])}"
+        if line.rstrip() != wanted:
+            lines[number] = wanted
+            changed.append(name)
+    added = [name for name in values if name not in seen]
+    if added:
+        if lines and lines[-1].strip() and HEADING not in lines:
+            lines.append("")
+        if HEADING not in lines:
+            lines.append(HEADING)
+        lines += [f"{name}={_quoted(values[name])}" for name in added]
+    return "\n".join(lines) + ("\n" if lines else ""), added, changed
+
+
+def _quoted(value: str) -> str:
+    return value if re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]*", value) else "'" + value + "'"
+
+
+def write(path: Path, values: Mapping[str, str]) -> Written:
+    """Bring the file up to date, atomically; it is not touched when nothing changes.
+
+    Raises:
+        ConfigurationError: its folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise ConfigurationError(
+            "The site's directory does not exist.", where=str(path.parent), fix="set site.directory to the folder of your site"
+        )
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    text, added, changed = merge(before, values)
+    if text != before:
+        _replace(path, text)
+    return Written(path, added, changed)
+
+
+def _replace(path: Path, text: str) -> None:
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,249 @@
+"""The whole stack from one command, in phases. Each is checked, skipped when done, and says what it did and how long it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amianai_infra.errors import NotFoundError, VerificationError
+from amianai_infra.operations import change, cost, delegation, doctor, state_storage
+from amianai_infra.operations.context import Context
+from amianai_infra.operations.status import answers
+from amianai_infra.target import cached_outputs, fetch_outputs
+
+if TYPE_CHECKING:
+    from amianai_infra.engine import Engine, Summary
+    from amianai_infra.outputs import StackOutputs
+
+# The zone and the component it belongs to: what a targeted `up` makes before the registrar is asked to delegate to it.
+ZONE_TARGETS = ("**amianai:dns:Dns::**", "**aws:route53/zone:Zone::**")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How setup goes about it.
+
+    Attributes:
+        deploy: build and publish the site.
+        wait: how long to wait for the delegation of the domain, seconds; 0 does not check it.
+    """
+
+    deploy: bool = True
+    wait: float = 7200
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What setup does with other rooms' tools; tests bring their own."""
+
+    ensure_engine: Callable[..., Path]
+    deploy_site: Callable[..., Any]
+    cache: Path
+    prepare_site: Callable[..., Any] | None = None
+    resolver: Callable[[str, str], frozenset[str]] = delegation.resolve
+    answers: Callable[..., int] = answers
+
+
+@dataclass
+class Report:
+    """What setup did, and what the person needs to know now."""
+
+    summary: Summary
+    outputs: StackOutputs
+    url: str
+    seconds: float
+    written: dict[str, str] = field(default_factory=dict)
+    release: Any = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the stack changed."""
+        return bool(self.summary.changed or self.written)
+
+
+def setup(context: Context, options: Options, hands: Hands) -> Report:
+    """Run every phase in order; running it again goes on where it stopped."""
+    started = time.monotonic()
+    _ = context.settings  # a bad configuration ends here, before anything is touched
+    _prerequisites(context, options, hands)
+    if context.target.name == "aws":
+        _credentials(context)
+    _tools(context, options, hands)
+    if context.target.name == "aws":
+        _state(context)
+    engine = context.engine()
+    written = _configuration(context, engine)
+    if context.target.name == "aws" and options.wait:
+        _delegation(context, options, hands, engine)
+    summary = _stack(context, engine)
+    outputs = _published(context, summary)
+    release = _site(context, hands, outputs) if options.deploy else None
+    url = context.target.site_address(outputs).url
+    return Report(summary, outputs, url, time.monotonic() - started, written, release)
+
+
+def _prerequisites(context: Context, options: Options, hands: Hands) -> None:
+    with context.progress.task("Prerequisites") as task:
+        checks = doctor.machine(context.root, context.target.local, hands.cache)
+        if options.deploy:
+            checks.append(doctor.site_directory(context.root, context.settings))
+        doctor.require(checks)
+        task.say(f"{len(checks)} checked, all there")
+
+
+def _credentials(context: Context) -> None:
+    with context.progress.task("Credentials") as task:
+        context.target.ready()
+        task.say(context.target.identity().arn)
+    context.announce()
+    context.confirm("Build or change the production stack there?")
+
+
+def _tools(context: Context, options: Options, hands: Hands) -> None:
+    """The engine, what the target needs to run, and what the site's build needs: none depends on another."""
+    work: list[Callable[[], object]] = [lambda: hands.ensure_engine(context.progress)]
+    if context.target.name != "aws":
+        work.append(context.target.ready)
+    if options.deploy and hands.prepare_site is not None:
+        prepare = hands.prepare_site
+        work.append(lambda: prepare(context.root, context.settings, context.progress))
+    with context.progress.task("Tools") as task:
+        _side_by_side(work)
+        task.say("all there")
+
+
+def _side_by_side(work: Sequence[Callable[[], object]]) -> None:
+    with ThreadPoolExecutor(max_workers=len(work)) as pool:
+        for one in [pool.submit(piece) for piece in work]:
+            one.result()
+
+
+def _state(context: Context) -> None:
+    environment = context.target.engine()
+    storage = state_storage.StateStorage.of(context.target, context.settings.prefix)
+    with context.progress.task("State storage") as task:
+        done = state_storage.ensure(
+            context.target,
+            storage,
+            bucket=storage.bucket in environment.backend_url,
+            key=storage.alias in environment.secrets_provider,
+        )
+        task.say("; ".join(done) or f"{environment.backend_url} is there")
+
+
+def _configuration(context: Context, engine: Engine) -> dict[str, str]:
+    with context.progress.task("Configuration") as task:
+        written = change.configure(context, engine)
+        names = ", ".join(sorted(key.rpartition(":")[2] for key in written))
+        task.say(f"wrote {names}" if written else "as it was")
+    return written
+
+
+def _delegation(context: Context, options: Options, hands: Hands, engine: Engine) -> None:
+    """The zone first: a certificate cannot be validated before the domain is delegated to it."""
+    with context.progress.task("Domain") as task:
+        if _is_published(context):
+            task.say("set up before")
+            return
+        name_servers = _name_servers(context, engine)
+        task.say(delegation.wait(context.settings.domain_name, name_servers, context.progress, options.wait, resolver=hands.resolver))
+
+
+def _is_published(context: Context) -> bool:
+    try:
+        fetch_outputs(context.target, context.settings.prefix)
+    except NotFoundError:
+        return False
+    return True
+
+
+def _name_servers(context: Context, engine: Engine) -> list[str]:
+    """The zone's name servers; the zone is created when it is neither adopted nor there."""
+    zone = context.settings.dns.zone_id or _zone_in_state(engine)
+    if not zone:
+        engine.recover()
+        engine.up(targets=ZONE_TARGETS)
+        zone = _zone_in_state(engine)
+    answer = context.target.client("route53").get_hosted_zone(Id=zone)
+    return [str(one) for one in answer["DelegationSet"]["NameServers"]]
+
+
+def _zone_in_state(engine: Engine) -> str:
+    return next((one.id for one in engine.resources() if one.type == change.ZONE_TYPE and one.id), "")
+
+
+def _stack(context: Context, engine: Engine) -> Summary:
+    with context.progress.task("Stack") as task:
+        summary = change.up(context, engine)
+        task.say(tally(summary))
+    return summary
+
+
+def tally(summary: Summary) -> str:
+    """`12 created, 1 updated`, or `no changes`."""
+    words = {"create": "created", "update": "updated", "delete": "deleted", "replace": "replaced", "import": "imported"}
+    parts = [f"{summary.counts[name]} {word}" for name, word in words.items() if summary.counts.get(name)]
+    return ", ".join(parts) or "no changes"
+
+
+def _published(context: Context, summary: Summary) -> StackOutputs:
+    known = None if summary.changed else cached_outputs(context.target)
+    return known or fetch_outputs(context.target, context.settings.prefix)
+
+
+def _site(context: Context, hands: Hands, outputs: StackOutputs) -> Any:
+    release = hands.deploy_site(context.target, context.settings, outputs, context.progress)
+    address = context.target.site_address(outputs)
+    status = hands.answers(address)
+    if status != 200:
+        raise VerificationError(
+            f"The site answers {status}." if status else "The site does not answer.",
+            where=address.url,
+            fix="`amianai status` shows every part; run setup again once it is corrected",
+        )
+    return release
+
+
+def screen(report: Report, context: Context) -> str:
+    """The one-screen summary."""
+    outputs = report.outputs
+    prefix = "amianai --sandbox" if context.target.name == "sandbox" else "amianai"
+    database = outputs.database
+    price = cost.describe(cost.estimate(context.settings), context.settings)
+    would = " (on AWS; the sandbox costs nothing)" if context.target.name == "sandbox" else ""
+    return "\n".join(
+        [
+            "",
+            f"The stack is up: {tally(report.summary)}, {report.seconds:.0f} s",
+            "",
+            f"  Site       {report.url}",
+            f"  Sign-in    user pool {outputs.auth.user_pool_id}, client {outputs.auth.client_id}",
+            f"  Database   {database.host}:{database.port}/{database.name} (TLS; password in secret {database.secret_arn})",
+            f"  Cost{would}",
+            f"             {price.replace(chr(10), chr(10) + '           ')}",
+            "",
+            f"  Next       {prefix} status      one screen about every part",
+            f"             {prefix} deploy      publish a new version of the site",
+            f"             {prefix} env         write the application's .env.local",
+            f"             {prefix} up          apply changed settings",
+            f"             {prefix} destroy     remove everything",
+        ]
+    )
+
+
+def as_dict(report: Report, context: Context) -> dict[str, Any]:
+    """For `--json`."""
+    found = cost.estimate(context.settings)
+    return {
+        "changed": report.changed,
+        "counts": dict(report.summary.counts),
+        "seconds": round(report.seconds, 1),
+        "url": report.url,
+        "outputs": report.outputs.model_dump(),
+        "monthly_dollars": round(found.total, 2),
+        "price_source": found.source,
+    }

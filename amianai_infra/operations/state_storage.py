@@ -1,0 +1,259 @@
+"""Where the state of a production stack lives on AWS: one S3 bucket and one KMS key, made by `setup`, outliving `destroy`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from amianai_infra.errors import ForbiddenError, NotFoundError, RefusedError
+from amianai_infra.naming import PROJECT, STACK, default_tags, state_bucket_name
+from amianai_infra.progress import Progress
+from amianai_infra.target import Target, aws_error
+
+_PURPOSE = "amianai:purpose"
+_BLOCK = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
+_ENCRYPTION = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}]}
+_LIFECYCLE = {
+    "Rules": [
+        {
+            "ID": "old-versions",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 90},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+        }
+    ]
+}
+
+
+@dataclass(frozen=True)
+class StateStorage:
+    """Names of the two."""
+
+    bucket: str
+    alias: str
+
+    @classmethod
+    def of(cls, target: Target, prefix: str) -> StateStorage:
+        """The names that belong to the account, region and prefix."""
+        return cls(state_bucket_name(prefix, target.identity().account, target.region), f"alias/{prefix}-state")
+
+
+def tls_only(bucket: str) -> dict[str, Any]:
+    """A bucket policy that refuses everything that does not come over TLS."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "TlsOnly",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ],
+    }
+
+
+def ensure(target: Target, storage: StateStorage, *, bucket: bool = True, key: bool = True) -> list[str]:
+    """Create what is missing and correct what differs.
+
+    Args:
+        target: where.
+        storage: the names.
+        bucket: whether the state lives in our bucket.
+        key: whether our key encrypts its secrets.
+
+    Returns:
+        What was done, one line each; nothing when all was there.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    done: list[str] = []
+    try:
+        if bucket:
+            done += _ensure_bucket(target, storage.bucket)
+        if key:
+            done += _ensure_key(target, storage.alias)
+    except (BotoCoreError, ClientError) as error:
+        raise aws_error(error, f"preparing the state storage ({storage.bucket}, {storage.alias})") from error
+    return done
+
+
+def _ensure_bucket(target: Target, name: str) -> list[str]:
+    s3 = target.client("s3")
+    done = []
+    if not _bucket_exists(s3, name):
+        where = {} if target.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": target.region}}
+        s3.create_bucket(Bucket=name, ObjectOwnership="BucketOwnerEnforced", **where)
+        s3.get_waiter("bucket_exists").wait(Bucket=name)
+        done.append(f"created the state bucket {name}")
+    for title, is_so, make_so in _bucket_properties(s3, name):
+        if not is_so():
+            make_so()
+            done.append(f"state bucket: {title}")
+    return done
+
+
+def _bucket_exists(s3: Any, name: str) -> bool:
+    from botocore.exceptions import ClientError
+
+    try:
+        s3.head_bucket(Bucket=name)
+    except ClientError as error:
+        translated = aws_error(error, f"looking for the state bucket {name}")
+        if isinstance(translated, NotFoundError):
+            return False
+        if isinstance(translated, ForbiddenError):
+            raise ForbiddenError(
+                f"The state bucket {name} exists but is not accessible.", where=translated.where, fix="see `amianai doctor`"
+            ) from error
+        raise translated from error
+    return True
+
+
+def _bucket_properties(s3: Any, name: str) -> Iterator[tuple[str, Callable[[], bool], Callable[[], object]]]:
+    """Title, question and remedy of each property of the bucket."""
+    policy = json.dumps(tls_only(name))
+    yield (
+        "versioned",
+        lambda: s3.get_bucket_versioning(Bucket=name).get("Status") == "Enabled",
+        lambda: s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"}),
+    )
+    yield (
+        "private",
+        lambda: _answer(lambda: s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]) == _BLOCK,
+        lambda: s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=_BLOCK),
+    )
+    yield (
+        "encrypted",
+        lambda: bool(_answer(lambda: s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"])),
+        lambda: s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=_ENCRYPTION),
+    )
+    yield (
+        "reachable over TLS only",
+        lambda: "aws:SecureTransport" in (_answer(lambda: s3.get_bucket_policy(Bucket=name)["Policy"]) or ""),
+        lambda: s3.put_bucket_policy(Bucket=name, Policy=policy),
+    )
+    yield (
+        "old versions expire after 90 days",
+        lambda: bool(_answer(lambda: s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"])),
+        lambda: s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration=_LIFECYCLE),
+    )
+    yield (
+        "tagged",
+        lambda: bool(_answer(lambda: s3.get_bucket_tagging(Bucket=name)["TagSet"])),
+        lambda: s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": _tags("Key", "Value")}),
+    )
+
+
+def _answer(ask: Callable[[], Any]) -> Any:
+    """What AWS says, None where it says that there is no such configuration."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return ask()
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code.startswith("NoSuch") or code.endswith("NotFoundError"):
+            return None
+        raise
+
+
+def _tags(key: str, value: str) -> list[dict[str, str]]:
+    return [{key: name, value: text} for name, text in default_tags({_PURPOSE: "state"}).items()]
+
+
+def _ensure_key(target: Target, alias: str) -> list[str]:
+    kms = target.client("kms")
+    found = _key(kms, alias)
+    if found is not None:
+        return []
+    identity = (
+        _orphan(target, kms)
+        or kms.create_key(Description=f"Secrets in the Pulumi state of {PROJECT}", Tags=_tags("TagKey", "TagValue"))["KeyMetadata"]["KeyId"]
+    )
+    kms.enable_key_rotation(KeyId=identity)
+    kms.create_alias(AliasName=alias, TargetKeyId=identity)
+    return [f"created the KMS key {alias}"]
+
+
+def _key(kms: Any, alias: str) -> dict[str, Any] | None:
+    from botocore.exceptions import ClientError
+
+    try:
+        found: dict[str, Any] = kms.describe_key(KeyId=alias)["KeyMetadata"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NotFoundException":
+            return None
+        raise
+    if found.get("KeyState") == "PendingDeletion":
+        kms.cancel_key_deletion(KeyId=found["KeyId"])
+        kms.enable_key(KeyId=found["KeyId"])
+    return found
+
+
+def _orphan(target: Target, kms: Any) -> str | None:
+    """A key that an interrupted run made and did not name: found by its tags, so that no second one is paid for."""
+    wanted = {item["TagKey"]: item["TagValue"] for item in _tags("TagKey", "TagValue")}
+    filters = [{"Key": name, "Values": [value]} for name, value in wanted.items() if name.startswith("amianai:")]
+    pages = (
+        target.client("resourcegroupstaggingapi")
+        .get_paginator("get_resources")
+        .paginate(TagFilters=filters, ResourceTypeFilters=["kms:key"])
+    )
+    for page in pages:
+        for one in page["ResourceTagMappingList"]:
+            identity = str(one["ResourceARN"]).rpartition("/")[2]
+            named = kms.list_aliases(KeyId=identity)["Aliases"]
+            if not named and kms.describe_key(KeyId=identity)["KeyMetadata"]["KeyState"] == "Enabled":
+                return identity
+    return None
+
+
+def remove(target: Target, storage: StateStorage, progress: Progress) -> list[str]:
+    """Delete the bucket with every version in it and schedule the key for deletion.
+
+    Raises:
+        RefusedError: the bucket holds the state of another stack.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return _remove(target, storage, progress)
+    except (BotoCoreError, ClientError) as error:
+        raise aws_error(error, f"removing the state storage ({storage.bucket}, {storage.alias})") from error
+
+
+def _remove(target: Target, storage: StateStorage, progress: Progress) -> list[str]:
+    from amianai_infra.operations.buckets import empty
+
+    s3, kms = target.client("s3"), target.client("kms")
+    done = []
+    if _bucket_exists(s3, storage.bucket):
+        others = _other_stacks(s3, storage.bucket)
+        if others:
+            raise RefusedError(f"The state bucket {storage.bucket} also holds {', '.join(others)}; it was kept.")
+        empty(s3, storage.bucket, progress)
+        s3.delete_bucket(Bucket=storage.bucket)
+        done.append(f"deleted the state bucket {storage.bucket}")
+    found = _key(kms, storage.alias)
+    if found is not None:
+        kms.schedule_key_deletion(KeyId=found["KeyId"], PendingWindowInDays=7)
+        kms.delete_alias(AliasName=storage.alias)
+        done.append(f"scheduled the KMS key {storage.alias} for deletion in 7 days")
+    return done
+
+
+def _other_stacks(s3: Any, bucket: str) -> list[str]:
+    ours = f"{PROJECT}/{STACK}."
+    found = set()
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=".pulumi/stacks/"):
+        for one in page.get("Contents", []):
+            name = str(one["Key"]).removeprefix(".pulumi/stacks/")
+            if name.endswith((".json", ".json.gz")) and not name.startswith(ours):
+                found.add(name.partition(".json")[0])
+    return sorted(found)

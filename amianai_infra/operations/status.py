@@ -1,0 +1,137 @@
+"""One screen about the running stack, from the published outputs and a few calls made side by side. Needs no engine."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from amianai_infra.errors import AmianaiError
+from amianai_infra.outputs import StackOutputs
+from amianai_infra.target import SiteAddress, Target, aws_error
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the stack.
+
+    Attributes:
+        name: which part.
+        ok: whether it works as far as can be seen from here.
+        state: one or two words.
+        facts: what is worth knowing, in order.
+    """
+
+    name: str
+    ok: bool
+    state: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def look(target: Target, outputs: StackOutputs) -> list[Part]:
+    """Ask every part how it is."""
+    # Clients are made here: boto3 sessions are not for several threads, clients are.
+    clients = {name: target.client(name) for name in ("rds", "cloudfront", "cognito-idp", "route53")}
+    address = target.site_address(outputs)
+    questions: dict[str, Callable[[], Part]] = {
+        "site": lambda: _site(address, clients["cloudfront"], outputs),
+        "database": lambda: _database(clients["rds"], outputs),
+        "sign-in": lambda: _auth(clients["cognito-idp"], outputs),
+        "dns": lambda: _dns(clients["route53"], outputs),
+    }
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda name: _guarded(name, questions[name]), questions))
+
+
+def _guarded(name: str, ask: Callable[[], Part]) -> Part:
+    """One part that cannot be asked does not hide the others."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return ask()
+    except (BotoCoreError, ClientError) as error:
+        translated = aws_error(error, f"asking about the {name}")
+        return Part(name, False, type(translated).__name__.removesuffix("Error").lower(), {"problem": translated.where or translated.what})
+    except AmianaiError as error:
+        return Part(name, False, "failed", {"problem": error.what})
+
+
+def _site(address: SiteAddress, cloudfront: Any, outputs: StackOutputs) -> Part:
+    status = answers(address)
+    distribution = cloudfront.get_distribution(Id=outputs.site.distribution_id)["Distribution"]
+    facts = {
+        "url": address.url,
+        "distribution": f"{outputs.site.distribution_id}, {distribution['Status']}",
+        "bucket": outputs.site.bucket,
+    }
+    return Part("site", status == 200, f"answers {status}" if status else "does not answer", facts)
+
+
+def answers(address: SiteAddress, path: str = "/", timeout: float = 10) -> int:
+    """The status the site answers with; 0 when it does not answer."""
+    host, port = address.connect
+    connection: http.client.HTTPConnection
+    if address.tls:
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=ssl.create_default_context())
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        connection.request("GET", path, headers={"Host": address.host, "User-Agent": "amianai"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def _database(rds: Any, outputs: StackOutputs) -> Part:
+    wanted = outputs.database
+    found = rds.describe_db_instances(DBInstanceIdentifier=wanted.identifier)["DBInstances"][0]
+    state = str(found["DBInstanceStatus"])
+    facts = {
+        "identifier": wanted.identifier,
+        "address": f"{wanted.host}:{wanted.port}/{wanted.name}",
+        "class": f"{found['DBInstanceClass']}, {found.get('AllocatedStorage')} GiB, PostgreSQL {found.get('EngineVersion')}",
+        "protected": "yes" if found.get("DeletionProtection") else "NO: deletion protection is off",
+        "backups": f"{found.get('BackupRetentionPeriod')} days",
+        "secret": wanted.secret_arn,
+    }
+    return Part("database", state == "available", state, facts)
+
+
+def _auth(cognito: Any, outputs: StackOutputs) -> Part:
+    pool = cognito.describe_user_pool(UserPoolId=outputs.auth.user_pool_id)["UserPool"]
+    facts = {
+        "pool": outputs.auth.user_pool_id,
+        "client": outputs.auth.client_id,
+        "users": f"about {pool.get('EstimatedNumberOfUsers', 0)}",
+        "hosted": outputs.auth.hosted_domain,
+    }
+    return Part("sign-in", True, "ready", facts)
+
+
+def _dns(route53: Any, outputs: StackOutputs) -> Part:
+    zone = route53.get_hosted_zone(Id=outputs.dns.zone_id)
+    facts = {
+        "domain": outputs.domain,
+        "zone": outputs.dns.zone_id,
+        "records": str(zone["HostedZone"].get("ResourceRecordSetCount", "?")),
+        "name servers": " ".join(outputs.dns.name_servers),
+    }
+    return Part("dns", True, "served", facts)
+
+
+def screen(title: str, parts: list[Part]) -> str:
+    """The parts as lines for a person."""
+    lines = [title]
+    for part in parts:
+        lines.append(f"{'✓' if part.ok else '✗'} {part.name:<9} {part.state}")
+        lines += [f"    {name:<13} {text}" for name, text in part.facts.items()]
+    return "\n".join(lines)
