@@ -298,7 +298,17 @@ def every_setting() -> Iterator[Setting]:
 
 
 # Environment variables of the family AMIANAI_* that choose how a command runs, not what the stack is.
-NOT_SETTINGS = frozenset({"AMIANAI_TARGET", "AMIANAI_ROOT", "AMIANAI_CONFIG", "AMIANAI_BUILD_ID", "AMIANAI_CACHE", "AMIANAI_DEBUG"})
+NOT_SETTINGS = frozenset(
+    {
+        "AMIANAI_TARGET",
+        "AMIANAI_ROOT",
+        "AMIANAI_CONFIG",
+        "AMIANAI_BUILD_ID",
+        "AMIANAI_CACHE",
+        "AMIANAI_DEBUG",
+        "AMIANAI_SANDBOX_PORT",
+    }
+)
 
 
 def read_stack_file(path: Path, *, required: bool = False) -> dict[str, Any]:

@@ -1,0 +1,173 @@
+"""`amianai sandbox ...`: start, stop and look at the local stand-in for AWS."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from amianai_infra.cli.options import App
+from amianai_infra.errors import NotFoundError, RefusedError
+
+if TYPE_CHECKING:
+    from amianai_infra.sandbox import SandboxTarget, Service
+
+SERVICES = ("emulator", "postgres", "provider")
+
+
+def _target(app: App) -> SandboxTarget:
+    from amianai_infra.sandbox import SandboxTarget
+
+    return SandboxTarget(app.root, app.progress, app.environ)
+
+
+@click.group()
+def sandbox() -> None:
+    """The local stand-in for AWS: an emulator, a real PostgreSQL and a provider for the engine, all on 127.0.0.1.
+
+    \b
+    Examples:
+      amianai sandbox up
+      eval "$(amianai sandbox env)" && aws s3 ls && psql
+
+    Every command with --sandbox starts it by itself. docs/sandbox.md says what it proves and what it cannot.
+    """
+
+
+@sandbox.command()
+@click.pass_obj
+def up(app: App) -> None:
+    """Start what does not run; install it first where needed.
+
+    AMIANAI_SANDBOX_PORT=N asks for the ports N, N+1 and N+2; without it free ones are chosen and kept.
+    """
+    target = _target(app)
+    target.ready()
+    _print(app, target.sandbox.status())
+
+
+@sandbox.command()
+@click.pass_obj
+def stop(app: App) -> None:
+    """Stop it. Nothing is lost: databases, buckets and users are there again after the next start."""
+    stopped = _target(app).sandbox.stop(app.progress)
+    app.print({"stopped": stopped}, f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+
+
+@sandbox.command()
+@click.pass_obj
+def status(app: App) -> None:
+    """Show each service: state, process, address, memory, since when."""
+    _print(app, _target(app).sandbox.status())
+
+
+@sandbox.command()
+@click.option("--shell", type=click.Choice(["sh", "fish"]), default="sh", show_default=True, help="Whose syntax to print.")
+@click.pass_obj
+def env(app: App, shell: str) -> None:
+    """Print what lets the AWS CLI, any AWS SDK, `pulumi` and psql talk to the sandbox.
+
+    \b
+    Example:
+      eval "$(amianai sandbox env)"          (fish: amianai sandbox env --shell fish | source)
+
+    The database's password is in a file of mode 0600 that PGPASSFILE names; it is never printed.
+    """
+    target = _target(app)
+    if target.sandbox.serves():
+        target.keep_password()
+    ours = target.sandbox.environment()
+    unset = _misleading(app.environ, ours)
+    path = _engine_folder(app.environ)
+    if app.json:
+        app.print(ours)
+    else:
+        click.echo("\n".join(_lines(ours, unset, path, fish=shell == "fish")))
+
+
+def _misleading(environ: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
+    from amianai_infra.sandbox.project import foreign
+
+    return foreign(environ, ours)
+
+
+def _engine_folder(environ: Mapping[str, str]) -> Path | None:
+    """Where our cache has the engine, when `pulumi` is not on PATH."""
+    from amianai_infra.sandbox.install import cache_directory
+
+    if shutil.which("pulumi", path=environ.get("PATH")):
+        return None
+    found = sorted(cache_directory(environ).glob("**/pulumi"))
+    return next((file.parent for file in reversed(found) if file.is_file()), None)
+
+
+def _lines(values: Mapping[str, str], unset: Iterable[str], path: Path | None, *, fish: bool) -> Iterable[str]:
+    for name in unset:
+        yield f"set -e {name}" if fish else f"unset {name}"
+    for name, value in values.items():
+        yield f"set -gx {name} {shlex.quote(value)}" if fish else f"export {name}={shlex.quote(value)}"
+    if path is not None:
+        yield f"set -gx PATH {shlex.quote(str(path))} $PATH" if fish else f'export PATH={shlex.quote(str(path))}:"$PATH"'
+
+
+@sandbox.command()
+@click.option("--confirm", metavar="sandbox", help="Confirm without a prompt, with the word `sandbox`.")
+@click.pass_obj
+def reset(app: App, confirm: str | None) -> None:
+    """Stop it and remove all its data: databases, buckets, users and the engine's state of this checkout.
+
+    The installed programs stay in the cache. --yes is not an answer: data is lost.
+    """
+    answer = confirm
+    if answer is None and sys.stdin.isatty():
+        answer = click.prompt(f"All data in {app.root / '.sandbox'} will be removed. Type sandbox to confirm", default="", err=True)
+    if answer != "sandbox":
+        raise RefusedError("Not confirmed; nothing was changed.", fix="run `amianai sandbox reset --confirm sandbox`")
+    _target(app).sandbox.reset(app.progress)
+    app.print({"reset": True}, "Removed. `amianai --sandbox setup` builds everything again.")
+
+
+@sandbox.command()
+@click.argument("service", type=click.Choice(SERVICES))
+@click.option("--follow", "-f", is_flag=True, help="Keep printing what is added, until Ctrl-C.")
+@click.option("--lines", "-n", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many lines to begin with.")
+@click.pass_obj
+def logs(app: App, service: str, follow: bool, lines: int) -> None:
+    """Print a service's log."""
+    file = _target(app).sandbox.log_files()[service]
+    if not file.is_file():
+        raise NotFoundError(f"There is no log of the {service} yet.", where=str(file), fix="run `amianai sandbox up`")
+    with file.open(errors="replace") as source:
+        for line in source.readlines()[-lines:]:
+            click.echo(line, nl=False)
+        while follow:
+            line = source.readline()
+            if line:
+                click.echo(line, nl=False)
+            else:
+                time.sleep(0.3)
+
+
+def _print(app: App, services: list[Service]) -> None:
+    rows = [("SERVICE", "STATE", "PID", "ADDRESS", "MEMORY", "SINCE")]
+    rows += [(one.name, one.state, str(one.pid or ""), one.address, _megabytes(one.memory), _local_time(one.since)) for one in services]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    table = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    data = [{**vars(one), "log": str(one.log)} for one in services]
+    app.print(data, table)
+
+
+def _megabytes(amount: int | None) -> str:
+    return "" if amount is None else f"{amount / 1_000_000:.0f} MB"
+
+
+def _local_time(stamp: str | None) -> str:
+    from datetime import datetime
+
+    return "" if stamp is None else datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")

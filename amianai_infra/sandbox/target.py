@@ -1,0 +1,158 @@
+"""`SandboxTarget`: the sandbox in the place of AWS. Whatever the environment says about AWS, nothing here listens to it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from amianai_infra.outputs import StackOutputs
+from amianai_infra.progress import Progress
+from amianai_infra.sandbox import emulator as aws
+from amianai_infra.sandbox.project import foreign
+from amianai_infra.sandbox.sandbox import Sandbox
+from amianai_infra.target import Credentials, EngineEnvironment, Identity, SiteAddress, aws_error, cached_outputs
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+
+DOMAIN = "example.test"
+
+
+class SandboxTarget:
+    """The sandbox of one checkout as a target.
+
+    Args:
+        root: the checkout.
+        progress: where starting it is shown.
+        environ: the process environment; what it says about AWS and the engine is ignored.
+    """
+
+    name: Literal["sandbox"] = "sandbox"
+    region = aws.REGION
+
+    def __init__(self, root: Path, progress: Progress | None = None, environ: Mapping[str, str] = os.environ) -> None:
+        self.sandbox = Sandbox(root, environ)
+        self.root = self.sandbox.root
+        self.local = self.sandbox.local
+        self._progress = progress or Progress()
+        self._environ = environ
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()
+
+    def ready(self) -> None:
+        """Start the sandbox where it does not run."""
+        self.sandbox.start(self._progress)
+
+    @cached_property
+    def _session(self) -> Session:
+        """A session in which no variable, profile or file of the surroundings counts."""
+        import boto3
+        from botocore.session import Session as Core
+
+        known = Core().session_var_map
+        core = Core(session_vars={name: (None, None, default, convert) for name, (_, _, default, convert) in known.items()})
+        return boto3.Session(
+            botocore_session=core,
+            aws_access_key_id=aws.ACCESS_KEY,
+            aws_secret_access_key=aws.SECRET_KEY,
+            region_name=self.region,
+        )
+
+    def client(self, service: str, region: str | None = None) -> Any:
+        """A boto3 client for the emulator, made once for each service and region."""
+        from botocore.config import Config
+
+        key = (service, region or self.region)
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = self._session.client(  # type: ignore[call-overload]
+                    service,
+                    region_name=key[1],
+                    endpoint_url=self.endpoint(service),
+                    verify=True,
+                    config=Config(
+                        proxies={},
+                        s3={"addressing_style": "path"},
+                        use_fips_endpoint=False,
+                        use_dualstack_endpoint=False,
+                        retries={"mode": "standard", "total_max_attempts": 3},
+                        max_pool_connections=50,
+                    ),
+                )
+            return self._clients[key]
+
+    def credentials(self) -> Credentials:
+        """The emulator's."""
+        return Credentials(aws.ACCESS_KEY, aws.SECRET_KEY)
+
+    def endpoint(self, service: str) -> str | None:
+        """The emulator, for every service."""
+        return aws.endpoint(self.sandbox.ports().emulator)
+
+    @cached_property
+    def _identity(self) -> Identity:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self.client("sts").get_caller_identity()
+        except (BotoCoreError, ClientError) as error:
+            raise aws_error(error, "asking the sandbox who is calling") from error
+        return Identity(answer["Account"], answer["Arn"])
+
+    def identity(self) -> Identity:
+        """Who the emulator takes us for."""
+        return self._identity
+
+    def engine(self) -> EngineEnvironment:
+        """State in a local folder, a random passphrase, the running provider; nothing of the surroundings."""
+        project, ports = self.sandbox.project, self.sandbox.ports()
+        project.prepare()
+        variables = {**project.aws_variables(ports), **project.engine_variables(ports)}
+        return EngineEnvironment(
+            project_dir=project.folder,
+            backend_url=project.backend_url,
+            secrets_provider="passphrase",
+            variables=variables,
+            drop=frozenset(foreign(self._environ, variables)),
+        )
+
+    def default_settings(self) -> Mapping[str, str]:
+        """A domain of our own, the database's port, and the origins that pages call for sign-in."""
+        ports = self.sandbox.ports()
+        return {
+            "domain_name": DOMAIN,
+            "database.port": str(ports.postgres),
+            "site.connect_src": f"{aws.endpoint(ports.emulator)},http://localhost:{ports.emulator}",
+        }
+
+    def site_address(self, outputs: StackOutputs) -> SiteAddress:
+        """The emulated CDN: browsers resolve `*.localhost` themselves, our own clients connect to 127.0.0.1."""
+        port = self.sandbox.ports().emulator
+        host = aws.site_host(outputs.site.distribution_domain)
+        return SiteAddress(f"http://{host}:{port}/", host, ("127.0.0.1", port), tls=False)
+
+    def database_ca(self) -> Path:
+        """The sandbox's own authority."""
+        return self.sandbox.certificates.ca
+
+    def keep_password(self) -> bool:
+        """Write psql's password file from the database's secret; False while there is no database."""
+        import json
+
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        outputs = cached_outputs(self)
+        if outputs is None:
+            return False
+        try:
+            secret = self.client("secretsmanager").get_secret_value(SecretId=outputs.database.secret_arn)
+        except (BotoCoreError, ClientError):
+            return False
+        found = json.loads(secret["SecretString"])
+        database = outputs.database
+        self.sandbox.project.keep_password(database.port, database.name, found["username"], found["password"])
+        return True
