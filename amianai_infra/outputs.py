@@ -2,17 +2,73 @@
 
 Operations read this instead of the engine's state. It holds no secret: the database's password is named by the ARN of
 the Secrets Manager secret that holds it.
+
+Plain dataclasses with the method names of pydantic's models, because a release reads its outputs before anything else
+and importing pydantic alone takes longer than releasing an unchanged site.
 """
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from typing import Any, ClassVar, Self
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+@dataclass(frozen=True)
+class _Part:
+    _PARTS: ClassVar[Mapping[str, type[_Part]]] = {}
+
+    @classmethod
+    def model_validate(cls, data: Any) -> Self:
+        """Read a mapping; keys that we do not know are ignored, so that an older program reads newer outputs.
+
+        Raises:
+            ValueError: a value is missing or of the wrong type; the message names it.
+        """
+        if isinstance(data, cls):
+            return data
+        if not isinstance(data, Mapping):
+            raise ValueError(f"{cls.__name__}: expected an object, not {data!r}")  # noqa: TRY004
+        values = {}
+        for field in fields(cls):
+            if field.name in data:
+                values[field.name] = cls._value(field.name, str(field.type), data[field.name])
+            elif field.default is MISSING:
+                raise ValueError(f"{cls.__name__}.{field.name}: missing")
+        return cls(**values)
+
+    @classmethod
+    def _value(cls, name: str, kind: str, value: Any) -> Any:
+        if name in cls._PARTS:
+            return cls._PARTS[name].model_validate(value)
+        if kind == "int" and isinstance(value, (int, float, str)) and not isinstance(value, bool) and str(value).isdigit():
+            return int(value)
+        if kind == "str" and isinstance(value, str):
+            return value
+        if kind == "list[str]" and isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return list(value)
+        raise ValueError(f"{cls.__name__}.{name}: expected {kind}, not {value!r}")
+
+    @classmethod
+    def model_validate_json(cls, text: str | bytes) -> Self:
+        """Read JSON text, as `model_validate` does."""
+        return cls.model_validate(json.loads(text))
+
+    def model_dump(self) -> dict[str, Any]:
+        """Nested dictionaries of plain values."""
+        return asdict(self)
+
+    def model_dump_json(self, indent: int | None = None) -> str:
+        """JSON text."""
+        return json.dumps(self.model_dump(), indent=indent, separators=None if indent else (",", ":"))
+
+    def model_copy(self, update: Mapping[str, Any] | None = None) -> Self:
+        """A copy with some fields changed."""
+        return replace(self, **(update or {}))
 
 
+@dataclass(frozen=True)
 class SiteOutputs(_Part):
     """Where the site lives."""
 
@@ -23,6 +79,7 @@ class SiteOutputs(_Part):
     url: str
 
 
+@dataclass(frozen=True)
 class DatabaseOutputs(_Part):
     """Where the database listens and which secret opens it."""
 
@@ -38,6 +95,7 @@ class DatabaseOutputs(_Part):
     subnet_ids: list[str]
 
 
+@dataclass(frozen=True)
 class AuthOutputs(_Part):
     """What an application needs to sign people in."""
 
@@ -47,6 +105,7 @@ class AuthOutputs(_Part):
     hosted_domain: str
 
 
+@dataclass(frozen=True)
 class DnsOutputs(_Part):
     """The zone and the name servers to enter at the registrar."""
 
@@ -55,6 +114,7 @@ class DnsOutputs(_Part):
     certificate_arn: str
 
 
+@dataclass(frozen=True)
 class NetworkOutputs(_Part):
     """The VPC and its subnets, one per availability zone, in order."""
 
@@ -65,6 +125,7 @@ class NetworkOutputs(_Part):
     private_route_table_ids: list[str]
 
 
+@dataclass(frozen=True, kw_only=True)
 class StackOutputs(_Part):
     """All published outputs of the production stack."""
 
@@ -78,3 +139,11 @@ class StackOutputs(_Part):
     auth: AuthOutputs
     dns: DnsOutputs
     network: NetworkOutputs
+
+    _PARTS: ClassVar[Mapping[str, type[_Part]]] = {
+        "site": SiteOutputs,
+        "database": DatabaseOutputs,
+        "auth": AuthOutputs,
+        "dns": DnsOutputs,
+        "network": NetworkOutputs,
+    }

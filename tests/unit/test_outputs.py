@@ -1,0 +1,101 @@
+"""The published outputs: what is read, what is refused, and that reading them stays cheap."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from amianai_infra.outputs import DatabaseOutputs, StackOutputs
+
+
+def example() -> dict[str, Any]:
+    return {
+        "version": 1,
+        "domain": "example.com",
+        "region": "us-east-1",
+        "account": "123456789012",
+        "prefix": "eeyore",
+        "site": {
+            "bucket": "eeyore-site-example-com",
+            "distribution_id": "E1",
+            "distribution_domain": "d1.cloudfront.net",
+            "distribution_arn": "arn:aws:cloudfront::123456789012:distribution/E1",
+            "url": "https://example.com/",
+        },
+        "database": {
+            "identifier": "eeyore-postgres",
+            "host": "db.example",
+            "port": 5432,
+            "name": "amianai",
+            "username": "amianai_admin",
+            "secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:x",
+            "security_group_id": "sg-1",
+            "resource_id": "db-1",
+            "instance_class": "db.t3.micro",
+            "subnet_ids": ["subnet-1", "subnet-2"],
+        },
+        "auth": {"user_pool_id": "us-east-1_a", "client_id": "c", "issuer": "https://issuer", "hosted_domain": "h"},
+        "dns": {"zone_id": "Z1", "name_servers": ["ns-1.example"], "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/x"},
+        "network": {
+            "vpc_id": "vpc-1",
+            "internet_gateway_id": "igw-1",
+            "public_subnet_ids": ["a"],
+            "private_subnet_ids": ["b"],
+            "private_route_table_ids": ["c"],
+        },
+    }
+
+
+def test_it_reads_what_it_writes() -> None:
+    outputs = StackOutputs.model_validate(example())
+    assert outputs.database.port == 5432
+    assert outputs.model_dump() == example()
+    assert StackOutputs.model_validate_json(outputs.model_dump_json(indent=2)) == outputs
+
+
+def test_unknown_keys_are_ignored_and_numbers_may_be_text() -> None:
+    data = example()
+    data["site"]["tomorrow"] = 1
+    data["database"]["port"] = "6432"
+    assert StackOutputs.model_validate(data).database.port == 6432
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("domain",), None, "StackOutputs.domain: expected str"),
+        (("database", "port"), "many", "DatabaseOutputs.port: expected int"),
+        (("database", "port"), True, "DatabaseOutputs.port: expected int"),
+        (("dns", "name_servers"), "ns", r"DnsOutputs.name_servers: expected list\[str\]"),
+        (("site",), [], "SiteOutputs: expected an object"),
+    ],
+)
+def test_a_wrong_value_is_named(path: tuple[str, ...], value: object, message: str) -> None:
+    data = example()
+    node = data
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    with pytest.raises(ValueError, match=message):
+        StackOutputs.model_validate(data)
+
+
+def test_a_missing_value_is_named() -> None:
+    data = example()
+    del data["site"]["bucket"]
+    with pytest.raises(ValueError, match=r"SiteOutputs\.bucket: missing"):
+        StackOutputs.model_validate(data)
+
+
+def test_a_copy_changes_only_what_is_said() -> None:
+    database = StackOutputs.model_validate(example()).database
+    assert database.model_copy({"port": 1}) == DatabaseOutputs(**{**example()["database"], "port": 1})
+
+
+def test_reading_them_loads_nothing_heavy() -> None:
+    program = "import sys, amianai_infra.target; print([m for m in ('pydantic', 'boto3', 'rich', 'asyncio') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
