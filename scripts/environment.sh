@@ -1,0 +1,68 @@
+# Sourced by the other scripts: makes .venv from the lock file, or leaves it alone when it is up to date.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+export AMIANAI_ROOT="$root"
+
+say() { printf '%s\n' "$*" >&2; }
+
+# The first Python that is new enough; pyenv's shims exist without a Python behind them, so each is asked.
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11 python3.14 python; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  say "Error: Python 3.11 or later was not found."
+  say "  next:  install it from https://www.python.org/downloads or your package manager, or name it: PYTHON=/path/to/python3.12 $0"
+  exit 1
+}
+
+# install LOCK: with uv where it is present, else with pip; both accept only what the lock's hashes name.
+install() {
+  if command -v uv >/dev/null; then
+    uv pip install --quiet --python "$root/.venv/bin/python" --require-hashes -r "$1"
+    uv pip install --quiet --python "$root/.venv/bin/python" --no-deps --no-build-isolation -e "$root"
+  else
+    "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$1"
+    "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e "$root"
+  fi
+}
+
+make_venv() {
+  local python
+  python=$(find_python)
+  if command -v uv >/dev/null; then
+    uv venv --quiet --clear --python "$python" "$root/.venv"
+  elif ! "$python" -m venv --clear "$root/.venv"; then
+    say "Error: $python cannot make a virtual environment."
+    say "  next:  install its venv module (Debian and Ubuntu: apt install python3-venv) or uv (https://docs.astral.sh/uv)"
+    exit 1
+  fi
+}
+
+# environment runtime|dev
+environment() {
+  local kind=$1 lock started=$SECONDS
+  lock="$root/requirements.lock"
+  [ "$kind" = dev ] && lock="$root/requirements-dev.lock"
+  if cat "$lock" "$root/pyproject.toml" 2>/dev/null | cmp -s - "$root/.venv/installed-$kind"; then
+    return
+  fi
+  say "Python packages ..."
+  if ! "$root/.venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || ! has_installer; then
+    make_venv
+  fi
+  install "$lock"
+  # The tests' packages contain everything the product needs, in the same versions.
+  cat "$root/requirements.lock" "$root/pyproject.toml" >"$root/.venv/installed-runtime"
+  cat "$lock" "$root/pyproject.toml" >"$root/.venv/installed-$kind"
+  say "Python packages: installed ($((SECONDS - started)) s)"
+}
+
+# A .venv that uv made has no pip of its own.
+has_installer() {
+  command -v uv >/dev/null || "$root/.venv/bin/python" -m pip --version >/dev/null 2>&1
+}
