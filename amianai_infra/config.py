@@ -191,6 +191,13 @@ class SiteSettings(_Group):
         31_536_000, ge=0, le=63_072_000, description="Strict-Transport-Security max-age", json_schema_extra=_unit("seconds")
     )
     old_version_days: int = Field(30, ge=1, le=3650, description="How long replaced files stay restorable", json_schema_extra=_unit("days"))
+    old_asset_days: int = Field(
+        30, ge=1, le=3650, description="How long files that no release names any more stay served", json_schema_extra=_unit("days")
+    )
+    cache_rules: TextMap = Field(
+        default={}, description="Cache-Control by path pattern, before our own rules; * stays inside a folder, ** crosses folders"
+    )
+    environment: TextMap = Field(default={}, description="Public variables added to the environment of the site's build; never a secret")
     log_days: int = Field(90, ge=1, le=3650, description="Expiry of the access logs", json_schema_extra=_unit("days"))
 
     @field_validator("directory", "output")
