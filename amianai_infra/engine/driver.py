@@ -1,0 +1,424 @@
+"""`Engine`: the Pulumi engine on one stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from amianai_infra.engine import failures, recovery
+from amianai_infra.engine.backend import (
+    Clients,
+    Deployment,
+    RawLock,
+    StateFiles,
+    StateResource,
+    mask,
+    open_store,
+    stack_outputs,
+    state_resources,
+)
+from amianai_infra.engine.display import display_for
+from amianai_infra.engine.events import Operation, Record, Summary
+from amianai_infra.engine.install import cache_dir, engine_version, ensure_engine
+from amianai_infra.engine.locks import Lock, Runs, judge, refuse
+from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup
+from amianai_infra.engine.process import Completed, alive, environment, run
+from amianai_infra.errors import AmianaiError, EngineError, NotFoundError
+from amianai_infra.progress import Progress, duration
+from amianai_infra.target import EngineEnvironment
+
+
+class Engine:
+    """The engine on one stack: configure, preview, up, refresh, destroy, and what keeps it healthy.
+
+    Args:
+        environment: project folder, backend, variables.
+        program: the Pulumi program; it runs in this process.
+        progress: where to show what happens.
+        binary: the engine, when it is known already; else it is found or installed at first use.
+        clients: gives boto3 clients for a service and region; needed to read an S3 backend and to recover after a kill.
+        environ: the ambient environment.
+    """
+
+    def __init__(
+        self,
+        environment: EngineEnvironment,
+        program: Callable[[], None],
+        progress: Progress,
+        binary: Path | None = None,
+        clients: Clients | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.environment = environment
+        self._program = program
+        self._progress = progress
+        self._given = binary
+        self._clients = clients
+        self._environ = dict(os.environ if environ is None else environ)
+        self._error: BaseException | None = None
+        self._expected = 0
+
+    @cached_property
+    def binary(self) -> Path:
+        """The engine's executable."""
+        return self._given or ensure_engine(self._progress, self._environ)
+
+    @cached_property
+    def _env(self) -> dict[str, str]:
+        variables = {"PULUMI_BACKEND_URL": self.environment.backend_url, **self.environment.variables}
+        return environment(self._environ, self.environment.drop, variables)
+
+    @cached_property
+    def _files(self) -> StateFiles | None:
+        store = open_store(self.environment, self._clients)
+        return StateFiles(store, self.environment.project, self.environment.stack) if store else None
+
+    @cached_property
+    def _runs(self) -> Runs:
+        return Runs(cache_dir(self._environ) / "runs")
+
+    # -- the stack and its configuration
+
+    def exists(self) -> bool:
+        """Whether the stack was created."""
+        return self._files.exists() if self._files else self._export() is not None
+
+    def configure(self, values: Mapping[str, str], *, exact: bool = False) -> None:
+        """Write stack configuration; creates the stack if absent. Does nothing when it says so already.
+
+        Args:
+            values: plain text by full key (`amianai-infra:domainName`).
+            exact: also remove the project's keys that are not in `values`.
+        """
+        self._ensure_stack()
+        present = self.configuration()
+        changed = {key: value for key, value in values.items() if present.get(key) != value}
+        if changed:
+            pairs = [part for key, value in changed.items() for part in ("--plaintext", f"{key}={value}")]
+            self._command("Writing the stack configuration", "config", "set-all", *pairs)
+        own = f"{self.environment.project}:"
+        stale = [key for key in present if exact and key.startswith(own) and key not in values]
+        if stale:
+            self._command("Writing the stack configuration", "config", "rm-all", *stale)
+
+    def configuration(self) -> dict[str, str]:
+        """The stack's configuration as text; encrypted values as `[secret]`, structured ones as JSON."""
+        import yaml
+
+        path = self.environment.project_dir / f"Pulumi.{self.environment.stack}.yaml"
+        try:
+            content = yaml.safe_load(path.read_text()) or {}
+        except FileNotFoundError:
+            return {}
+        return {key: _text(value) for key, value in (content.get("config") or {}).items()}
+
+    def _ensure_stack(self) -> None:
+        if not self.exists():
+            name, secrets = self.environment.stack, self.environment.secrets_provider
+            self._command("Creating the stack", "stack", "init", name, "--no-select", "--secrets-provider", secrets, stack=False)
+
+    # -- operations
+
+    def preview(self, targets: Sequence[str] = ()) -> Summary:
+        """What `up` would change."""
+        self._ensure_stack()
+        summary = self._operate("preview", targets=targets)
+        self._expected = sum(summary.counts.values())
+        return summary
+
+    def up(self, targets: Sequence[str] = ()) -> Summary:
+        """Make the stack what the program says."""
+        self._ensure_stack()
+        return self._operate("up", targets=targets)
+
+    def refresh(self) -> Summary:
+        """Read what is really there into the state."""
+        return self._operate("refresh", needs_stack=True)
+
+    def destroy(self, exclude: Sequence[str] = ()) -> Summary:
+        """Delete the stack's resources.
+
+        Args:
+            exclude: URNs that stay, with everything they depend on.
+        """
+        extra = [part for urn in exclude for part in ("--exclude", urn)]
+        return self._operate("destroy", extra=extra, needs_stack=True)
+
+    def _operate(
+        self,
+        operation: Operation,
+        *,
+        targets: Sequence[str] = (),
+        extra: Sequence[str] = (),
+        needs_stack: bool = False,
+        recover: bool = True,
+    ) -> Summary:
+        if needs_stack and not self.exists():
+            raise NotFoundError("The stack does not exist.", where=self.environment.stack, fix="run `amianai setup` first")
+        if recover:
+            self.recover()
+        display = display_for(self._progress)
+        expected = len(targets) or self._expected or self._known_resources()
+        record = Record(operation, expected, display.changed)
+        ended: Completed | None = None
+        display.begin(record)
+        summary: Summary | None = None
+        try:
+            ended = self._run_program(operation, record, display.tick, display.note, targets, extra)
+            if ended.code == 0:
+                summary = record.summary()
+        finally:
+            display.end(summary)
+        if summary is None:
+            raise self._failure(operation, record, ended)
+        for warning in record.warnings:
+            self._progress.note(f"warning: {warning}")
+        return summary
+
+    def _run_program(
+        self,
+        operation: Operation,
+        record: Record,
+        tick: Callable[[], None],
+        note: Callable[[str], None],
+        targets: Sequence[str],
+        extra: Sequence[str],
+    ) -> Completed:
+        from amianai_infra.engine.automation import operate
+
+        self._error = None
+
+        def runner(arguments: Sequence[str]) -> Completed:
+            return self._run(arguments, tick=tick, interrupted=lambda: note(_STOPPING))
+
+        return operate(
+            operation,
+            stack=self.environment.stack,
+            project_dir=self.environment.project_dir,
+            program=self._watched_program,
+            version=engine_version(self.binary, self._environ),
+            runner=runner,
+            record=record,
+            targets=targets,
+            extra=extra,
+        )
+
+    def _watched_program(self) -> None:
+        """The program; what it raises is kept, because the engine passes on only text."""
+        try:
+            self._program()
+        except Exception as error:
+            self._error = error
+            raise
+
+    def _failure(self, operation: Operation, record: Record, ended: Completed | None) -> AmianaiError:
+        if isinstance(self._error, AmianaiError):
+            return self._error
+        held = self._foreign_locks()
+        error = failures.failure(operation, record, ended or Completed("", "", 1))
+        return refuse(held[0]) if held and error.exit_code == refuse(held[0]).exit_code else error
+
+    def _known_resources(self) -> int:
+        deployment = self._files.deployment() if self._files else None
+        return sum(1 for entry in state_resources(deployment or {}) if entry.id and not entry.type.startswith("pulumi:"))
+
+    # -- what the state says
+
+    def outputs(self) -> dict[str, Any]:
+        """The program's exports; empty before the first `up`."""
+        deployment = self._deployment()
+        exported = stack_outputs(deployment or {})
+        if mask(exported) == exported:
+            return exported
+        ended = self._command("Reading the stack's outputs", "stack", "output", "--json", "--show-secrets")
+        return dict(json.loads(ended.stdout))
+
+    def resources(self) -> list[StateResource]:
+        """The stack's resources as the state knows them, secrets masked; empty when there is no stack."""
+        return state_resources(self._deployment() or {})
+
+    def forget(self, urns: Iterable[str]) -> None:
+        """Drop resources from the state; nothing is deleted in AWS.
+
+        Raises:
+            RefusedError: something that stays belongs to something that goes.
+        """
+        wanted = set(urns)
+        if wanted:
+            self._edit(lambda deployment: recovery.forget(deployment, wanted))
+
+    def unprotect(self, urns: Iterable[str]) -> None:
+        """Lift the engine's own protection, so that `destroy` may delete these resources."""
+        wanted = {entry.urn for entry in self.resources() if entry.protect} & set(urns)
+        if wanted:
+            self._edit(lambda deployment: recovery.unprotect(deployment, wanted))
+
+    def _deployment(self) -> Deployment | None:
+        if self._files:
+            return self._files.deployment()
+        exported = self._export()
+        return exported["deployment"] if exported else None
+
+    def _export(self) -> dict[str, Any] | None:
+        """The whole state through the engine; None when there is no stack."""
+        ended = self._run([*_QUIETLY, "stack", "export", "--stack", self.environment.stack])
+        if ended.code == 0:
+            return dict(json.loads(ended.stdout))
+        if "no stack named" in ended.stderr:
+            return None
+        raise failures.command_failure("Reading the stack's state", ended)
+
+    def _edit(self, change: Callable[[Deployment], Deployment]) -> None:
+        """Change the state through the engine, which checks it and takes the lock."""
+        self.recover()
+        self._rewrite(change)
+
+    def _rewrite(self, change: Callable[[Deployment], Deployment]) -> None:
+        exported = self._export()
+        if exported is None:
+            raise NotFoundError("The stack does not exist.", where=self.environment.stack, fix="run `amianai setup` first")
+        exported["deployment"] = change(exported["deployment"])
+        self._command("Writing the stack's state", "stack", "import", stdin=json.dumps(exported))
+
+    # -- locks and recovery
+
+    def locks(self) -> list[Lock]:
+        """Who holds the stack's lock, oldest first; empty for backends that only the engine can read."""
+        return [judge(raw) for raw in self._raw_locks()]
+
+    def unlock(self, lock: Lock) -> None:
+        """Release a lock, whoever holds it."""
+        if self._files:
+            self._files.remove_lock(lock.key)
+
+    def recover(self) -> list[str]:
+        """Bring a stack that a killed run left behind into order; what was done, one line each.
+
+        Releases locks of dead processes, waits for an engine that outlived the command which started it, adopts resources whose
+        creation was interrupted and reads again what was being changed. On a healthy stack it costs a look at two files.
+
+        Raises:
+            LockedError: somebody else is working on the stack.
+        """
+        done = self._settle_locks()
+        if deployment := self._deployment():
+            leftovers = recovery.survey(deployment)
+            if leftovers:
+                done += self._repair(leftovers)
+        for line in done:
+            self._progress.note(line)
+        return done
+
+    def _raw_locks(self) -> list[RawLock]:
+        return self._files.locks() if self._files else []
+
+    def _foreign_locks(self) -> list[Lock]:
+        return [lock for lock in self.locks() if lock.alive is not False]
+
+    def _settle_locks(self) -> list[str]:
+        done = []
+        for lock in self.locks():
+            if lock.alive and self._runs.orphaned(lock.pid):
+                self._wait_for(lock)
+                lock = judge(next((raw for raw in self._raw_locks() if raw.key == lock.key), _raw(lock)))  # noqa: PLW2901
+            if lock.alive is not False:
+                raise refuse(lock)
+            if any(raw.key == lock.key for raw in self._raw_locks()):
+                self.unlock(lock)
+                done.append(f"released the lock of {lock}: that process is gone")
+        return done
+
+    def _wait_for(self, lock: Lock) -> None:
+        """An engine whose command was killed finishes what is under way, saves its state and ends by itself."""
+        with self._progress.task("Waiting for the engine of a killed run to finish what it had begun") as task:
+            while alive(lock.pid):
+                task.say(f"process {lock.pid}, for {duration(time.time() - lock.since.timestamp())}")
+                time.sleep(0.2)
+
+    def _repair(self, leftovers: recovery.Leftovers) -> list[str]:
+        done: list[str] = []
+        found: dict[str, str] = {}
+        for resource in leftovers.creates:
+            found |= self._look_up(resource, done)
+        if leftovers.creates or leftovers.bookkeeping:
+            self._rewrite(lambda deployment: recovery.settle(deployment, found))
+        changed = [urn for urn, kind in leftovers.others]
+        done += [f"{recovery.title(urn)} was interrupted while {kind}: reading what is there" for urn, kind in leftovers.others]
+        done += [f"{recovery.title(urn)} was adopted but not read: reading it now" for urn in leftovers.half]
+        known = {entry.urn for entry in self.resources()}
+        targets = sorted((set(found) | set(changed) | set(leftovers.half)) & known)
+        if targets:
+            self._operate("refresh", targets=targets, recover=False)
+        elif leftovers.others and not (leftovers.creates or leftovers.bookkeeping):
+            self._rewrite(lambda deployment: recovery.settle(deployment, {}))
+        return done
+
+    def _look_up(self, resource: Interrupted, done: list[str]) -> dict[str, str]:
+        name = recovery.title(resource.urn)
+        if resource.type not in FINDERS:
+            done.append(f"{name}: its creation was interrupted, and this type cannot be looked up: check in AWS whether it exists")
+            return {}
+        if self._clients is None:
+            raise EngineError(
+                f"The creation of {name} was interrupted, and AWS cannot be asked about it.", fix="run `amianai up`, which recovers it"
+            )
+        found = Lookup(self._clients, self.environment.variables.get("AWS_REGION", "")).find(resource)
+        if not found:
+            done.append(f"{name}: its creation was interrupted before it existed; it will be created again")
+            return {}
+        done.append(f"{name}: its creation was interrupted; adopted {found[0]}")
+        done.extend(f"{name}: {other} carries the same tag and is not in use; delete it" for other in found[1:])
+        return {resource.urn: found[0]}
+
+    # -- running the engine
+
+    def _command(self, doing: str, *arguments: str, stdin: str | None = None, stack: bool = True) -> Completed:
+        selected = ["--stack", self.environment.stack] if stack else []
+        ended = self._run([*_QUIETLY, *arguments, *selected], stdin=stdin)
+        if ended.code != 0:
+            held = self._foreign_locks()
+            raise refuse(held[0]) if held and "currently locked" in ended.stderr else failures.command_failure(doing, ended)
+        return ended
+
+    def _run(
+        self,
+        arguments: Sequence[str],
+        *,
+        stdin: str | None = None,
+        tick: Callable[[], None] = lambda: None,
+        interrupted: Callable[[], None] = lambda: None,
+    ) -> Completed:
+        env = dict(self._env)
+        if "--event-log" in arguments:
+            env["PULUMI_DEBUG_COMMANDS"] = "true"  # that flag exists only with it
+        with self._runs.recorded() as record:
+            return run(
+                [self.binary, *arguments],
+                cwd=self.environment.project_dir,
+                env=env,
+                stdin=stdin,
+                tick=tick,
+                interrupted=interrupted,
+                started=record,
+            )
+
+
+_QUIETLY = ("--non-interactive", "--color", "never")
+_STOPPING = "Stopping: what is under way is finished and saved. Press Ctrl-C again to end it at once."
+
+
+def _raw(lock: Lock) -> RawLock:
+    return RawLock(lock.key, lock.owner, lock.host, lock.pid, lock.since)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"secure"}:
+        return "[secret]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)

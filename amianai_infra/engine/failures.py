@@ -1,0 +1,105 @@
+"""What the engine reported when it failed, as errors that say what, where and what to do next."""
+
+from __future__ import annotations
+
+import re
+
+from amianai_infra.engine.display import shorten
+from amianai_infra.engine.events import Operation, Problem, Record, plain
+from amianai_infra.engine.process import Completed
+from amianai_infra.errors import (
+    AmianaiError,
+    ConfigurationError,
+    EngineError,
+    ForbiddenError,
+    LockedError,
+    MissingToolError,
+    UnreachableError,
+)
+
+_DOING: dict[str, str] = {
+    "preview": "Comparing the program with the stack failed",
+    "up": "Updating the stack failed",
+    "refresh": "Reading the stack's resources failed",
+    "destroy": "Removing the stack failed",
+}
+_MOST = 8
+
+# What the engine writes, the error it is, and what to do about it. The first match counts.
+_KNOWN: tuple[tuple[re.Pattern[str], type[AmianaiError], str], ...] = (
+    (re.compile(r"currently locked by", re.I), LockedError, "wait until it ends; `amianai state locks` shows who it is"),
+    (
+        re.compile(r"incorrect passphrase|passphrase must be set|get stack secrets manager|PULUMI_CONFIG_PASSPHRASE", re.I),
+        ConfigurationError,
+        "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the stack's passphrase",
+    ),
+    (re.compile(r"no space left on device|disk quota exceeded", re.I), EngineError, "free some disk space and run the command again"),
+    (re.compile(r"read-only file system", re.I), EngineError, "the state directory must be writable; mount it read-write or move it"),
+    (re.compile(r"permission denied", re.I), EngineError, "check who owns the state directory and the project folder"),
+    (
+        re.compile(
+            r"ExpiredToken|security token .* expired|InvalidClientTokenId|no valid credential|NoCredentialProviders|get identity", re.I
+        ),
+        ForbiddenError,
+        "run `aws sso login` or renew the access key, then run the command again",
+    ),
+    (
+        re.compile(r"AccessDenied|UnauthorizedOperation|not authorized to perform", re.I),
+        ForbiddenError,
+        "`amianai doctor` compares these credentials with the operator policy in docs/aws.md",
+    ),
+    (
+        re.compile(r"could not (find|load) (a )?(plugin|provider)|no resource plugin", re.I),
+        MissingToolError,
+        "check that this machine may download Pulumi's plugins, then run the command again",
+    ),
+    (
+        re.compile(r"connection refused|no such host|i/o timeout|could not connect to .*provider", re.I),
+        UnreachableError,
+        "check the network (in the sandbox: `amianai sandbox status`) and run the command again",
+    ),
+    (re.compile(r"resource .* cannot be deleted|is protected|protect", re.I), EngineError, "lift the protection first"),
+)
+_CONTINUE = "correct the cause and run the command again: what was done is kept"
+
+
+def failure(operation: Operation, record: Record, ended: Completed) -> AmianaiError:
+    """The error for an operation that ended badly."""
+    causes = record.causes() or [Problem("", line) for line in complaints(ended)]
+    lines = [shorten(str(cause)) for cause in causes[:_MOST]]
+    if len(causes) > _MOST:
+        lines.append(f"and {len(causes) - _MOST} more")
+    kind, fix = classify("\n".join(cause.message for cause in causes))
+    done = len(record.steps())
+    before = f"; {done} resources had been changed" if done and operation != "preview" else ""
+    if kind is LockedError:
+        return LockedError("Another operation is working on this stack.", where="\n         ".join(lines), fix=fix)
+    return kind(f"{_DOING[operation]}{before}.", where="\n         ".join(lines), fix=fix)
+
+
+def command_failure(doing: str, ended: Completed) -> AmianaiError:
+    """The error for an engine command without events.
+
+    Args:
+        doing: what failed, as a sentence's start: "Creating the stack".
+        ended: how it ended.
+    """
+    lines = complaints(ended) or [f"the engine ended with code {ended.code}"]
+    kind, fix = classify("\n".join(lines))
+    return kind(f"{doing} failed.", where=shorten("\n         ".join(lines[:_MOST])), fix=fix)
+
+
+def complaints(ended: Completed) -> list[str]:
+    """The lines of the engine's output that say what went wrong."""
+    text = plain(f"{ended.stderr}\n{ended.stdout}")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    marked = [line.removeprefix("error: ") for line in lines if line.startswith("error:")]
+    return marked or lines[-3:]
+
+
+def classify(text: str) -> tuple[type[AmianaiError], str]:
+    """Which of our errors a message of the engine is, and what to do about it."""
+    for pattern, kind, fix in _KNOWN:
+        if pattern.search(text):
+            return kind, fix
+    return EngineError, _CONTINUE

@@ -1,0 +1,370 @@
+"""Finding a resource in AWS whose creation was interrupted: by its tags, or by the identifier its inputs already fix.
+
+One table, `FINDERS`, names for every resource type how the identifier is found that the provider imports it by. It uses nothing
+but boto3 clients, so it holds on AWS as in the sandbox.
+
+A name that AWS keeps unique (a role, a bucket) may belong to somebody else: such a resource is taken only when it carries our URN
+tag, or when it carries no tag at all, because a kill may come between creation and tagging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from amianai_infra.engine.backend import Clients
+from amianai_infra.errors import ForbiddenError, NotFoundError
+from amianai_infra.naming import TAG_URN, urn_tag
+from amianai_infra.target import aws_error
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A resource whose creation was under way when the engine was killed.
+
+    Attributes:
+        urn: its URN.
+        type: its type token.
+        inputs: what it was to be created with.
+        known: identifiers that the state holds for this URN already (what is being replaced).
+    """
+
+    urn: str
+    type: str
+    inputs: Mapping[str, Any]
+    known: frozenset[str] = field(default=frozenset())
+
+    @property
+    def tag(self) -> str:
+        """The value of its URN tag."""
+        return urn_tag(self.urn)
+
+    def text(self, key: str) -> str:
+        """An input as text; empty when it is absent or not plain."""
+        value = self.inputs.get(key)
+        return value if isinstance(value, str) else ""
+
+    @property
+    def regional(self) -> str | None:
+        """The resource's own region, where it has one."""
+        return self.text("region") or None
+
+
+class Lookup:
+    """Questions to AWS about interrupted resources.
+
+    Args:
+        clients: gives a boto3 client for a service and a region.
+        region: the stack's own region.
+    """
+
+    def __init__(self, clients: Clients, region: str = "") -> None:
+        self._clients = clients
+        self._region = region
+
+    def find(self, resource: Interrupted) -> list[str]:
+        """The identifiers to import it by; empty when it does not exist.
+
+        Raises:
+            AmianaiError: AWS did not answer the question.
+            KeyError: nobody knows how to look this type up.
+        """
+        found = [self._qualified(resource, identifier) for identifier in FINDERS[resource.type](resource, self)]
+        return [identifier for identifier in found if identifier not in resource.known]
+
+    def _qualified(self, resource: Interrupted, identifier: str) -> str:
+        """The provider wants `id@region` for a resource outside its own region.
+
+        Source: pulumi-aws 7 migration guide, "Enhanced region support".
+        """
+        region = resource.regional
+        elsewhere = bool(region and self._region and region != self._region)
+        return f"{identifier}@{region}" if elsewhere else identifier
+
+    def call(self, resource: Interrupted, service: str, operation: str, absent: frozenset[str] = frozenset(), /, **parameters: Any) -> Any:
+        """One call; None when what it asks about does not exist.
+
+        Args:
+            resource: whose region to ask in.
+            service: boto3's name of the service.
+            operation: boto3's name of the operation.
+            absent: further error codes that mean "does not exist".
+            parameters: of the call.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = self._clients(service, resource.regional)
+        try:
+            return getattr(client, operation)(**parameters)
+        except (BotoCoreError, ClientError) as error:
+            code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+            translated = aws_error(error, f"looking for {resource.urn.rpartition('::')[2]} after an interrupted run")
+            if code in absent or isinstance(translated, NotFoundError):
+                return None
+            raise translated from error
+
+    def pages(self, resource: Interrupted, service: str, operation: str, **parameters: Any) -> Iterator[Any]:
+        """All pages of a listing."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = self._clients(service, resource.regional)
+        try:
+            yield from client.get_paginator(operation).paginate(**parameters)
+        except (BotoCoreError, ClientError) as error:
+            raise aws_error(error, f"looking for {resource.urn.rpartition('::')[2]} after an interrupted run") from error
+
+
+Finder = Callable[[Interrupted, Lookup], list[str]]
+
+
+def tags_of(raw: Any) -> dict[str, str]:
+    """Tags in any of AWS's shapes (list of Key and Value, mapping, Items) as a mapping."""
+    if isinstance(raw, Mapping):
+        return tags_of(raw["Items"]) if "Items" in raw else {str(key): str(value) for key, value in raw.items()}
+    return {str(tag["Key"]): str(tag["Value"]) for tag in raw or []}
+
+
+def _ours(resource: Interrupted, tags: Any, *, untagged: bool = True) -> bool:
+    """Whether a resource found by name is the one we were creating."""
+    carried = tags_of(tags)
+    return carried.get(TAG_URN) == resource.tag if carried else untagged
+
+
+def _nothing(_resource: Interrupted, _look: Lookup) -> list[str]:
+    """Creating it again changes nothing: it only adopts or waits for what exists."""
+    return []
+
+
+def _natural(*keys: str, between: str = "/") -> Finder:
+    """The identifier consists of inputs; the refresh that follows drops it when it does not exist."""
+
+    def find(resource: Interrupted, _look: Lookup) -> list[str]:
+        parts = [resource.text(key) for key in keys]
+        return [between.join(parts)] if all(parts) else []
+
+    return find
+
+
+def _ec2(prefix: str) -> Finder:
+    def find(resource: Interrupted, look: Lookup) -> list[str]:
+        filters = [{"Name": "key", "Values": [TAG_URN]}, {"Name": "value", "Values": [resource.tag]}]
+        tags = [tag for page in look.pages(resource, "ec2", "describe_tags", Filters=filters) for tag in page.get("Tags", [])]
+        return sorted({tag["ResourceId"] for tag in tags if tag["ResourceId"].startswith(prefix)})
+
+    return find
+
+
+def _route(resource: Interrupted, _look: Lookup) -> list[str]:
+    destinations = ("destinationCidrBlock", "destinationIpv6CidrBlock", "destinationPrefixListId")
+    destination = next((resource.text(key) for key in destinations if resource.text(key)), "")
+    table = resource.text("routeTableId")
+    return [f"{table}_{destination}"] if table and destination else []
+
+
+def _association(resource: Interrupted, _look: Lookup) -> list[str]:
+    side = resource.text("subnetId") or resource.text("gatewayId")
+    table = resource.text("routeTableId")
+    return [f"{side}/{table}"] if side and table else []
+
+
+def _log_group(resource: Interrupted, look: Lookup) -> list[str]:
+    name = resource.text("name")
+    for page in look.pages(resource, "logs", "describe_log_groups", logGroupNamePrefix=name):
+        for group in page.get("logGroups", []):
+            if group["logGroupName"] == name:
+                answer = look.call(resource, "logs", "list_tags_for_resource", resourceArn=group["arn"].removesuffix(":*")) or {}
+                return [name] if _ours(resource, answer.get("tags")) else []
+    return []
+
+
+def _role(resource: Interrupted, look: Lookup) -> list[str]:
+    name = resource.text("name")
+    answer = look.call(resource, "iam", "list_role_tags", RoleName=name)
+    return [name] if answer is not None and _ours(resource, answer.get("Tags")) else []
+
+
+def _oidc_provider(resource: Interrupted, look: Lookup) -> list[str]:
+    host = resource.text("url").removeprefix("https://")
+    answer = look.call(resource, "iam", "list_open_id_connect_providers") or {}
+    for entry in answer.get("OpenIDConnectProviderList", []):
+        if entry["Arn"].partition(":oidc-provider/")[2] == host:
+            details = look.call(resource, "iam", "get_open_id_connect_provider", OpenIDConnectProviderArn=entry["Arn"]) or {}
+            return [entry["Arn"]] if _ours(resource, details.get("Tags")) else []
+    return []
+
+
+def _rds(operation: str, argument: str, answer: str, key: str, arn: str) -> Finder:
+    def find(resource: Interrupted, look: Lookup) -> list[str]:
+        name = resource.text(key)
+        found = look.call(resource, "rds", operation, **{argument: name})
+        if not found or not found.get(answer):
+            return []
+        tags = look.call(resource, "rds", "list_tags_for_resource", ResourceName=found[answer][0][arn]) or {}
+        return [name] if _ours(resource, tags.get("TagList")) else []
+
+    return find
+
+
+def _user_pool(resource: Interrupted, look: Lookup) -> list[str]:
+    found = []
+    for page in look.pages(resource, "cognito-idp", "list_user_pools", MaxResults=60):
+        for pool in page.get("UserPools", []):
+            if pool.get("Name") == resource.text("name"):
+                details = look.call(resource, "cognito-idp", "describe_user_pool", UserPoolId=pool["Id"]) or {}
+                if _ours(resource, details.get("UserPool", {}).get("UserPoolTags"), untagged=False):
+                    found.append(pool["Id"])
+    return found
+
+
+def _user_pool_client(resource: Interrupted, look: Lookup) -> list[str]:
+    pool = resource.text("userPoolId")
+    pages = look.pages(resource, "cognito-idp", "list_user_pool_clients", UserPoolId=pool, MaxResults=60)
+    clients = [client for page in pages for client in page.get("UserPoolClients", [])]
+    named = [client["ClientId"] for client in clients if client.get("ClientName") == resource.text("name")]
+    return [f"{pool}/{client}" for client in named if client not in resource.known]
+
+
+def _user_pool_domain(resource: Interrupted, look: Lookup) -> list[str]:
+    domain = resource.text("domain")
+    answer = look.call(resource, "cognito-idp", "describe_user_pool_domain", Domain=domain) or {}
+    same = answer.get("DomainDescription", {}).get("UserPoolId") == resource.text("userPoolId")
+    return [domain] if same else []
+
+
+def _bucket(resource: Interrupted, look: Lookup) -> list[str]:
+    name = resource.text("bucket")
+    try:
+        if look.call(resource, "s3", "head_bucket", Bucket=name) is None:
+            return []
+        answer = look.call(resource, "s3", "get_bucket_tagging", Bucket=name) or {}  # NoSuchTagSet: not tagged yet
+    except ForbiddenError:
+        return []  # somebody else's bucket: creating it will say so
+    return [name] if _ours(resource, answer.get("TagSet")) else []
+
+
+def _origin_access_control(resource: Interrupted, look: Lookup) -> list[str]:
+    return _cloudfront_named(resource, look, "list_origin_access_controls", "OriginAccessControlList", lambda item: item)
+
+
+def _headers_policy(resource: Interrupted, look: Lookup) -> list[str]:
+    def inner(item: Any) -> Any:
+        policy = item["ResponseHeadersPolicy"]
+        return {"Id": policy["Id"], "Name": policy["ResponseHeadersPolicyConfig"]["Name"]}
+
+    return _cloudfront_named(resource, look, "list_response_headers_policies", "ResponseHeadersPolicyList", inner, Type="custom")
+
+
+def _cloudfront_named(
+    resource: Interrupted, look: Lookup, operation: str, answer: str, inner: Callable[[Any], Any], **parameters: Any
+) -> list[str]:
+    """Names of these are unique in an account."""
+    marker: dict[str, Any] = {}
+    while True:
+        listed = (look.call(resource, "cloudfront", operation, **parameters, **marker) or {}).get(answer, {})
+        for item in map(inner, listed.get("Items", [])):
+            if item["Name"] == resource.text("name"):
+                return [item["Id"]]
+        if not listed.get("NextMarker"):
+            return []
+        marker = {"Marker": listed["NextMarker"]}
+
+
+def _distribution(resource: Interrupted, look: Lookup) -> list[str]:
+    found = []
+    for page in look.pages(resource, "cloudfront", "list_distributions"):
+        for item in page.get("DistributionList", {}).get("Items", []):
+            answer = look.call(resource, "cloudfront", "list_tags_for_resource", Resource=item["ARN"]) or {}
+            if _ours(resource, answer.get("Tags"), untagged=False):
+                found.append(item["Id"])
+    return found
+
+
+def _zone(resource: Interrupted, look: Lookup) -> list[str]:
+    """Names of zones are not unique: an untagged one is ours only when it carries the comment we give it."""
+    name, found = resource.text("name").rstrip(".") + ".", []
+    answer = look.call(resource, "route53", "list_hosted_zones_by_name", DNSName=name) or {}
+    for zone in answer.get("HostedZones", []):
+        identifier = zone["Id"].rpartition("/")[2]
+        if zone["Name"] != name:
+            continue
+        tags = look.call(resource, "route53", "list_tags_for_resource", ResourceType="hostedzone", ResourceId=identifier) or {}
+        comment = zone.get("Config", {}).get("Comment", "")
+        if _ours(resource, tags.get("ResourceTagSet", {}).get("Tags"), untagged=bool(comment) and comment == resource.text("comment")):
+            found.append(identifier)
+    return found
+
+
+def _record(resource: Interrupted, _look: Lookup) -> list[str]:
+    parts = [resource.text("zoneId"), resource.text("name").rstrip("."), resource.text("type")]
+    if not all(parts):
+        return []
+    return ["_".join([*parts, *filter(None, [resource.text("setIdentifier")])])]
+
+
+def _certificate(resource: Interrupted, look: Lookup) -> list[str]:
+    found = []
+    kinds = ["RSA_2048", "RSA_3072", "RSA_4096", "EC_prime256v1", "EC_secp384r1"]
+    for page in look.pages(resource, "acm", "list_certificates", Includes={"keyTypes": kinds}):
+        for entry in page.get("CertificateSummaryList", []):
+            if entry.get("DomainName") == resource.text("domainName"):
+                answer = look.call(resource, "acm", "list_tags_for_certificate", CertificateArn=entry["CertificateArn"]) or {}
+                if _ours(resource, answer.get("Tags"), untagged=False):
+                    found.append(entry["CertificateArn"])
+    return found
+
+
+def _parameter(resource: Interrupted, look: Lookup) -> list[str]:
+    name = resource.text("name")
+    absent = frozenset({"InvalidResourceId"})
+    answer = look.call(resource, "ssm", "list_tags_for_resource", absent, ResourceType="Parameter", ResourceId=name)
+    return [name] if answer is not None and _ours(resource, answer.get("TagList")) else []
+
+
+_of_bucket = _natural("bucket")
+
+FINDERS: dict[str, Finder] = {
+    "aws:ec2/vpc:Vpc": _ec2("vpc-"),
+    "aws:ec2/subnet:Subnet": _ec2("subnet-"),
+    "aws:ec2/internetGateway:InternetGateway": _ec2("igw-"),
+    "aws:ec2/routeTable:RouteTable": _ec2("rtb-"),
+    "aws:ec2/route:Route": _route,
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": _association,
+    "aws:ec2/eip:Eip": _ec2("eipalloc-"),
+    "aws:ec2/natGateway:NatGateway": _ec2("nat-"),
+    "aws:ec2/vpcEndpoint:VpcEndpoint": _ec2("vpce-"),
+    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": _nothing,
+    "aws:ec2/securityGroup:SecurityGroup": _ec2("sg-"),
+    "aws:ec2/flowLog:FlowLog": _ec2("fl-"),
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _ec2("sgr-"),
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _ec2("sgr-"),
+    "aws:cloudwatch/logGroup:LogGroup": _log_group,
+    "aws:iam/role:Role": _role,
+    "aws:iam/rolePolicy:RolePolicy": _natural("role", "name", between=":"),
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": _natural("role", "policyArn"),
+    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": _oidc_provider,
+    "aws:rds/subnetGroup:SubnetGroup": _rds("describe_db_subnet_groups", "DBSubnetGroupName", "DBSubnetGroups", "name", "DBSubnetGroupArn"),
+    "aws:rds/parameterGroup:ParameterGroup": _rds(
+        "describe_db_parameter_groups", "DBParameterGroupName", "DBParameterGroups", "name", "DBParameterGroupArn"
+    ),
+    "aws:rds/instance:Instance": _rds("describe_db_instances", "DBInstanceIdentifier", "DBInstances", "identifier", "DBInstanceArn"),
+    "aws:cognito/userPool:UserPool": _user_pool,
+    "aws:cognito/userPoolClient:UserPoolClient": _user_pool_client,
+    "aws:cognito/userPoolDomain:UserPoolDomain": _user_pool_domain,
+    "aws:s3/bucket:Bucket": _bucket,
+    "aws:s3/bucketVersioning:BucketVersioning": _of_bucket,
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": _of_bucket,
+    "aws:s3/bucketOwnershipControls:BucketOwnershipControls": _of_bucket,
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": _of_bucket,
+    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _of_bucket,
+    "aws:s3/bucketPolicy:BucketPolicy": _of_bucket,
+    "aws:cloudfront/originAccessControl:OriginAccessControl": _origin_access_control,
+    "aws:cloudfront/function:Function": _natural("name"),
+    "aws:cloudfront/responseHeadersPolicy:ResponseHeadersPolicy": _headers_policy,
+    "aws:cloudfront/distribution:Distribution": _distribution,
+    "aws:route53/zone:Zone": _zone,
+    "aws:route53/record:Record": _record,
+    "aws:acm/certificate:Certificate": _certificate,
+    "aws:acm/certificateValidation:CertificateValidation": _nothing,
+    "aws:ssm/parameter:Parameter": _parameter,
+}

@@ -1,0 +1,163 @@
+"""What a killed run left behind in the state, and the state without it. Pure: nothing here talks to AWS or to the engine.
+
+The engine itself keeps interrupted creations as pending operations for ever and creates the resources a second time; its
+`refresh --import-pending-creates` only drops them. So the state is edited: an interrupted creation whose resource was found goes
+into the state with its identifier and without outputs, and a refresh limited to it reads the rest, which is what an import is.
+A kill between those two steps leaves a resource without outputs, which `survey` finds again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from amianai_infra.engine.backend import Deployment, mask
+from amianai_infra.engine.events import type_of
+from amianai_infra.engine.lookup import Interrupted
+from amianai_infra.errors import RefusedError
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What a killed run left in the state.
+
+    Attributes:
+        creates: resources whose creation was under way.
+        bookkeeping: URNs of components and providers whose creation was under way: nothing exists outside the state.
+        others: URN and kind of every other operation that was under way (updating, deleting, reading, importing).
+        half: URNs of resources that an interrupted recovery put into the state but did not read yet.
+    """
+
+    creates: tuple[Interrupted, ...] = ()
+    bookkeeping: tuple[str, ...] = ()
+    others: tuple[tuple[str, str], ...] = ()
+    half: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.creates or self.bookkeeping or self.others or self.half)
+
+
+def survey(deployment: Deployment) -> Leftovers:
+    """Find everything a killed run left behind. Empty for a healthy state."""
+    creates: list[Interrupted] = []
+    bookkeeping: list[str] = []
+    others: list[tuple[str, str]] = []
+    for operation in deployment.get("pending_operations") or []:
+        resource, kind = operation["resource"], operation["type"]
+        if kind != "creating":
+            others.append((resource["urn"], kind))
+        elif not _real(resource):
+            bookkeeping.append(resource["urn"])
+        else:
+            creates.append(_interrupted(resource, deployment))
+    half = [entry["urn"] for entry in deployment.get("resources", []) if _half(entry)]
+    return Leftovers(tuple(creates), tuple(bookkeeping), tuple(others), tuple(half))
+
+
+def _real(resource: Mapping[str, Any]) -> bool:
+    return bool(resource.get("custom")) and not resource["type"].startswith("pulumi:")
+
+
+def _half(entry: Mapping[str, Any]) -> bool:
+    settled = entry.get("delete") or entry.get("external") or entry.get("outputs")
+    return _real(entry) and bool(entry.get("id")) and bool(entry.get("inputs")) and not settled
+
+
+def _interrupted(resource: Mapping[str, Any], deployment: Deployment) -> Interrupted:
+    known = {entry.get("id", "") for entry in deployment.get("resources", []) if entry["urn"] == resource["urn"]}
+    return Interrupted(resource["urn"], resource["type"], mask(resource.get("inputs", {})), frozenset(known - {""}))
+
+
+def settle(deployment: Deployment, found: Mapping[str, str]) -> Deployment:
+    """The state with found resources in it and without pending operations.
+
+    Args:
+        deployment: as exported.
+        found: identifier to import each interrupted creation by, for those that exist.
+    """
+    after = copy.deepcopy(deployment)
+    for operation in after.pop("pending_operations", None) or []:
+        urn = operation["resource"]["urn"]
+        if operation["type"] == "creating" and urn in found:
+            _insert(after["resources"], {**operation["resource"], "id": found[urn]})
+    return after
+
+
+def _insert(resources: list[dict[str, Any]], entry: dict[str, Any]) -> None:
+    """Put a resource behind everything it depends on; what it replaces is marked for deletion, as the engine does."""
+    entry.pop("outputs", None)
+    entry.pop("delete", None)
+    for index, old in enumerate(resources):
+        if old["urn"] == entry["urn"] and not old.get("delete"):
+            if old.get("pendingReplacement"):
+                resources.pop(index)  # deleted before its replacement: nothing left to delete
+            else:
+                old["delete"] = True
+            break
+    needed = set(references(entry))
+    behind = [index for index, other in enumerate(resources) if other["urn"] in needed and not other.get("delete")]
+    resources.insert(max(behind, default=len(resources) - 1) + 1, entry)
+
+
+def references(entry: Mapping[str, Any]) -> list[str]:
+    """URNs of everything a resource needs in front of it in the state."""
+    listed = [*(entry.get("dependencies") or []), entry.get("parent", ""), entry.get("deletedWith", "")]
+    listed += [urn for urns in (entry.get("propertyDependencies") or {}).values() for urn in urns or []]
+    listed += entry.get("replaceWith") or []
+    if provider := entry.get("provider"):
+        listed.append(provider.rpartition("::")[0])
+    return [urn for urn in listed if urn]
+
+
+def forget(deployment: Deployment, urns: Iterable[str]) -> Deployment:
+    """The state without some resources; nothing is deleted in AWS.
+
+    Args:
+        deployment: as exported.
+        urns: what to drop.
+
+    Raises:
+        RefusedError: something that stays is a child of, or is managed by, something that goes.
+    """
+    gone = set(urns)
+    after = copy.deepcopy(deployment)
+    kept = [entry for entry in after.get("resources", []) if entry["urn"] not in gone]
+    for entry in kept:
+        provider = (entry.get("provider") or "").rpartition("::")[0]
+        if gone & {entry.get("parent", ""), provider}:
+            raise RefusedError(
+                f"{entry['urn'].rpartition('::')[2]} cannot stay when what it belongs to is forgotten.",
+                where=entry["urn"],
+                fix="forget its children with it",
+            )
+        _unlink(entry, gone)
+    after["resources"] = kept
+    return after
+
+
+def _unlink(entry: dict[str, Any], gone: set[str]) -> None:
+    for key in ("dependencies", "replaceWith"):
+        if entry.get(key):
+            entry[key] = [urn for urn in entry[key] if urn not in gone]
+    by_property = entry.get("propertyDependencies") or {}
+    for name, urns in by_property.items():
+        by_property[name] = [urn for urn in urns or [] if urn not in gone]
+    if entry.get("deletedWith") in gone:
+        entry.pop("deletedWith")
+
+
+def unprotect(deployment: Deployment, urns: Iterable[str]) -> Deployment:
+    """The state with the engine's own protection lifted from some resources."""
+    wanted = set(urns)
+    after = copy.deepcopy(deployment)
+    for entry in after.get("resources", []):
+        if entry["urn"] in wanted:
+            entry.pop("protect", None)
+    return after
+
+
+def title(urn: str) -> str:
+    """`network-vpc (aws:ec2/vpc:Vpc)`."""
+    return f"{urn.rpartition('::')[2]} ({type_of(urn)})"
