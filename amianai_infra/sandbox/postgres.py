@@ -28,7 +28,7 @@ SUPERUSER = "postgres"
 SYSTEM_HOME = Path("/var/lib/amianai-infra")
 # A Unix socket's path may have 107 characters on Linux and 103 on macOS.
 _SOCKET_LIMIT = 103
-_STARTUP_RETRY = 10.0
+_CHILDREN_LEAVE_WITHIN = 10.0
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ def postgres(place: Place, binaries: Path, certificates: Certificates, port: int
 
     def before() -> None:
         prepare(place, binaries, certificates, port)
-        clear_stale_lock(place)
+        clear_stale_locks(place, port)
 
     return Daemon(
         name="postgres",
@@ -285,21 +285,21 @@ def postgres(place: Place, binaries: Path, certificates: Certificates, port: int
     )
 
 
-def clear_stale_lock(place: Place) -> None:
-    """Remove the lock file of a server that was killed, whose process id may by now be somebody else's.
+def clear_stale_locks(place: Place, port: int) -> None:
+    """Remove the lock files of a server that was killed: their process id may by now be a zombie or somebody else.
 
     A killed server's own children may outlive it for a moment and still hold its shared memory: wait for them.
     """
-    lock = place.data / "postmaster.pid"
-    try:
-        pid = int(lock.read_text().splitlines()[0])
-    except (OSError, ValueError, IndexError):
-        return
-    deadline = time.monotonic() + _STARTUP_RETRY
+    deadline = time.monotonic() + _CHILDREN_LEAVE_WITHIN
     while _in_cluster(place) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    if birth(pid) is None or not _in_cluster(place):
-        lock.unlink(missing_ok=True)
+        time.sleep(0.05)
+    for lock in (place.data / "postmaster.pid", place.sockets / f".s.PGSQL.{port}.lock"):
+        try:
+            pid = int(lock.read_text().splitlines()[0])
+        except (OSError, ValueError, IndexError):
+            continue
+        if birth(pid) is None or not _in_cluster(place):
+            lock.unlink(missing_ok=True)
 
 
 def _in_cluster(place: Place) -> bool:

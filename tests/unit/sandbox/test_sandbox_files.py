@@ -1,0 +1,109 @@
+"""What the sandbox says when its folder cannot be used, and what it leaves in a checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amianai_infra.errors import AmianaiError
+from amianai_infra.progress import Progress
+from amianai_infra.sandbox import Sandbox
+from amianai_infra.sandbox import postgres as database
+
+QUIET = Progress(quiet=True)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".sandbox").write_text("in the way")
+    with pytest.raises(AmianaiError, match="cannot write its files"):
+        Sandbox(tmp_path).ports()
+    with pytest.raises(AmianaiError, match="cannot write its files") as caught:
+        Sandbox(tmp_path).start(QUIET)
+    assert str(tmp_path) in caught.value.where
+    assert "writable" in caught.value.fix
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_checkout_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(AmianaiError, match="Permission denied"):
+        Sandbox(tmp_path).start(QUIET)
+
+
+def test_looking_changes_nothing(tmp_path: Path) -> None:
+    made = Sandbox(tmp_path, {})
+    assert [service.state for service in made.status()] == ["stopped"] * 3
+    assert not made.serves()
+    assert made.stop(QUIET) == []
+    made.reset(QUIET)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_checkout_stays_clean(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    Sandbox(tmp_path, {}).ports()
+    assert (tmp_path / ".sandbox").is_dir()
+    shown = subprocess.run(["git", "-C", str(tmp_path), "status", "--porcelain"], check=True, capture_output=True, text=True)
+    assert shown.stdout == ""
+
+
+def test_nothing_secret_is_in_reach_of_others(tmp_path: Path) -> None:
+    Sandbox(tmp_path, {}).ports()
+    assert (tmp_path / ".sandbox").stat().st_mode & 0o066 == 0, "nobody else may list it"
+
+
+def test_the_environment_names_no_password(tmp_path: Path) -> None:
+    made = Sandbox(tmp_path, {})
+    values = made.environment()
+    assert values["PULUMI_OPTION_CWD"] == str(tmp_path / ".sandbox" / "project")
+    assert not [name for name in values if "PASSWORD" in name or name == "PULUMI_CONFIG_PASSPHRASE"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as somebody else")
+def test_as_root_the_data_moves_to_where_its_user_may_go(tmp_path: Path) -> None:
+    outer = tmp_path / "private"
+    local = outer / ".sandbox"
+    local.mkdir(parents=True)
+    outer.chmod(0o700)
+    place = database.locate(local)
+    assert place.user is not None
+    assert place.data.is_relative_to(database.SYSTEM_HOME)
+    assert place.data.parent.stat().st_uid == place.user[0]
+    assert place.data.parent.stat().st_mode & 0o777 == 0o700
+    assert (local / "postgres").readlink() == place.data.parent
+    assert outer.stat().st_mode & 0o777 == 0o700, "no permission of an existing folder changes"
+    assert database.locate(local) == place
+    database.forget(local)
+    assert not place.data.parent.exists()
+    assert not (local / "postgres").is_symlink()
+
+
+@pytest.fixture
+def far_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A `.sandbox` whose path leaves no room for a socket, wherever the data goes."""
+    monkeypatch.setattr(database, "_SOCKET_LIMIT", 45)
+    local = tmp_path / ".sandbox"
+    local.mkdir()
+    yield local
+    database.forget(local)
+
+
+def test_the_sockets_path_is_short_however_long_the_checkouts_is(far_away: Path) -> None:
+    place = database.locate(far_away)
+    assert len(str(place.sockets / ".s.PGSQL.65535")) <= 45
+    assert place.sockets.stat().st_mode & 0o777 == 0o700
+    assert database.locate(far_away).sockets == place.sockets
+    database.forget(far_away)
+    assert not place.sockets.exists()
+    assert not place.data.parent.exists()
+
+
+def test_a_socket_folder_that_somebody_else_could_have_put_there_is_not_used(far_away: Path) -> None:
+    first = database.locate(far_away).sockets
+    first.chmod(0o777)
+    assert database.locate(far_away).sockets != first
+    first.rmdir()
