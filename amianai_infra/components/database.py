@@ -1,0 +1,282 @@
+"""PostgreSQL on RDS: private, encrypted, backed up, and never deleted without a snapshot."""
+
+from typing import NotRequired, TypedDict
+
+import pulumi
+from pulumi_aws.cloudwatch.log_group import LogGroup
+from pulumi_aws.ec2.security_group import SecurityGroup
+from pulumi_aws.iam.role import Role
+from pulumi_aws.iam.role_policy_attachment import RolePolicyAttachment
+from pulumi_aws.rds.instance import Instance
+from pulumi_aws.rds.parameter_group import ParameterGroup
+from pulumi_aws.rds.subnet_group import SubnetGroup
+from pulumi_aws.vpc.security_group_ingress_rule import SecurityGroupIngressRule
+
+from amianai_infra.components.inputs import policy_json, tagged
+from amianai_infra.config import DatabaseSettings
+from amianai_infra.rules import postgres
+from amianai_infra.rules.policies import RDS_MONITORING_POLICY, account_condition, service_trust
+
+_DEFAULT = DatabaseSettings()
+
+
+class DatabaseArgs(TypedDict):
+    """What a `Database` takes. Values that decide names or the number of resources are plain."""
+
+    prefix: str
+    """Prefix of every resource's name."""
+
+    account: pulumi.Input[str]
+    """Account number; the monitoring role trusts RDS on its behalf alone."""
+
+    vpc_id: pulumi.Input[str]
+    """VPC that holds the instance."""
+
+    subnet_ids: pulumi.Input[list[str]]
+    """Private subnets, in at least two zones."""
+
+    client_cidrs: list[pulumi.Input[str]]
+    """Address ranges inside the VPC that may connect."""
+
+    identifier: NotRequired[str]
+    """Instance identifier. Default `eeyore-postgres`."""
+
+    engine_version: NotRequired[str]
+    """PostgreSQL version; a major version follows its minor releases. Default 16."""
+
+    instance_class: NotRequired[pulumi.Input[str]]
+    """Instance class. Default db.t3.micro."""
+
+    storage_gib: NotRequired[int]
+    """Allocated gp3 storage in GiB. Default 20."""
+
+    max_storage_gib: NotRequired[int]
+    """Ceiling of storage autoscaling in GiB. Default 100."""
+
+    database: NotRequired[pulumi.Input[str]]
+    """Name of the application's database. Default `amianai`."""
+
+    username: NotRequired[pulumi.Input[str]]
+    """Name of the master user. Default `amianai_admin`."""
+
+    port: NotRequired[int]
+    """Port to listen on. Default 5432."""
+
+    multi_az: NotRequired[pulumi.Input[bool]]
+    """Whether a standby runs in a second zone. Default no."""
+
+    backup_days: NotRequired[pulumi.Input[int]]
+    """Retention of automated backups in days. Default 7."""
+
+    backup_window: NotRequired[pulumi.Input[str]]
+    """Daily backup window, UTC. Default 03:00-04:00."""
+
+    maintenance_window: NotRequired[pulumi.Input[str]]
+    """Weekly maintenance window, UTC. Default sun:04:00-sun:05:00."""
+
+    insights: NotRequired[str]
+    """Database Insights mode, `standard` or `advanced`. Default `standard`."""
+
+    monitoring_seconds: NotRequired[int]
+    """Interval of enhanced monitoring in seconds, 0 for none. Default 60."""
+
+    slow_statement_ms: NotRequired[int]
+    """Statements slower than this many milliseconds are logged. Default 1000."""
+
+    log_days: NotRequired[pulumi.Input[int]]
+    """Retention of the exported logs in days. Default 30."""
+
+    deletion_protection: NotRequired[bool]
+    """Whether AWS and the engine refuse to delete the instance. Default yes."""
+
+    final_snapshot_suffix: NotRequired[str]
+    """Suffix of the final snapshot's name, unique for each life of the instance."""
+
+
+_DEFAULTS = {"database" if field == "name" else field: getattr(_DEFAULT, field) for field in DatabaseSettings.model_fields}
+
+
+class Database(pulumi.ComponentResource):
+    """A PostgreSQL instance that only the given address ranges reach, over TLS.
+
+    Creates: a security group with one ingress rule a range and no egress; a subnet group; a parameter group of the version's
+    own family (TLS forced, slow statements logged, pg_stat_statements); log groups with a retention; a role for enhanced
+    monitoring; the instance, whose master password RDS keeps in Secrets Manager.
+
+    Cost: db.t3.micro about $13 and 20 GiB gp3 about $2.30 a month, twice that with `multi_az`; the secret $0.40.
+
+    Source: Amazon RDS User Guide, "Best practices for Amazon RDS" and "Password management with Amazon RDS and AWS Secrets
+    Manager"; Amazon RDS for PostgreSQL pricing, us-east-1.
+    """
+
+    identifier: pulumi.Output[str]
+    """Identifier of the instance."""
+    host: pulumi.Output[str]
+    """Host name it listens on."""
+    port: pulumi.Output[int]
+    """Port it listens on."""
+    secret_arn: pulumi.Output[str]
+    """ARN of the secret that holds user name and password."""
+    security_group_id: pulumi.Output[str]
+    """Id of the instance's security group."""
+    resource_id: pulumi.Output[str]
+    """The immutable `db-...` id that IAM authentication names."""
+
+    def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("amianai:database:Database", name, None, opts)
+        self._name_of = name
+        self._args: DatabaseArgs = {**_DEFAULTS, **args}  # type: ignore[typeddict-item]
+        self._family = postgres.parameter_family(self._args["engine_version"])
+
+        self._create_security_group()
+        self._create_groups()
+        self._create_log_groups()
+        self._create_monitoring_role()
+        self._create_instance()
+
+        self.identifier = self.instance.identifier
+        self.host = self.instance.address
+        self.port = self.instance.port
+        self.secret_arn = self.instance.master_user_secrets.apply(lambda secrets: str(secrets[0].secret_arn))
+        self.security_group_id = self.security_group.id
+        self.resource_id = self.instance.resource_id
+        outputs = ("identifier", "host", "port", "secret_arn", "security_group_id", "resource_id")
+        self.register_outputs({output: getattr(self, output) for output in outputs})
+
+    def _child(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on) or None)
+
+    def _create_security_group(self) -> None:
+        identifier, port = self._args["identifier"], self._args["port"]
+        self.security_group = SecurityGroup(
+            f"{self._name_of}-sg",
+            name=identifier,
+            description="PostgreSQL, from within the VPC",
+            vpc_id=self._args["vpc_id"],
+            tags=tagged(identifier),
+            opts=self._child(),
+        )
+        self.ingress = [
+            SecurityGroupIngressRule(
+                f"{self._name_of}-ingress-{number}",
+                security_group_id=self.security_group.id,
+                description=f"PostgreSQL from private subnet {number}",
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                cidr_ipv4=cidr,
+                tags=tagged(f"{identifier}-{number}"),
+                opts=self._child(),
+            )
+            for number, cidr in enumerate(self._args["client_cidrs"], 1)
+        ]
+
+    def _create_groups(self) -> None:
+        identifier = self._args["identifier"]
+        self.subnet_group = SubnetGroup(
+            f"{self._name_of}-subnets",
+            name=identifier,
+            description=f"Private subnets of {identifier}",
+            subnet_ids=self._args["subnet_ids"],
+            tags=tagged(identifier),
+            opts=self._child(),
+        )
+        self.parameter_group = ParameterGroup(
+            f"{self._name_of}-parameters",
+            # The family in the name: a new major version makes a second group beside the one that is in use.
+            name=f"{identifier}-{self._family}",
+            family=self._family,
+            description=f"Parameters of {identifier}",
+            parameters=[
+                {"name": one.name, "value": one.value, "apply_method": one.apply}
+                for one in postgres.parameters(self._args["slow_statement_ms"])
+            ],
+            tags=tagged(f"{identifier}-{self._family}"),
+            opts=self._child(),
+        )
+
+    def _create_log_groups(self) -> None:
+        identifier = self._args["identifier"]
+        self.log_groups = [
+            LogGroup(
+                f"{self._name_of}-log-{export}",
+                name=postgres.log_group(identifier, export),
+                retention_in_days=self._args["log_days"],
+                tags=tagged(f"{identifier}-{export}"),
+                opts=self._child(),
+            )
+            for export in postgres.LOG_EXPORTS
+        ]
+
+    def _create_monitoring_role(self) -> None:
+        self.monitoring_role: Role | None = None
+        self._before_instance: list[pulumi.Resource] = [*self.log_groups]
+        if not self._args["monitoring_seconds"]:
+            return
+        trust = pulumi.Output.from_input(self._args["account"]).apply(
+            lambda account: service_trust("monitoring.rds.amazonaws.com", account_condition(account))
+        )
+        self.monitoring_role = Role(
+            f"{self._name_of}-monitoring-role",
+            name=f"{self._args['identifier']}-monitoring",
+            description="RDS enhanced monitoring writes to CloudWatch Logs",
+            assume_role_policy=policy_json(trust),
+            tags=tagged(f"{self._args['identifier']}-monitoring"),
+            opts=self._child(),
+        )
+        attachment = RolePolicyAttachment(
+            f"{self._name_of}-monitoring-policy",
+            role=self.monitoring_role.name,
+            policy_arn=RDS_MONITORING_POLICY,
+            opts=self._child(),
+        )
+        self._before_instance.append(attachment)
+
+    def _create_instance(self) -> None:
+        args = self._args
+        protected = args["deletion_protection"]
+        options = pulumi.ResourceOptions(
+            protect=protected,
+            # Networks and groups must not go first; AWS takes up to half an hour for a large instance.
+            custom_timeouts=pulumi.CustomTimeouts(create="60m", update="80m", delete="60m"),
+        )
+        self.instance = Instance(
+            f"{self._name_of}-instance",
+            identifier=args["identifier"],
+            engine="postgres",
+            engine_version=args["engine_version"],
+            auto_minor_version_upgrade=True,
+            instance_class=args["instance_class"],
+            # Storage that autoscaling added is no drift: the provider ignores more than this up to the ceiling.
+            allocated_storage=args["storage_gib"],
+            max_allocated_storage=postgres.storage_ceiling(args["storage_gib"], args["max_storage_gib"]),
+            storage_type="gp3",
+            storage_encrypted=True,
+            db_name=args["database"],
+            username=args["username"],
+            manage_master_user_password=True,
+            iam_database_authentication_enabled=True,
+            port=args["port"],
+            multi_az=args["multi_az"],
+            publicly_accessible=False,
+            db_subnet_group_name=self.subnet_group.name,
+            vpc_security_group_ids=[self.security_group.id],
+            parameter_group_name=self.parameter_group.name,
+            ca_cert_identifier="rds-ca-rsa2048-g1",
+            backup_retention_period=args["backup_days"],
+            backup_window=args["backup_window"],
+            maintenance_window=args["maintenance_window"],
+            copy_tags_to_snapshot=True,
+            delete_automated_backups=True,
+            skip_final_snapshot=False,
+            final_snapshot_identifier=postgres.final_snapshot(args["identifier"], args["final_snapshot_suffix"]),
+            deletion_protection=protected,
+            enabled_cloudwatch_logs_exports=list(postgres.LOG_EXPORTS),
+            database_insights_mode=args["insights"],
+            performance_insights_enabled=True,
+            performance_insights_retention_period=postgres.insights_retention_days(args["insights"]),
+            monitoring_interval=args["monitoring_seconds"],
+            monitoring_role_arn=self.monitoring_role.arn if self.monitoring_role else None,
+            tags=tagged(args["identifier"]),
+            opts=pulumi.ResourceOptions.merge(self._child(*self._before_instance), options),
+        )

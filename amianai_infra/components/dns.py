@@ -1,0 +1,172 @@
+"""DNS: the hosted zone, the certificate, and the records of the site."""
+
+from typing import NotRequired, TypedDict
+
+import pulumi
+from pulumi_aws.acm.certificate import Certificate
+from pulumi_aws.acm.certificate_validation import CertificateValidation
+from pulumi_aws.route53.get_zone import get_zone_output
+from pulumi_aws.route53.record import Record
+from pulumi_aws.route53.zone import Zone
+
+from amianai_infra.components.inputs import tagged
+from amianai_infra.rules.domains import CAA_ISSUER, validation_domains, validation_option
+
+CERTIFICATE_REGION = "us-east-1"
+"""CloudFront takes certificates from here alone, whatever the stack's region."""
+
+
+class DnsArgs(TypedDict):
+    """What a `Dns` takes."""
+
+    domain: str
+    """The apex domain."""
+
+    names: list[str]
+    """Every name the certificate covers, the domain first."""
+
+    zone_id: NotRequired[str]
+    """A hosted zone to adopt. Default: create one."""
+
+
+class Dns(pulumi.ComponentResource):
+    """A hosted zone, created or adopted, and a certificate that DNS validates.
+
+    Creates: the zone, unless one is adopted, with a CAA record for Amazon (an adopted zone serves more than us: what other
+    authorities it names is its owner's affair); the certificate in us-east-1; one validation record for every name that needs
+    its own; the wait until the certificate is issued.
+
+    Cost: $0.50 a month for the zone; the certificate is free.
+
+    Source: AWS Certificate Manager User Guide, "AWS Certificate Manager DNS validation" and "Configure a CAA record".
+    """
+
+    zone_id: pulumi.Output[str]
+    """Id of the hosted zone."""
+    name_servers: pulumi.Output[list[str]]
+    """Name servers to enter at the registrar."""
+    certificate_arn: pulumi.Output[str]
+    """ARN of the certificate, known once it is issued."""
+
+    def __init__(self, name: str, args: DnsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("amianai:dns:Dns", name, None, opts)
+        self._name_of = name
+        self._args = args
+
+        self._create_zone()
+        self._create_certificate()
+
+        outputs = ("zone_id", "name_servers", "certificate_arn")
+        self.register_outputs({output: getattr(self, output) for output in outputs})
+
+    def _child(self, region: str | None = None) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self)
+
+    def _create_zone(self) -> None:
+        self.zone: Zone | None = None
+        adopted = self._args.get("zone_id")
+        if adopted:
+            found = get_zone_output(zone_id=adopted, opts=pulumi.InvokeOptions(parent=self))
+            self.zone_id, self.name_servers = found.zone_id, found.name_servers
+            return
+        domain = self._args["domain"]
+        self.zone = Zone(f"{self._name_of}-zone", name=domain, comment=f"Zone of {domain}", tags=tagged(domain), opts=self._child())
+        self.zone_id, self.name_servers = self.zone.zone_id, self.zone.name_servers
+        Record(
+            f"{self._name_of}-caa",
+            zone_id=self.zone_id,
+            name=domain,
+            type="CAA",
+            ttl=3600,
+            records=[CAA_ISSUER],
+            opts=self._child(),
+        )
+
+    def _create_certificate(self) -> None:
+        domain, *others = self._args["names"]
+        self.certificate = Certificate(
+            f"{self._name_of}-certificate",
+            region=CERTIFICATE_REGION,
+            domain_name=domain,
+            subject_alternative_names=others,
+            validation_method="DNS",
+            tags=tagged(domain),
+            # The distribution uses the old one until it has the new one.
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=False),
+        )
+        self.validation_records = [self._validation_record(one) for one in validation_domains(self._args["names"])]
+        self.validation = CertificateValidation(
+            f"{self._name_of}-certificate-issued",
+            region=CERTIFICATE_REGION,
+            certificate_arn=self.certificate.arn,
+            validation_record_fqdns=[record.fqdn for record in self.validation_records],
+            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create="45m")),
+        )
+        self.certificate_arn = self.validation.certificate_arn
+
+    def _validation_record(self, domain: str) -> Record:
+        option = self.certificate.domain_validation_options.apply(lambda options: validation_option(options, domain))
+        return Record(
+            f"{self._name_of}-validation-{domain}",
+            zone_id=self.zone_id,
+            name=option.apply(lambda one: one["name"]),
+            type=option.apply(lambda one: one["type"]),
+            records=[option.apply(lambda one: one["value"])],
+            ttl=300,
+            # The same account and domain always get the same record: one left by an earlier stack is ours.
+            allow_overwrite=True,
+            opts=self._child(),
+        )
+
+
+class SiteRecordsArgs(TypedDict):
+    """What `SiteRecords` take."""
+
+    zone_id: pulumi.Input[str]
+    """Hosted zone that holds the records."""
+
+    names: list[str]
+    """Names that lead to the distribution."""
+
+    distribution_domain: pulumi.Input[str]
+    """CloudFront's own host name of the distribution."""
+
+    distribution_zone_id: pulumi.Input[str]
+    """Hosted zone of that host name."""
+
+
+class SiteRecords(pulumi.ComponentResource):
+    """The addresses of the site: an alias record for IPv4 and one for IPv6, for every name.
+
+    Creates: an A and an AAAA record a name.
+
+    Cost: nothing; queries for alias records are free.
+
+    Source: Route 53 Developer Guide, "Routing traffic to an Amazon CloudFront distribution by using your domain name".
+    """
+
+    names: pulumi.Output[list[str]]
+    """The names that lead to the distribution."""
+
+    def __init__(self, name: str, args: SiteRecordsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("amianai:dns:SiteRecords", name, None, opts)
+        self._name_of = name
+        self._args = args
+        self.records = [self._create_record(host, kind) for host in args["names"] for kind in ("A", "AAAA")]
+        self.names = pulumi.Output.from_input(list(args["names"]))
+        self.register_outputs({"names": self.names})
+
+    def _create_record(self, host: str, kind: str) -> Record:
+        target = {
+            "name": self._args["distribution_domain"],
+            "zone_id": self._args["distribution_zone_id"],
+            "evaluate_target_health": False,
+        }
+        return Record(
+            f"{self._name_of}-{host}-{kind.lower()}",
+            zone_id=self._args["zone_id"],
+            name=host,
+            type=kind,
+            aliases=[target],  # type: ignore[list-item]
+            opts=pulumi.ResourceOptions(parent=self),
+        )

@@ -1,0 +1,276 @@
+"""What a person needs for `setup`, `up` and `destroy`: one statement list a service, bounded by region and prefix. Pure.
+
+`docs/aws.md` explains it and lists what AWS offers no bound for. A managed policy holds 6,144 characters and a principal
+takes ten of them, so the statements are packed into as few policies as they fit.
+
+Source: Service Authorization Reference (actions, resources and condition keys of each service); IAM User Guide, "IAM and
+AWS STS quotas".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from amianai_infra.config import Settings
+from amianai_infra.naming import TAG_STACK, default_tags
+from amianai_infra.rules.domains import site_names
+from amianai_infra.rules.policies import GITHUB_ISSUER, RDS_MONITORING_POLICY, Policy, allow, document
+
+LONGEST = 6_144
+CERTIFICATE_REGION = "us-east-1"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One question to `iam:SimulatePrincipalPolicy`.
+
+    Attributes:
+        actions: what is to be allowed.
+        resource: on which resource.
+        context: condition keys and their values, so that the conditions of our own policy hold.
+    """
+
+    actions: tuple[str, ...]
+    resource: str
+    context: Mapping[str, str] = field(default_factory=dict)
+
+    def context_entries(self) -> list[dict[str, Any]]:
+        """The context as the API takes it."""
+        return [
+            {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"} for key, value in sorted(self.context.items())
+        ]
+
+
+@dataclass(frozen=True)
+class _Scope:
+    settings: Settings
+    account: str
+
+    @property
+    def prefix(self) -> str:
+        return self.settings.prefix
+
+    @property
+    def here(self) -> Policy:
+        return {"StringEquals": {"aws:RequestedRegion": self.settings.region}}
+
+    @property
+    def new(self) -> Policy:
+        """A request that says which stack it creates for."""
+        return _both(self.here, {"StringEquals": {f"aws:RequestTag/{TAG_STACK}": _stack_tag()}})
+
+    @property
+    def ours(self) -> Policy:
+        """A resource that carries the stack's tag."""
+        return _both(self.here, {"StringEquals": {f"aws:ResourceTag/{TAG_STACK}": _stack_tag()}})
+
+    def arn(self, service: str, resource: str, region: str | None = None) -> str:
+        return f"arn:aws:{service}:{self.settings.region if region is None else region}:{self.account}:{resource}"
+
+
+def _stack_tag() -> str:
+    return default_tags()[TAG_STACK]
+
+
+def _both(one: Policy, other: Policy) -> Policy:
+    return {"StringEquals": {**one["StringEquals"], **other["StringEquals"]}}
+
+
+def statements(settings: Settings, account: str) -> dict[str, list[Policy]]:
+    """The statements of every service, by service."""
+    scope = _Scope(settings, account)
+    parts = (_ec2, _rds, _secrets, _cognito, _s3, _cloudfront, _route53, _acm, _logs, _iam, _ssm, _kms, _tagging)
+    return {part.__name__.removeprefix("_"): list(part(scope)) for part in parts}
+
+
+def operator_policies(settings: Settings, account: str) -> list[Policy]:
+    """The operator's managed policies, each of at most 6,144 characters without white space."""
+    packed: list[list[Policy]] = [[]]
+    for group in statements(settings, account).values():
+        for statement in group:
+            if packed[-1] and size(document(*packed[-1], statement)) > LONGEST:
+                packed.append([])
+            packed[-1].append(statement)
+    return [document(*group) for group in packed]
+
+
+def size(policy: Policy) -> int:
+    """Characters that count against the quota."""
+    return len(json.dumps(policy, separators=(",", ":")))
+
+
+def probes(settings: Settings, account: str) -> list[Probe]:
+    """The questions that tell whether a principal may do what the operator policy allows."""
+    return [
+        Probe(_listed(statement["Action"]), _listed(statement["Resource"])[0].replace("*", "x"), _context(statement))
+        if _listed(statement["Resource"]) != ("*",)
+        else Probe(_listed(statement["Action"]), "*", _context(statement))
+        for group in statements(settings, account).values()
+        for statement in group
+    ]
+
+
+def _context(statement: Policy) -> dict[str, str]:
+    pairs = (pair for test in statement.get("Condition", {}).values() for pair in test.items())
+    return {key: _listed(value)[0] for key, value in pairs}
+
+
+def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _ec2(scope: _Scope) -> Iterator[Policy]:
+    created = "Vpc Subnet InternetGateway RouteTable NatGateway VpcEndpoint SecurityGroup FlowLogs"
+    yield allow("Ec2Read", ("ec2:Describe*", "ec2:GetSecurityGroupsForVpc"), "*", scope.here)
+    yield allow(
+        "Ec2Create",
+        (*(f"ec2:Create{name}" for name in created.split()), "ec2:AllocateAddress", "ec2:AuthorizeSecurityGroupIngress"),
+        "*",
+        scope.new,
+    )
+    changed = """AssociateRouteTable AttachInternetGateway AuthorizeSecurityGroupIngress CreateRoute DeleteFlowLogs DeleteInternetGateway DeleteNatGateway
+        DeleteRoute DeleteRouteTable DeleteSecurityGroup DeleteSubnet DeleteTags DeleteVpc DeleteVpcEndpoints DetachInternetGateway
+        DisassociateRouteTable ModifySecurityGroupRules ModifySubnetAttribute ModifyVpcAttribute ModifyVpcEndpoint ReleaseAddress
+        ReplaceRoute ReplaceRouteTableAssociation UpdateSecurityGroupRuleDescriptionsIngress"""
+    yield allow("Ec2Change", tuple(f"ec2:{name}" for name in changed.split()), "*", scope.ours)
+    yield allow("Ec2TagNew", "ec2:CreateTags", "*", scope.new)
+    yield allow("Ec2TagOurs", "ec2:CreateTags", "*", scope.ours)
+    # The default security group exists before it can carry a tag; addresses are released from gateways that are gone.
+    emptied = ("ec2:RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupEgress", "ec2:DisassociateAddress")
+    yield allow("Ec2Empty", emptied, "*", scope.here)
+
+
+def _rds(scope: _Scope) -> Iterator[Policy]:
+    database = scope.settings.database.identifier
+    actions = """AddTagsToResource CreateDBInstance CreateDBParameterGroup CreateDBSnapshot CreateDBSubnetGroup DeleteDBInstance
+        DeleteDBParameterGroup DeleteDBSnapshot DeleteDBSubnetGroup ListTagsForResource ModifyDBInstance ModifyDBParameterGroup
+        ModifyDBSubnetGroup RebootDBInstance RemoveTagsFromResource ResetDBParameterGroup RestoreDBInstanceFromDBSnapshot
+        RestoreDBInstanceToPointInTime StartDBInstance StopDBInstance"""
+    names = (f"db:{database}*", f"pg:{database}*", f"subgrp:{database}*", f"snapshot:{database}*", "og:default*")
+    yield allow("RdsRead", "rds:Describe*", "*", scope.here)
+    yield allow("RdsChange", tuple(f"rds:{name}" for name in actions.split()), tuple(scope.arn("rds", name) for name in names))
+    yield allow("RdsConnect", "rds-db:connect", scope.arn("rds-db", f"dbuser:*/{scope.settings.database.username}"))
+
+
+def _secrets(scope: _Scope) -> Iterator[Policy]:
+    actions = "CreateSecret DeleteSecret DescribeSecret GetSecretValue RotateSecret TagResource UpdateSecret"
+    managed = scope.arn("secretsmanager", "secret:rds!*")
+    yield allow("SecretOfRds", tuple(f"secretsmanager:{name}" for name in actions.split()), managed)
+
+
+def _cognito(scope: _Scope) -> Iterator[Policy]:
+    yield allow("CognitoFind", ("cognito-idp:DescribeUserPoolDomain", "cognito-idp:ListUserPools"), "*", scope.here)
+    yield allow("CognitoCreate", ("cognito-idp:CreateUserPool", "cognito-idp:TagResource"), "*", scope.new)
+    actions = """CreateUserPoolClient CreateUserPoolDomain DeleteUserPool DeleteUserPoolClient DeleteUserPoolDomain DescribeUserPool
+        DescribeUserPoolClient GetUserPoolMfaConfig ListTagsForResource ListUserPoolClients SetUserPoolMfaConfig TagResource
+        UntagResource UpdateUserPool UpdateUserPoolClient UpdateUserPoolDomain"""
+    yield allow(
+        "CognitoChange", tuple(f"cognito-idp:{name}" for name in actions.split()), scope.arn("cognito-idp", "userpool/*"), scope.ours
+    )
+
+
+def _s3(scope: _Scope) -> Iterator[Policy]:
+    bucket = f"arn:aws:s3:::{scope.prefix}-*"
+    actions = """CreateBucket DeleteBucket DeleteBucketPolicy GetAccelerateConfiguration GetBucket* GetEncryptionConfiguration
+        GetLifecycleConfiguration GetReplicationConfiguration ListBucket ListBucketMultipartUploads ListBucketVersions ListTagsForResource
+        PutBucketAcl PutBucketOwnershipControls PutBucketPolicy PutBucketPublicAccessBlock PutBucketTagging PutBucketVersioning
+        PutEncryptionConfiguration PutLifecycleConfiguration TagResource UntagResource"""
+    yield allow("S3Buckets", tuple(f"s3:{name}" for name in actions.split()), bucket)
+    objects = "AbortMultipartUpload DeleteObject DeleteObjectVersion GetObject GetObjectVersion ListMultipartUploadParts PutObject"
+    yield allow("S3Objects", tuple(f"s3:{name}" for name in objects.split()), f"{bucket}/*")
+
+
+def _cloudfront(scope: _Scope) -> Iterator[Policy]:
+    named = "CreateFunction DeleteFunction DescribeFunction GetFunction PublishFunction UpdateFunction"
+    yield allow(
+        "CdnFunction", tuple(f"cloudfront:{name}" for name in named.split()), scope.arn("cloudfront", f"function/{scope.prefix}-*", "")
+    )
+    kinds = ("OriginAccessControl", "ResponseHeadersPolicy", "Distribution")
+    yield allow(
+        "CdnChange",
+        (
+            *(f"cloudfront:{verb}{kind}" for kind in kinds for verb in ("Create", "Delete", "Get", "Update")),
+            "cloudfront:GetDistributionConfig",
+            "cloudfront:List*",
+            "cloudfront:TagResource",
+            "cloudfront:UntagResource",
+            "cloudfront:CreateInvalidation",
+            "cloudfront:GetInvalidation",
+        ),
+        "*",
+    )
+
+
+def _route53(scope: _Scope) -> Iterator[Policy]:
+    domain = scope.settings.domain_name
+    zone = "arn:aws:route53:::hostedzone/*"
+    yield allow("DnsFind", ("route53:CreateHostedZone", "route53:ListHostedZones", "route53:ListHostedZonesByName"), "*")
+    reading = ("GetHostedZone", "ListResourceRecordSets", "ListTagsForResource", "ChangeTagsForResource", "DeleteHostedZone")
+    yield allow("DnsZone", tuple(f"route53:{name}" for name in reading), zone)
+    yield allow("DnsChange", "route53:GetChange", "arn:aws:route53:::change/*")
+    names = {"route53:ChangeResourceRecordSetsNormalizedRecordNames": [domain, f"*.{domain}"]}
+    yield allow("DnsRecords", "route53:ChangeResourceRecordSets", zone, {"ForAllValues:StringLike": names})
+
+
+def _acm(scope: _Scope) -> Iterator[Policy]:
+    certificate = scope.arn("acm", "certificate/*", CERTIFICATE_REGION)
+    names = {"acm:DomainNames": list(site_names(scope.settings.domain_name))}
+    yield allow("CertificateRequest", "acm:RequestCertificate", "*", {"ForAllValues:StringEquals": names})
+    actions = """AddTagsToCertificate DeleteCertificate DescribeCertificate GetCertificate ListTagsForCertificate
+        RemoveTagsFromCertificate UpdateCertificateOptions"""
+    yield allow("CertificateChange", tuple(f"acm:{name}" for name in actions.split()), certificate)
+
+
+def _logs(scope: _Scope) -> Iterator[Policy]:
+    groups = (f"log-group:/{scope.prefix}/*", f"log-group:/aws/rds/instance/{scope.settings.database.identifier}*")
+    actions = """CreateLogGroup DeleteLogGroup DeleteRetentionPolicy FilterLogEvents ListTagsForResource PutRetentionPolicy TagResource
+        UntagResource"""
+    yield allow("LogsFind", "logs:DescribeLogGroups", "*", scope.here)
+    yield allow("LogsChange", tuple(f"logs:{name}" for name in actions.split()), tuple(scope.arn("logs", group) for group in groups))
+    # VPC flow logs register a delivery on behalf of whoever creates them.
+    yield allow("LogsDelivery", ("logs:CreateLogDelivery", "logs:DeleteLogDelivery"), "*", scope.here)
+
+
+def _iam(scope: _Scope) -> Iterator[Policy]:
+    role = scope.arn("iam", f"role/{scope.prefix}-*", "")
+    actions = """CreateRole DeleteRole DeleteRolePolicy DetachRolePolicy GetRole GetRolePolicy ListAttachedRolePolicies
+        ListInstanceProfilesForRole ListRolePolicies ListRoleTags PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy UpdateRole
+        UpdateRoleDescription"""
+    yield allow("IamRoles", tuple(f"iam:{name}" for name in actions.split()), role)
+    yield allow("IamAttach", "iam:AttachRolePolicy", role, {"ArnEquals": {"iam:PolicyARN": RDS_MONITORING_POLICY}})
+    services = ["monitoring.rds.amazonaws.com", "vpc-flow-logs.amazonaws.com"]
+    yield allow("IamPass", "iam:PassRole", role, {"StringEquals": {"iam:PassedToService": services}})
+    provider = """AddClientIDToOpenIDConnectProvider CreateOpenIDConnectProvider DeleteOpenIDConnectProvider GetOpenIDConnectProvider
+        RemoveClientIDFromOpenIDConnectProvider TagOpenIDConnectProvider UntagOpenIDConnectProvider
+        UpdateOpenIDConnectProviderThumbprint"""
+    yield allow("IamGithub", tuple(f"iam:{name}" for name in provider.split()), scope.arn("iam", f"oidc-provider/{GITHUB_ISSUER}", ""))
+    linked = scope.arn("iam", "role/aws-service-role/rds.amazonaws.com/*", "")
+    yield allow("IamLinked", "iam:CreateServiceLinkedRole", linked)
+
+
+def _ssm(scope: _Scope) -> Iterator[Policy]:
+    actions = "AddTagsToResource DeleteParameter GetParameter GetParameters ListTagsForResource PutParameter RemoveTagsFromResource"
+    yield allow("SsmFind", "ssm:DescribeParameters", "*", scope.here)
+    yield allow("SsmChange", tuple(f"ssm:{name}" for name in actions.split()), scope.arn("ssm", f"parameter/{scope.prefix}/*"))
+
+
+def _kms(scope: _Scope) -> Iterator[Policy]:
+    alias, key = scope.arn("kms", f"alias/{scope.prefix}-state"), scope.arn("kms", "key/*")
+    actions = """CancelKeyDeletion CreateAlias Decrypt DeleteAlias DescribeKey EnableKey EnableKeyRotation Encrypt GenerateDataKey
+        GetKeyRotationStatus ScheduleKeyDeletion TagResource"""
+    yield allow("KeyCreate", ("kms:CreateKey", "kms:TagResource"), "*", scope.new)
+    yield allow("KeyUse", tuple(f"kms:{name}" for name in actions.split()), key, scope.ours)
+    yield allow("KeyAlias", ("kms:CreateAlias", "kms:DeleteAlias"), alias)
+    yield allow("KeyFind", ("kms:ListAliases", "kms:DescribeKey"), "*", scope.here)
+    # RDS encrypts with the account's own aws/rds key, and Secrets Manager with aws/secretsmanager, on the caller's behalf.
+    through = [f"{service}.{scope.settings.region}.amazonaws.com" for service in ("rds", "secretsmanager")]
+    granted = ("kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey")
+    yield allow("KeyThroughServices", granted, key, {"StringEquals": {"kms:ViaService": through}})
+
+
+def _tagging(scope: _Scope) -> Iterator[Policy]:
+    yield allow("FindByTag", "tag:GetResources", "*")
+    yield allow("OperatorChecks", "iam:SimulatePrincipalPolicy", scope.arn("iam", "*", ""))

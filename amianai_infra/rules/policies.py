@@ -1,0 +1,169 @@
+"""IAM, bucket and trust policy documents, as plain dictionaries. Pure.
+
+Source: IAM User Guide "IAM JSON policy reference"; the page of each service is named at its function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Policy = dict[str, Any]
+
+RELEASES_PREFIX = ".amianai/"
+"""Where releases keep manifests and lock in the site's bucket. The CDN must not serve it."""
+
+GITHUB_ISSUER = "token.actions.githubusercontent.com"
+GITHUB_AUDIENCE = "sts.amazonaws.com"
+RDS_MONITORING_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"
+
+
+def document(*statements: Mapping[str, Any]) -> Policy:
+    """A policy of these statements."""
+    return {"Version": "2012-10-17", "Statement": [dict(statement) for statement in statements]}
+
+
+def allow(sid: str, actions: str | Sequence[str], resources: str | Sequence[str], condition: Mapping[str, Any] | None = None) -> Policy:
+    """One statement that allows."""
+    statement: Policy = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+    return {**statement, "Condition": dict(condition)} if condition else statement
+
+
+def service_trust(service: str, condition: Mapping[str, Any] | None = None) -> Policy:
+    """The trust policy of a role that one AWS service assumes.
+
+    Args:
+        service: the service principal, for example `monitoring.rds.amazonaws.com`.
+        condition: what else must hold, against the confused deputy.
+    """
+    statement: Policy = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return document({**statement, "Condition": dict(condition)} if condition else statement)
+
+
+def account_condition(account: str) -> Policy:
+    """Only on behalf of this account's own resources.
+
+    Source: IAM User Guide, "The confused deputy problem".
+    """
+    return {"StringEquals": {"aws:SourceAccount": account}}
+
+
+def flow_log_writer(log_group_arn: str) -> Policy:
+    """What VPC flow logs need to write into one log group.
+
+    Source: Amazon VPC User Guide, "IAM role for publishing flow logs to CloudWatch Logs".
+    """
+    arn = log_group_arn.removesuffix(":*")
+    actions = ("logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams")
+    return document(allow("WriteFlowLogs", actions, (arn, f"{arn}:*")))
+
+
+def tls_only(bucket_arn: str) -> Policy:
+    """The statement that refuses every request to a bucket that does not come over TLS.
+
+    Source: Amazon S3 User Guide, "Security best practices for Amazon S3".
+    """
+    return {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [bucket_arn, f"{bucket_arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+def private_bucket(bucket_arn: str) -> Policy:
+    """The policy of a bucket that only its owner uses."""
+    return document(tls_only(bucket_arn))
+
+
+def site_bucket(bucket_arn: str, distribution_arn: str) -> Policy:
+    """The policy of the site's bucket: TLS only; one distribution may read, but not the releases' own records.
+
+    Objects can be read and not listed, so that a missing key answers 403, which the distribution shows as its 404.
+
+    Source: CloudFront Developer Guide, "Restrict access to an Amazon S3 origin".
+    """
+    cdn = {"Service": "cloudfront.amazonaws.com"}
+    return document(
+        tls_only(bucket_arn),
+        {
+            "Sid": "CloudFrontReads",
+            "Effect": "Allow",
+            "Principal": cdn,
+            "Action": "s3:GetObject",
+            "Resource": f"{bucket_arn}/*",
+            "Condition": {"StringEquals": {"AWS:SourceArn": distribution_arn}},
+        },
+        {
+            "Sid": "ReleasesStayPrivate",
+            "Effect": "Deny",
+            "Principal": cdn,
+            "Action": "s3:GetObject",
+            "Resource": f"{bucket_arn}/{RELEASES_PREFIX}*",
+        },
+    )
+
+
+def github_subject(owner: str, repository: str, branch: str, environment: str = "") -> str:
+    """The `sub` claim of the one branch, or the one environment, that may deploy.
+
+    Raises:
+        ValueError: a part is missing or holds a wildcard.
+
+    Source: GitHub Docs, "OpenID Connect reference": examples of subject claims.
+    """
+    parts = {"owner": owner, "repository": repository, "environment" if environment else "branch": environment or branch}
+    for name, part in parts.items():
+        if not part or any(sign in part for sign in "*?:"):
+            raise ValueError(f"{name} {part!r}: must be given, without '*', '?' and ':'")
+    where = f"environment:{environment}" if environment else f"ref:refs/heads/{branch}"
+    return f"repo:{owner}/{repository}:{where}"
+
+
+def github_trust(provider_arn: str, subject: str) -> Policy:
+    """The trust policy of the deploy role: GitHub's tokens for one subject, compared literally.
+
+    Source: IAM User Guide, "Configuring a role for GitHub OIDC identity provider".
+    """
+    return document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Federated": provider_arn},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": {"StringEquals": {f"{GITHUB_ISSUER}:aud": GITHUB_AUDIENCE, f"{GITHUB_ISSUER}:sub": subject}},
+        }
+    )
+
+
+def deployer(bucket_arn: str, distribution_arn: str, parameter_arn: str) -> Policy:
+    """Exactly what a release does: the site's objects and their versions, invalidations, the published outputs."""
+    objects = (
+        "s3:AbortMultipartUpload",
+        "s3:DeleteObject",
+        "s3:DeleteObjectVersion",
+        "s3:GetObject",
+        "s3:GetObjectVersion",
+        "s3:ListMultipartUploadParts",
+        "s3:PutObject",
+    )
+    listing = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListBucketVersions")
+    edge = ("cloudfront:CreateInvalidation", "cloudfront:GetDistribution", "cloudfront:GetInvalidation")
+    return document(
+        allow("List", listing, bucket_arn),
+        allow("Release", objects, f"{bucket_arn}/*"),
+        allow("Invalidate", edge, distribution_arn),
+        allow("ReadOutputs", "ssm:GetParameter", parameter_arn),
+    )
+
+
+def actions_of(policies: Iterable[Policy]) -> list[str]:
+    """Every action that the policies allow, sorted, once."""
+    found: set[str] = set()
+    for policy in policies:
+        for statement in policy["Statement"]:
+            if statement["Effect"] == "Allow":
+                actions = statement["Action"]
+                found.update([actions] if isinstance(actions, str) else actions)
+    return sorted(found)
