@@ -161,7 +161,7 @@ class Engine:
         if needs_stack and not self.exists():
             raise NotFoundError("The stack does not exist.", where=self.environment.stack, fix="run `amianai setup` first")
         if recover:
-            self.recover()
+            self._recover_aloud()
         display = display_for(self._progress)
         expected = len(targets) or self._expected or self._known_resources()
         record = Record(operation, expected, display.changed)
@@ -275,7 +275,7 @@ class Engine:
 
     def _edit(self, change: Callable[[Deployment], Deployment]) -> None:
         """Change the state through the engine, which checks it and takes the lock."""
-        self.recover()
+        self._recover_aloud()
         self._rewrite(change)
 
     def _rewrite(self, change: Callable[[Deployment], Deployment]) -> None:
@@ -310,9 +310,11 @@ class Engine:
             leftovers = recovery.survey(deployment)
             if leftovers:
                 done += self._repair(leftovers)
-        for line in done:
-            self._progress.note(line)
         return done
+
+    def _recover_aloud(self) -> None:
+        for line in self.recover():
+            self._progress.note(line)
 
     def _raw_locks(self) -> list[RawLock]:
         return self._files.locks() if self._files else []

@@ -12,7 +12,6 @@ import os
 import platform
 import re
 import shutil
-import signal
 import subprocess
 import tarfile
 import tempfile
@@ -20,7 +19,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import IO
 
 from amianai_infra.errors import AmianaiError, EngineError, MissingToolError, UnreachableError
 from amianai_infra.progress import Progress, Task
@@ -337,40 +335,19 @@ class BuildMeter:
 
 
 def _watch(command: list[str], cwd: Path, env: Mapping[str, str], meter: BuildMeter) -> tuple[int, list[str]]:
-    """Run the build to its end and keep its last lines; an interrupt ends its whole process group."""
+    """Run the build to its end and keep its last lines. A Ctrl-C in the terminal reaches the build too, which then ends."""
     tail: list[str] = []
     process = subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=dict(env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        process_group=0,
+        command, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        for line in _lines(process.stderr):
-            meter.line(line)
-            tail = [*tail[-19:], line]
+        for line in process.stderr or ():
+            meter.line(line.rstrip())
+            tail = [*tail[-19:], line.rstrip()]
         return process.wait(), tail
-    except BaseException:
-        _end_group(process)
-        raise
-
-
-def _lines(stream: IO[str] | None) -> Iterator[str]:
-    for line in stream or ():
-        yield line.rstrip("\n")
-
-
-def _end_group(process: subprocess.Popen[str]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(5)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue
+    finally:
+        process.terminate()
+        process.wait()
 
 
 _BUILD_PROBLEMS: tuple[tuple[str, type[AmianaiError], str], ...] = (

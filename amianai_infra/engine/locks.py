@@ -8,9 +8,10 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from amianai_infra.engine import process
 from amianai_infra.engine.backend import RawLock
@@ -41,6 +42,15 @@ class Lock:
     since: datetime
     age: float
     alive: bool | None
+
+    @property
+    def id(self) -> str:
+        """What tells it from other locks: the last part of its key."""
+        return self.key.rpartition("/")[2].removesuffix(".json")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"id": self.id, **asdict(self), "since": self.since.isoformat(), "age": round(self.age, 1)}
 
     def __str__(self) -> str:
         return f"{self.owner}@{self.host} (process {self.pid}), for {duration(self.age)}"
