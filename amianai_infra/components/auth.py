@@ -1,6 +1,6 @@
 """Sign-in: a Cognito user pool, one public client, a hosted domain."""
 
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import pulumi
 from pulumi_aws.cognito.user_pool import UserPool
@@ -10,6 +10,9 @@ from pulumi_aws.cognito.user_pool_domain import UserPoolDomain
 from amianai_infra.components.inputs import tagged
 from amianai_infra.config import AuthSettings
 from amianai_infra.rules.mail import sender
+
+if TYPE_CHECKING:
+    from pulumi_aws.cognito import UserPoolEmailConfigurationArgsDict, UserPoolSoftwareTokenMfaConfigurationArgsDict
 
 _DEFAULT = AuthSettings()
 
@@ -120,7 +123,7 @@ class Auth(pulumi.ComponentResource):
                 "temporary_password_validity_days": 7,
             },
             mfa_configuration=args["mfa"],
-            software_token_mfa_configuration=None if args["mfa"] == "OFF" else {"enabled": True},
+            software_token_mfa_configuration=self._totp(),
             account_recovery_setting={"recovery_mechanisms": [{"name": "verified_email", "priority": 1}]},
             admin_create_user_config={"allow_admin_create_user_only": False},
             email_configuration=self._email(),
@@ -134,7 +137,10 @@ class Auth(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, protect=protected, import_=args["user_pool_id"] or None),
         )
 
-    def _email(self) -> dict[str, pulumi.Input[str]]:
+    def _totp(self) -> "UserPoolSoftwareTokenMfaConfigurationArgsDict | None":
+        return None if self._args["mfa"] == "OFF" else {"enabled": True}
+
+    def _email(self) -> "UserPoolEmailConfigurationArgsDict":
         identity = self._args["ses_identity_arn"]
         if not identity:
             return {"email_sending_account": "COGNITO_DEFAULT"}

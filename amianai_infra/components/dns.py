@@ -59,7 +59,7 @@ class Dns(pulumi.ComponentResource):
         outputs = ("zone_id", "name_servers", "certificate_arn")
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
-    def _child(self, region: str | None = None) -> pulumi.ResourceOptions:
+    def _child(self) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self)
 
     def _create_zone(self) -> None:
@@ -67,11 +67,11 @@ class Dns(pulumi.ComponentResource):
         adopted = self._args.get("zone_id")
         if adopted:
             found = get_zone_output(zone_id=adopted, opts=pulumi.InvokeOptions(parent=self))
-            self.zone_id, self.name_servers = found.zone_id, found.name_servers
+            self.zone_id, self.name_servers = found.zone_id, found.name_servers.apply(list)
             return
         domain = self._args["domain"]
         self.zone = Zone(f"{self._name_of}-zone", name=domain, comment=f"Zone of {domain}", tags=tagged(domain), opts=self._child())
-        self.zone_id, self.name_servers = self.zone.zone_id, self.zone.name_servers
+        self.zone_id, self.name_servers = self.zone.zone_id, self.zone.name_servers.apply(list)
         Record(
             f"{self._name_of}-caa",
             zone_id=self.zone_id,
@@ -91,8 +91,7 @@ class Dns(pulumi.ComponentResource):
             subject_alternative_names=others,
             validation_method="DNS",
             tags=tagged(domain),
-            # The distribution uses the old one until it has the new one.
-            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=False),
+            opts=self._child(),
         )
         self.validation_records = [self._validation_record(one) for one in validation_domains(self._args["names"])]
         self.validation = CertificateValidation(
