@@ -52,9 +52,13 @@ def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool) -> None
     app.print(operation.as_dict(report, app), operation.screen(report, app))
 
 
+_refresh = click.option("--refresh", is_flag=True, help="First read what is really there, so that changes made elsewhere show.")
+
+
 @click.command()
+@_refresh
 @click.pass_obj
-def preview(app: App) -> None:
+def preview(app: App, refresh: bool) -> None:
     """Show what `up` would change, and change nothing.
 
     \b
@@ -66,13 +70,14 @@ def preview(app: App) -> None:
     _ = app.settings
     app.target.ready()
     app.announce()
-    summary = change.preview(app)
+    summary = change.preview(app, refresh=refresh)
     app.print(_summary(summary), _lines(summary, would=True))
 
 
 @click.command()
+@_refresh
 @click.pass_obj
-def up(app: App) -> None:
+def up(app: App, refresh: bool) -> None:
     """Bring the stack to the configured state.
 
     \b
@@ -88,7 +93,7 @@ def up(app: App) -> None:
     app.announce()
     if not app.sandbox:
         app.confirm("Change the production stack?")
-    summary = change.up(app)
+    summary = change.up(app, refresh=refresh)
     app.print(_summary(summary), _lines(summary, would=False))
 
 
@@ -125,8 +130,8 @@ def status(app: App) -> None:
     parts = operation.look(app.target, outputs)
     title = f"{outputs.domain} in {'the sandbox' if app.sandbox else f'account {outputs.account}, {outputs.region}'}"
     services = _services(app)
-    data = {"domain": outputs.domain, "parts": [part.as_dict() for part in parts], "services": services}
-    lines = [f"✓ {name:<9} {text}" for name, text in services.items()]
+    data = {"domain": outputs.domain, "services": services, **{part.name: part.as_dict() for part in parts}}
+    lines = [f"{'✓' if state == 'running' else '✗'} {name:<9} {state}" for name, state in services.items()]
     app.print(data, "\n".join([operation.screen(title, parts), *lines]))
     if not all(part.ok for part in parts):
         click.get_current_context().exit(1)
@@ -138,7 +143,7 @@ def _services(app: App) -> dict[str, str]:
         return {}
     from amianai_infra.sandbox import Sandbox
 
-    return {service.name: str(service) for service in Sandbox(app.root).status()}
+    return {service.name: service.state for service in Sandbox(app.root, app.environ).status()}
 
 
 @click.command()

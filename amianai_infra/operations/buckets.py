@@ -18,14 +18,18 @@ def empty(s3: Any, bucket: str, progress: Progress) -> int:
     """
     deleted = 0
     with progress.task(f"Emptying {bucket}") as task:
-        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, PaginationConfig={"PageSize": _BATCH}):
-            found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            if found:
-                _delete(s3, bucket, found)
-                deleted += len(found)
-                task.say(f"{deleted} versions")
+        # Always the first page: a marker may point at what was just deleted, which not every S3 takes well.
+        while found := _some(s3, bucket):
+            _delete(s3, bucket, found)
+            deleted += len(found)
+            task.say(f"{deleted} versions")
         _abort_uploads(s3, bucket)
     return deleted
+
+
+def _some(s3: Any, bucket: str) -> list[dict[str, Any]]:
+    page = s3.list_object_versions(Bucket=bucket, MaxKeys=_BATCH)
+    return [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
 
 
 def _delete(s3: Any, bucket: str, found: list[dict[str, Any]]) -> None:

@@ -80,17 +80,22 @@ def variant(environment: EngineEnvironment) -> Iterator[EngineEnvironment]:
         yield replace(environment, project_dir=folder)
 
 
-def preview(context: Context) -> Summary:
+def preview(context: Context, *, refresh: bool = False) -> Summary:
     """What `up` would change; neither the stack nor its configuration is touched.
 
     A stack that does not exist yet has to be created, empty, before it can be previewed.
+
+    Args:
+        context: where.
+        refresh: first read what is really there into the engine's state, so that drift shows.
     """
     environment = context.target.engine()
     engine = context.engine()
     if not engine.exists():
         configure(context, engine)
         return engine.preview()
-    _recover(context, engine)
+    if refresh:
+        engine.refresh()
     values = differences(context)
     if not values:
         return engine.preview()
@@ -100,21 +105,17 @@ def preview(context: Context) -> Summary:
         return engine.preview()
 
 
-def up(context: Context, engine: Engine | None = None) -> Summary:
-    """Recover, write the settings down, and bring the stack to them."""
+def up(context: Context, engine: Engine | None = None, *, refresh: bool = False) -> Summary:
+    """Write the settings down and bring the stack to them. The engine itself recovers first what a killed run left."""
     engine = engine or context.engine()
-    _recover(context, engine)
     configure(context, engine)
     release_adopted(context, engine)
+    if refresh and engine.exists():
+        engine.refresh()
     summary = engine.up()
     if summary.changed:
         forget_outputs(context.target)
     return summary
-
-
-def _recover(context: Context, engine: Engine) -> None:
-    for line in engine.recover():
-        context.progress.note(line)
 
 
 def release_adopted(context: Context, engine: Engine) -> None:
@@ -134,4 +135,4 @@ def release_adopted(context: Context, engine: Engine) -> None:
 
 def is_read(resource: StateResource) -> bool:
     """Whether the state merely refers to it (`get`): such a resource is never deleted."""
-    return bool(getattr(resource, "external", False))
+    return resource.external

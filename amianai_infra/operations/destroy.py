@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from amianai_infra.config import Settings, read_stack_file
@@ -54,6 +54,7 @@ class Plan:
         snapshot: identifier of the final snapshot; empty when there is no database.
         stays: sentences about what is left afterwards.
         delete_state: whether the state's bucket and key go too.
+        suffix: a new suffix of the snapshot's name, where the configured one is taken.
     """
 
     keep: Mapping[str, str] = field(default_factory=dict)
@@ -65,6 +66,7 @@ class Plan:
     snapshot: str = ""
     stays: Sequence[str] = ()
     delete_state: bool = False
+    suffix: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -180,55 +182,62 @@ def prepare(context: Context, options: Options) -> tuple[Engine, Plan]:
         return engine, Plan(delete_state=options.delete_state)
     for line in engine.recover():
         context.progress.note(line)
-    return engine, plan(engine.resources(), options, context.settings)
+    found = plan(engine.resources(), options, context.settings)
+    return engine, _with_free_snapshot_name(context, found)
+
+
+def _with_free_snapshot_name(context: Context, found: Plan) -> Plan:
+    """Another name when a snapshot of the planned one exists already: RDS would refuse to delete the database."""
+    if not found.snapshot or not _snapshot_exists(context, found.snapshot):
+        return found
+    suffix = change.draw_suffix()
+    stem = found.snapshot.rpartition("-final-")[0] or context.settings.database.identifier
+    return replace(found, snapshot=f"{stem}-final-{suffix}", suffix=suffix)
+
+
+def _snapshot_exists(context: Context, name: str) -> bool:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        context.target.client("rds").describe_db_snapshots(DBSnapshotIdentifier=name)
+    except (BotoCoreError, ClientError) as error:
+        translated = aws_error(error, f"looking for a snapshot called {name}")
+        if isinstance(translated, NotFoundError):
+            return False
+        raise translated from error
+    return True
 
 
 def execute(context: Context, engine: Engine, found: Plan, options: Options) -> Result:
     """Perform the plan. Running it again after an interruption goes on with what is left."""
-    snapshot = _free_snapshot_name(context, found)
     if found.keep:
         engine.configure(dict(found.keep))
         with context.progress.task("Keeping what was asked to be kept") as task:
             engine.forget(list(found.kept_urns))
             task.say(", ".join(found.keep.values()))
-    _lift(context, engine, found, snapshot)
+    _lift(context, engine, found)
     if found.unprotect:
         engine.unprotect(list(found.unprotect))
     counts = _delete(context, engine, found.empty)
     forget_outputs(context.target)
-    engine.configure({change.SUFFIX: change.draw_suffix()})
+    if engine.exists():
+        engine.configure({change.SUFFIX: change.draw_suffix()})
     notes = list(_remove_state(context, options))
     return Result(found, counts, notes)
 
 
-def _free_snapshot_name(context: Context, found: Plan) -> dict[str, str]:
-    """A new suffix when a snapshot of the planned name exists already; RDS would refuse to delete the database otherwise."""
-    if not found.snapshot:
-        return {}
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        context.target.client("rds").describe_db_snapshots(DBSnapshotIdentifier=found.snapshot)
-    except (BotoCoreError, ClientError) as error:
-        translated = aws_error(error, f"looking for a snapshot called {found.snapshot}")
-        if isinstance(translated, NotFoundError):
-            return {}
-        raise translated from error
-    return {change.SUFFIX: change.draw_suffix()}
-
-
-def _lift(context: Context, engine: Engine, found: Plan, snapshot: Mapping[str, str]) -> None:
+def _lift(context: Context, engine: Engine, found: Plan) -> None:
     """Take deletion protection away through an ordinary update of the protected resources, with a stack file nobody keeps.
 
     So the state always says what AWS has, and after an interruption the next `up` protects them again.
     """
     targets = list(found.lift)
-    if snapshot:
+    if found.suffix:
         targets += [one.urn for one in engine.resources() if one.type == INSTANCE_TYPE and one.urn not in targets]
     if not targets:
         return
     environment = context.target.engine()
-    values = {key: "false" for key, _, _ in PROTECTION.values()} | dict(snapshot)
+    values = {key: "false" for key, _, _ in PROTECTION.values()} | ({change.SUFFIX: found.suffix} if found.suffix else {})
     configured = read_stack_file(change.stack_file(environment))
     with context.progress.task("Lifting deletion protection") as task, change.variant(environment) as other:
         lifted = context.engine(other)
@@ -240,6 +249,8 @@ def _lift(context: Context, engine: Engine, found: Plan, snapshot: Mapping[str, 
 def _delete(context: Context, engine: Engine, buckets: Sequence[str]) -> Mapping[str, int]:
     """Empty the buckets and delete everything; again where a log arrived in a bucket meanwhile."""
     counts: Counter[str] = Counter()
+    if not engine.exists():
+        return counts
     for attempt in range(1, _ATTEMPTS + 1):
         _empty(context, buckets)
         try:

@@ -191,6 +191,59 @@ def credentials(target: Target) -> list[Check]:
     return [Check("AWS credentials", True, f"{identity.arn} in account {identity.account}"), _clock(target)]
 
 
+def amazon(target: Target, settings: Settings) -> list[Check]:
+    """Whether AWS answers and lets these credentials do what setup does."""
+    found = credentials(target)
+    return [*found, permissions(target, settings)] if found[0].ok else found
+
+
+def permissions(target: Target, settings: Settings) -> Check:
+    """Compare the caller's permissions with the operator policy, where AWS lets us ask (`iam:SimulatePrincipalPolicy`)."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    name = "Permissions of the operator"
+    identity = target.identity()
+    if identity.arn.endswith(":root"):
+        return Check(name, True, "the account's root user may do everything; better use a role", required=False)
+    try:
+        denied = _denied(target, settings)
+    except (BotoCoreError, ClientError) as error:
+        return Check(
+            name, False, f"AWS does not tell: {error}", "allow iam:SimulatePrincipalPolicy, or compare with docs/aws.md", required=False
+        )
+    if not denied:
+        return Check(name, True, "everything that setup needs is allowed")
+    shown = ", ".join(sorted(denied)[:8]) + (f" and {len(denied) - 8} more" if len(denied) > 8 else "")
+    return Check(name, False, f"{len(denied)} actions are denied: {shown}", "attach the operator policy of docs/aws.md")
+
+
+def _denied(target: Target, settings: Settings) -> set[str]:
+    from amianai_infra.rules.operator_policy import probes
+
+    iam, identity = target.client("iam"), target.identity()
+    principal = _principal(iam, identity.arn)
+
+    def ask(probe: Any) -> list[str]:
+        answer = iam.simulate_principal_policy(
+            PolicySourceArn=principal,
+            ActionNames=[action for action in probe.actions if "*" not in action],
+            ResourceArns=[probe.resource],
+            ContextEntries=probe.context_entries(),
+            MaxItems=1000,
+        )
+        return [one["EvalActionName"] for one in answer["EvaluationResults"] if one["EvalDecision"] != "allowed"]
+
+    asked = [probe for probe in probes(settings, identity.account) if any("*" not in action for action in probe.actions)]
+    with ThreadPoolExecutor(max_workers=5) as pool:
+        return {action for denied in pool.map(ask, asked) for action in denied}
+
+
+def _principal(iam: Any, arn: str) -> str:
+    """The role behind an assumed role's session: only users and roles can be simulated."""
+    found = re.fullmatch(r"arn:aws[a-z-]*:sts::\d+:assumed-role/([^/]+)/.+", arn)
+    return str(iam.get_role(RoleName=found[1])["Role"]["Arn"]) if found else arn
+
+
 def _clock(target: Target) -> Check:
     headers = target.client("sts").get_caller_identity()["ResponseMetadata"].get("HTTPHeaders", {})
     if "date" not in headers:

@@ -165,7 +165,6 @@ def _name_servers(context: Context, engine: Engine) -> list[str]:
     """The zone's name servers; the zone is created when it is neither adopted nor there."""
     zone = context.settings.dns.zone_id or _zone_in_state(engine)
     if not zone:
-        engine.recover()
         engine.up(targets=ZONE_TARGETS)
         zone = _zone_in_state(engine)
     answer = context.target.client("route53").get_hosted_zone(Id=zone)

@@ -6,7 +6,7 @@ import http.client
 import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from amianai_infra.errors import AmianaiError
@@ -23,16 +23,18 @@ class Part:
         ok: whether it works as far as can be seen from here.
         state: one or two words.
         facts: what is worth knowing, in order.
+        published: the part's outputs.
     """
 
     name: str
     ok: bool
     state: str
     facts: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
+        """For `--json`: what the stack published about the part, and how it is."""
+        return {**self.published, "ok": self.ok, "state": self.state, "facts": dict(self.facts)}
 
 
 def look(target: Target, outputs: StackOutputs) -> list[Part]:
@@ -43,11 +45,14 @@ def look(target: Target, outputs: StackOutputs) -> list[Part]:
     questions: dict[str, Callable[[], Part]] = {
         "site": lambda: _site(address, clients["cloudfront"], outputs),
         "database": lambda: _database(clients["rds"], outputs),
-        "sign-in": lambda: _auth(clients["cognito-idp"], outputs),
+        "auth": lambda: _auth(clients["cognito-idp"], outputs),
         "dns": lambda: _dns(clients["route53"], outputs),
     }
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda name: _guarded(name, questions[name]), questions))
+        parts = list(pool.map(lambda name: _guarded(name, questions[name]), questions))
+    published = outputs.model_dump()
+    site = {**published["site"], "url": address.url}
+    return [replace(part, published=site if part.name == "site" else published[part.name]) for part in parts]
 
 
 def _guarded(name: str, ask: Callable[[], Part]) -> Part:
@@ -114,7 +119,7 @@ def _auth(cognito: Any, outputs: StackOutputs) -> Part:
         "users": f"about {pool.get('EstimatedNumberOfUsers', 0)}",
         "hosted": outputs.auth.hosted_domain,
     }
-    return Part("sign-in", True, "ready", facts)
+    return Part("auth", True, "ready", facts)
 
 
 def _dns(route53: Any, outputs: StackOutputs) -> Part:

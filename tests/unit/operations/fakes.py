@@ -1,0 +1,222 @@
+"""Stand-ins for the parts an operation is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from amianai_infra.config import Settings, load_settings, read_stack_file
+from amianai_infra.engine import StateResource, Summary
+from amianai_infra.engine.events import Operation
+from amianai_infra.errors import RefusedError
+from amianai_infra.outputs import StackOutputs
+from amianai_infra.progress import Progress
+from amianai_infra.target import Credentials, EngineEnvironment, Identity, SiteAddress
+
+ACCOUNT = "123456789012"
+
+OUTPUTS = StackOutputs.model_validate(
+    {
+        "domain": "example.com",
+        "region": "us-east-1",
+        "account": ACCOUNT,
+        "prefix": "eeyore",
+        "site": {
+            "bucket": "eeyore-site-example-com",
+            "distribution_id": "E1",
+            "distribution_domain": "d1.cloudfront.net",
+            "distribution_arn": f"arn:aws:cloudfront::{ACCOUNT}:distribution/E1",
+            "url": "https://example.com/",
+        },
+        "database": {
+            "identifier": "eeyore-postgres",
+            "host": "db.example.internal",
+            "port": 5432,
+            "name": "amianai",
+            "username": "amianai_admin",
+            "secret_arn": f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:rds!db-1",
+            "security_group_id": "sg-1",
+            "resource_id": "db-RES",
+            "instance_class": "db.t3.micro",
+            "subnet_ids": ["subnet-1", "subnet-2"],
+        },
+        "auth": {"user_pool_id": "us-east-1_A", "client_id": "client", "issuer": "https://issuer", "hosted_domain": "eeyore-example-com"},
+        "dns": {"zone_id": "Z1", "name_servers": ["ns-1.awsdns.test", "ns-2.awsdns.test"], "certificate_arn": "arn:aws:acm:cert"},
+        "network": {
+            "vpc_id": "vpc-1",
+            "internet_gateway_id": "igw-1",
+            "public_subnet_ids": ["subnet-3"],
+            "private_subnet_ids": ["subnet-1", "subnet-2"],
+            "private_route_table_ids": ["rtb-1"],
+        },
+    }
+)
+
+
+def resource(
+    urn: str, kind: str, identity: str, inputs: dict[str, Any] | None = None, *, protect: bool = False, external: bool = False
+) -> StateResource:
+    """A resource as the engine's state has it."""
+    return StateResource(urn, kind, identity, inputs or {}, {}, protect, external)
+
+
+def summary(operation: Operation = "up", counts: dict[str, int] | None = None, *, changed: bool = False) -> Summary:
+    """How an engine operation ended."""
+    return Summary(operation, counts or {}, [], 1.0, changed)
+
+
+@dataclass
+class Engine:
+    """Writes the stack file as the engine does, and notes what it was asked to do."""
+
+    environment: EngineEnvironment
+    log: list[tuple[Any, ...]]
+    state: list[StateResource] = field(default_factory=list)
+    there: bool = True
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        return self.environment.project_dir / "Pulumi.prod.yaml"
+
+    def configuration(self) -> dict[str, str]:
+        return {key: str(value) for key, value in read_stack_file(self.file).items()}
+
+    def configure(self, values: Mapping[str, str]) -> None:
+        self.log.append(("configure", dict(values)))
+        document = yaml.safe_load(self.file.read_text()) if self.file.exists() else {}
+        document = {**(document or {}), "config": {**self.configuration(), **values}}
+        self.file.write_text(yaml.safe_dump(document))
+
+    def exists(self) -> bool:
+        return self.there
+
+    def recover(self) -> list[str]:
+        self.log.append(("recover",))
+        return list(self.answers.get("recover", []))
+
+    def _done(self, name: Any, *details: Any) -> Any:
+        self.log.append((name, *details))
+        answer = self.answers.get(name, summary(name))
+        if isinstance(answer, list):
+            answer = answer.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def up(self, targets: Sequence[str] = (), **_: Any) -> Any:
+        return self._done("up", list(targets), self.configuration())
+
+    def preview(self, targets: Sequence[str] = (), **_: Any) -> Any:
+        return self._done("preview", list(targets), self.configuration())
+
+    def refresh(self) -> Any:
+        return self._done("refresh")
+
+    def destroy(self, exclude: Sequence[str] = ()) -> Any:
+        return self._done("destroy", list(exclude))
+
+    def resources(self) -> list[StateResource]:
+        return list(self.state)
+
+    def forget(self, urns: Sequence[str]) -> None:
+        self.log.append(("forget", list(urns)))
+        self.state[:] = [one for one in self.state if one.urn not in urns]
+
+    def unprotect(self, urns: Sequence[str]) -> None:
+        self.log.append(("unprotect", list(urns)))
+
+
+class Target:
+    """AWS or the sandbox, with clients that a test gives."""
+
+    def __init__(self, root: Path, name: Literal["aws", "sandbox"] = "sandbox", clients: Mapping[str, Any] | None = None) -> None:
+        self.name: Literal["aws", "sandbox"] = name
+        self.root = root
+        self.local = root / f".{name}"
+        self.region = "us-east-1"
+        self.clients = dict(clients or {})
+        self.readied = 0
+
+    def ready(self) -> None:
+        self.readied += 1
+
+    def client(self, service: str, region: str | None = None) -> Any:
+        return self.clients[service]
+
+    def credentials(self) -> Credentials:
+        return Credentials("key", "secret")
+
+    def endpoint(self, service: str) -> str | None:
+        return None
+
+    def identity(self) -> Identity:
+        return Identity(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/operator")
+
+    def engine(self) -> EngineEnvironment:
+        folder = self.root / "project"
+        folder.mkdir(exist_ok=True)
+        (folder / "Pulumi.yaml").touch()
+        return EngineEnvironment(folder, "file:///state", "passphrase", {})
+
+    def default_settings(self) -> Mapping[str, str]:
+        return {}
+
+    def site_address(self, outputs: StackOutputs) -> SiteAddress:
+        return SiteAddress(outputs.site.url, outputs.domain, ("127.0.0.1", 1), tls=False)
+
+    def database_ca(self) -> Path:
+        return self.root / "ca.pem"
+
+
+class Context:
+    """What an operation is given."""
+
+    def __init__(self, root: Path, target: Target | None = None, flags: Mapping[str, str] | None = None) -> None:
+        self.root = root
+        self.target: Any = target or Target(root)
+        self.flags = {"domain_name": "example.com", **(flags or {})}
+        self.progress = Progress(quiet=True)
+        self.log: list[tuple[Any, ...]] = []
+        self.notes: list[str] = []
+        self.progress.note = self.notes.append  # type: ignore[method-assign,assignment]
+        self.state: list[StateResource] = []
+        self.there = True
+        self.answers: dict[str, Any] = {}
+        self.refuse = False
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(self.flags, {}, read_stack_file(self.target.engine().project_dir / "Pulumi.prod.yaml"))
+
+    def engine(self, environment: EngineEnvironment | None = None) -> Any:
+        return Engine(environment or self.target.engine(), self.log, self.state, self.there, self.answers)
+
+    def outputs(self, *, fresh: bool = False) -> StackOutputs:
+        return OUTPUTS
+
+    def announce(self) -> None:
+        self.log.append(("announce",))
+
+    def confirm(self, question: str) -> None:
+        self.log.append(("confirm", question))
+        if self.refuse:
+            raise RefusedError("no")
+
+    def confirm_domain(self, given: str | None, doing: str) -> None:
+        self.confirm(doing)
+
+    def did(self, name: str) -> list[tuple[Any, ...]]:
+        """Everything of one name that was done."""
+        return [entry for entry in self.log if entry[0] == name]
+
+
+def names(log: Sequence[tuple[Any, ...]]) -> list[str]:
+    return [entry[0] for entry in log]
+
+
+Call = Callable[..., Any]

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from amianai_infra.config import Settings
+from amianai_infra.operations import change
+from amianai_infra.target import OUTPUTS_CACHE
+from tests.unit.operations.fakes import Context, names, resource, summary
+
+
+def test_the_snapshot_suffix_is_drawn_once_and_kept() -> None:
+    settings = Settings(domain_name="example.com")
+    first = change.wanted(settings, {})
+    assert len(first[change.SUFFIX]) == 8
+    assert change.wanted(settings, first)[change.SUFFIX] == first[change.SUFFIX]
+    assert change.wanted(settings, {})[change.SUFFIX] != first[change.SUFFIX]
+
+
+def test_the_engines_own_region_is_written_too() -> None:
+    assert change.wanted(Settings(domain_name="example.com", region="eu-west-1"), {})["aws:region"] == "eu-west-1"
+
+
+def test_up_writes_what_differs_and_only_that(tmp_path: Path) -> None:
+    context = Context(tmp_path, flags={"database.storage_gib": "30"})
+    change.up(context)
+    assert names(context.log) == ["configure", "up"]
+    written = context.did("configure")[0][1]
+    assert written["amianai-infra:databaseStorageGib"] == "30"
+    context.log.clear()
+    change.up(context)
+    assert names(context.log) == ["up"]
+    context.flags["database.storage_gib"] = "20"
+    change.up(context)
+    assert context.did("configure")[0][1] == {"amianai-infra:databaseStorageGib": "20"}
+
+
+def test_up_drops_the_cached_outputs_when_something_changed(tmp_path: Path) -> None:
+    context = Context(tmp_path)
+    context.target.local.mkdir()
+    cache = context.target.local / OUTPUTS_CACHE
+    cache.write_text("{}")
+    change.up(context)
+    assert cache.exists()
+    context.answers["up"] = summary(changed=True)
+    change.up(context)
+    assert not cache.exists()
+
+
+def test_a_refresh_comes_before_what_is_compared_with_it(tmp_path: Path) -> None:
+    context = Context(tmp_path)
+    change.up(context)
+    context.log.clear()
+    change.up(context, refresh=True)
+    change.preview(context, refresh=True)
+    assert names(context.log) == ["refresh", "up", "refresh", "preview"]
+
+
+def test_a_preview_of_other_settings_leaves_the_stack_file_alone(tmp_path: Path) -> None:
+    context = Context(tmp_path)
+    change.up(context)
+    file = context.target.engine().project_dir / "Pulumi.prod.yaml"
+    before = file.read_bytes()
+    context.flags["database.storage_gib"] = "30"
+    change.preview(context)
+    assert context.did("preview")[0][2]["amianai-infra:databaseStorageGib"] == "30"
+    assert file.read_bytes() == before
+
+
+def test_a_preview_of_a_stack_that_does_not_exist_creates_it_empty(tmp_path: Path) -> None:
+    context = Context(tmp_path)
+    context.there = False
+    change.preview(context)
+    assert names(context.log) == ["configure", "preview"]
+
+
+def test_a_variant_is_gone_afterwards(tmp_path: Path) -> None:
+    environment = Context(tmp_path).target.engine()
+    (environment.project_dir / "Pulumi.prod.yaml").write_text("config: {}\n")
+    with change.variant(environment) as other:
+        assert other.project_dir != environment.project_dir
+        assert {file.name for file in other.project_dir.iterdir()} == {"Pulumi.yaml", "Pulumi.prod.yaml"}
+        assert other.backend_url == environment.backend_url
+    assert not other.project_dir.exists()
+
+
+@pytest.mark.parametrize("external", [True, False])
+def test_what_is_adopted_is_no_longer_managed_before_up_could_delete_it(tmp_path: Path, external: bool) -> None:
+    context = Context(tmp_path, flags={"auth.user_pool_id": "us-east-1_A"})
+    pool = resource("urn::pool", change.POOL_TYPE, "us-east-1_A", external=external)
+    other = resource("urn::other", change.POOL_TYPE, "us-east-1_B")
+    context.state = [pool, other]
+    change.up(context)
+    assert context.did("forget") == ([] if external else [("forget", ["urn::pool"])])

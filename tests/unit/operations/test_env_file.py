@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amianai_infra.errors import ConfigurationError
+from amianai_infra.operations.env_file import HEADING, database_values, merge, write
+from tests.unit.operations.fakes import OUTPUTS
+
+VALUES = {"NEXT_PUBLIC_SITE_URL": "https://example.com/", "DATABASE_HOST": "db"}
+
+
+def test_a_new_file() -> None:
+    text, added, changed = merge("", VALUES)
+    assert text == f"{HEADING}\nNEXT_PUBLIC_SITE_URL=https://example.com/\nDATABASE_HOST=db\n"
+    assert added == list(VALUES)
+    assert changed == []
+
+
+def test_foreign_keys_comments_blank_lines_and_order_stay() -> None:
+    before = "# mine\nAPI_KEY='a b'\n\nexport DATABASE_HOST=old\nOTHER=1 # note\nNEXT_PUBLIC_SITE_URL = x\n"
+    text, added, changed = merge(before, VALUES)
+    assert text == "# mine\nAPI_KEY='a b'\n\nexport DATABASE_HOST=db\nOTHER=1 # note\nNEXT_PUBLIC_SITE_URL=https://example.com/\n"
+    assert added == []
+    assert changed == ["DATABASE_HOST", "NEXT_PUBLIC_SITE_URL"]
+
+
+def test_a_commented_out_key_stays_commented_out() -> None:
+    text, added, _ = merge("# DATABASE_HOST=other\n", VALUES)
+    assert text.startswith("# DATABASE_HOST=other\n\n" + HEADING)
+    assert "DATABASE_HOST" in added
+
+
+def test_a_key_that_merely_begins_like_ours_is_foreign() -> None:
+    assert "DATABASE_HOST_OLD=1\n" in merge("DATABASE_HOST_OLD=1\n", VALUES)[0]
+
+
+def test_values_that_a_shell_would_read_otherwise_are_quoted() -> None:
+    assert "A='x y#z'" in merge("", {"A": "x y#z"})[0]
+
+
+LINE = st.one_of(
+    st.sampled_from(["", "# comment", "FOREIGN=1", "DATABASE_HOST=old", "export NEXT_PUBLIC_SITE_URL=", "not an assignment"]),
+    st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=20),
+)
+
+
+@given(st.lists(LINE, max_size=8))
+def test_merging_again_changes_nothing_and_foreign_lines_survive_in_order(lines: list[str]) -> None:
+    before = "\n".join(lines)
+    after, _, _ = merge(before, VALUES)
+    assert merge(after, VALUES) == (after, [], [])
+
+    def foreign(text: str) -> list[str]:
+        ours = ("DATABASE_HOST", "NEXT_PUBLIC_SITE_URL", HEADING)
+        return [line for line in text.splitlines() if line.strip() and not any(name in line for name in ours)]
+
+    assert foreign(after) == foreign(before)
+
+
+def test_the_file_is_private_and_untouched_when_nothing_changes(tmp_path: Path) -> None:
+    file = tmp_path / ".env.local"
+    assert not write(file, VALUES).same
+    assert file.stat().st_mode & 0o777 == 0o600
+    inode = file.stat().st_ino
+    assert write(file, VALUES).same
+    assert file.stat().st_ino == inode
+
+
+def test_the_mode_of_an_existing_file_stays(tmp_path: Path) -> None:
+    file = tmp_path / ".env.local"
+    file.write_text("A=1\n")
+    file.chmod(0o640)
+    write(file, VALUES)
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in tmp_path.iterdir()] == [".env.local"]
+
+
+def test_a_missing_site_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        write(tmp_path / "absent" / ".env.local", VALUES)
+
+
+def test_the_database_is_named_by_its_secret_never_by_a_password() -> None:
+    values = database_values(OUTPUTS)
+    assert values["DATABASE_SECRET_ARN"] == OUTPUTS.database.secret_arn
+    assert not [name for name in values if "PASSWORD" in name]

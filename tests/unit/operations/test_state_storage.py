@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from amianai_infra.errors import ForbiddenError, RefusedError
+from amianai_infra.operations import state_storage
+from amianai_infra.operations.state_storage import StateStorage
+from amianai_infra.progress import Progress
+from tests.unit.operations.fakes import ACCOUNT, Target
+
+QUIET = Progress(quiet=True)
+
+
+def client(service: str, region: str = "us-east-1") -> Any:
+    return boto3.client(service, region_name=region, aws_access_key_id="x", aws_secret_access_key="x")  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Target]:
+    with mock_aws():
+        yield Target(tmp_path, "aws", {name: client(name) for name in ("s3", "kms", "resourcegroupstaggingapi")})
+
+
+@pytest.fixture
+def storage(target: Target) -> StateStorage:
+    return StateStorage.of(target, "eeyore")
+
+
+def ensure(target: Any, storage: StateStorage, **which: bool) -> list[str]:
+    return state_storage.ensure(target, storage, **which)
+
+
+def test_the_names_carry_account_and_region(storage: StateStorage) -> None:
+    assert storage.bucket == f"eeyore-state-{ACCOUNT}-us-east-1"
+    assert storage.alias == "alias/eeyore-state"
+
+
+def test_the_bucket_is_versioned_private_encrypted_and_tls_only(target: Target, storage: StateStorage) -> None:
+    ensure(target, storage)
+    s3 = target.clients["s3"]
+    assert s3.get_bucket_versioning(Bucket=storage.bucket)["Status"] == "Enabled"
+    assert set(s3.get_public_access_block(Bucket=storage.bucket)["PublicAccessBlockConfiguration"].values()) == {True}
+    assert s3.get_bucket_encryption(Bucket=storage.bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    (statement,) = json.loads(s3.get_bucket_policy(Bucket=storage.bucket)["Policy"])["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert storage.bucket in statement["Resource"][0]
+
+
+def test_the_key_rotates_and_has_its_alias(target: Target, storage: StateStorage) -> None:
+    ensure(target, storage)
+    kms = target.clients["kms"]
+    key = kms.describe_key(KeyId=storage.alias)["KeyMetadata"]
+    assert kms.get_key_rotation_status(KeyId=key["KeyId"])["KeyRotationEnabled"]
+
+
+def test_a_second_run_finds_everything(target: Target, storage: StateStorage) -> None:
+    assert ensure(target, storage)
+    assert ensure(target, storage) == []
+    assert len(target.clients["kms"].list_keys()["Keys"]) == 1
+
+
+def test_what_somebody_changed_is_put_right(target: Target, storage: StateStorage) -> None:
+    ensure(target, storage)
+    target.clients["s3"].put_bucket_versioning(Bucket=storage.bucket, VersioningConfiguration={"Status": "Suspended"})
+    target.clients["s3"].delete_public_access_block(Bucket=storage.bucket)
+    assert ensure(target, storage) == ["state bucket: versioned", "state bucket: private"]
+
+
+def test_only_what_is_used_is_made(target: Target, storage: StateStorage) -> None:
+    ensure(target, storage, bucket=False)
+    assert target.clients["s3"].list_buckets()["Buckets"] == []
+    assert len(target.clients["kms"].list_keys()["Keys"]) == 1
+
+
+def test_a_key_that_a_killed_run_left_without_a_name_is_used(target: Target, storage: StateStorage) -> None:
+    kms = target.clients["kms"]
+    made = kms.create_key(Tags=state_storage._tags("TagKey", "TagValue"))["KeyMetadata"]["KeyId"]
+    ensure(target, storage)
+    assert kms.describe_key(KeyId=storage.alias)["KeyMetadata"]["KeyId"] == made
+
+
+def test_elsewhere_the_bucket_is_made_in_its_region(tmp_path: Path) -> None:
+    with mock_aws():
+        target = Target(tmp_path, "aws", {name: client(name, "eu-west-1") for name in ("s3", "kms", "resourcegroupstaggingapi")})
+        target.region = "eu-west-1"
+        storage = StateStorage.of(target, "eeyore")
+        ensure(target, storage)
+        where = target.clients["s3"].get_bucket_location(Bucket=storage.bucket)["LocationConstraint"]
+        assert where == "eu-west-1"
+
+
+def test_a_bucket_that_is_not_ours_to_read_is_said_so(target: Target, storage: StateStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import ClientError
+
+    def head_bucket(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadBucket")
+
+    monkeypatch.setattr(target.clients["s3"], "head_bucket", head_bucket)
+    with pytest.raises(ForbiddenError, match="not accessible"):
+        ensure(target, storage)
+
+
+def put(target: Target, storage: StateStorage, key: str, body: bytes = b"{}") -> None:
+    """Moto reads no conditions: to it the TLS-only policy refuses everything."""
+    target.clients["s3"].delete_bucket_policy(Bucket=storage.bucket)
+    target.clients["s3"].put_object(Bucket=storage.bucket, Key=key, Body=body)
+
+
+def remove(target: Any, storage: StateStorage) -> list[str]:
+    return state_storage.remove(target, storage, QUIET)
+
+
+def test_removal_takes_every_version_and_schedules_the_key(target: Target, storage: StateStorage) -> None:
+    ensure(target, storage)
+    s3, kms = target.clients["s3"], target.clients["kms"]
+    for body in (b"1", b"2"):
+        put(target, storage, ".pulumi/stacks/amianai-infra/prod.json", body)
+    s3.delete_object(Bucket=storage.bucket, Key=".pulumi/stacks/amianai-infra/prod.json")
+    key = kms.describe_key(KeyId=storage.alias)["KeyMetadata"]["KeyId"]
+    assert len(remove(target, storage)) == 2
+    assert s3.list_buckets()["Buckets"] == []
+    assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    assert remove(target, storage) == []
+
+
+def test_the_state_of_another_stack_is_not_removed(target: Target, storage: StateStorage) -> None:
+    ensure(target, storage)
+    put(target, storage, ".pulumi/stacks/other/dev.json")
+    with pytest.raises(RefusedError, match="other/dev"):
+        remove(target, storage)
+    assert target.clients["s3"].list_buckets()["Buckets"]
