@@ -79,6 +79,7 @@ class Resource:
         outputs: names of computed outputs that are not inputs.
         secrets: outputs that are always secret.
         volatile: outputs that an update may change.
+        real_outputs: inputs whose output is what the reader reports, not what the program gave.
         regional: the type takes pulumi-aws 7's `region` input.
         tagged: the type takes `tags`; the reader then reports `tags` and the type has `set_tags`.
         name_prop: input that must be unique in AWS: a replacement that keeps it deletes first.
@@ -92,6 +93,7 @@ class Resource:
     outputs: ClassVar[Sequence[str]] = ()
     secrets: ClassVar[Sequence[str]] = ()
     volatile: ClassVar[Sequence[str]] = ()
+    real_outputs: ClassVar[Sequence[str]] = ()
     regional: ClassVar[bool] = True
     tagged: ClassVar[bool] = False
     name_prop: ClassVar[str | None] = None
@@ -125,7 +127,7 @@ class Resource:
         """What is really there, None when it is gone.
 
         Reports every input that is not write-only (None where it is unset), and every output. `known` is what the state
-        holds, empty when importing.
+        holds, empty when importing. `id` in the answer replaces the id that was asked for (imports by another name).
         """
         raise NotImplementedError
 

@@ -246,7 +246,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         except ProviderError as error:
             state = state or self._whatever(resource, ctx, ident, inputs)
             raise PartialCreation(ident, encode({**state, **inputs}, secrets), request.properties, str(error)) from error
-        return provider_pb2.CreateResponse(id=ident, properties=encode({**state, **inputs}, secrets))
+        return provider_pb2.CreateResponse(id=ident, properties=encode({**state, **inputs, **_real(resource, state)}, secrets))
 
     @_answer
     def Read(self, request: Any) -> Any:
@@ -262,11 +262,12 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             state = self._read(resource, ctx, ident, {**reveal(known), **inputs})
         if state is None:
             return provider_pb2.ReadResponse(id="")
+        ident = state.pop("id", ident)
         found = drifted_inputs(resource.table, inputs, state, importing=importing)
         if importing:
             found = {key: value for key, value in found.items() if key != "region" or "region" in inputs}
         secrets = self._secrets(resource, given) | secret_keys(known)
-        outputs = {**_set_only(state), **found}
+        outputs = {**_set_only(state), **found, **_real(resource, state)}
         return provider_pb2.ReadResponse(id=ident, properties=encode(outputs, secrets), inputs=encode(found, secrets))
 
     @_answer
@@ -280,12 +281,12 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         kept = {key: value for key, value in old.items() if key not in resource.table or resource.table[key].computed}
         if request.preview:
             unknown = dict.fromkeys(resource.volatile, UNKNOWN)
-            outputs = {**kept, **unknown, **new, **self._tags_all(resource, ctx, new)}
+            outputs = {**kept, **unknown, **new, **self._tags_all(resource, ctx, new), **_real(resource, old)}
             return provider_pb2.UpdateResponse(properties=encode(outputs, secrets))
         with _while(f"updating {_label(request)}"):
             self._apply(resource, ctx, request.id, old, new, reveal(decode(request.old_inputs)))
             state = self._state(resource, ctx, request.id, {**kept, **new})
-        return provider_pb2.UpdateResponse(properties=encode({**state, **new}, secrets))
+        return provider_pb2.UpdateResponse(properties=encode({**state, **new, **_real(resource, state)}, secrets))
 
     def _apply(self, resource: Resource, ctx: Context, ident: str, old: Inputs, new: Inputs, declared: Inputs) -> None:
         changes = compare(resource.table, declared, new)
@@ -337,7 +338,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     def _foreseen(self, resource: Resource, ctx: Context, inputs: Inputs) -> State:
         region = {"region": ctx.region} if resource.regional else {}
-        return {**dict.fromkeys(resource.computed, UNKNOWN), **region, **inputs, **self._tags_all(resource, ctx, inputs)}
+        unknown, real = dict.fromkeys(resource.computed, UNKNOWN), dict.fromkeys(resource.real_outputs, UNKNOWN)
+        return {**unknown, **region, **inputs, **self._tags_all(resource, ctx, inputs), **real}
 
     @staticmethod
     def _tags_all(resource: Resource, ctx: Context, inputs: Inputs) -> State:
@@ -368,6 +370,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         state = self._read(resource, ctx, ident, inputs)
         if state is None:
             raise ProviderError(f"{ident} does not exist although the emulator accepted it")
+        state.pop("id", None)
         return _set_only(state)
 
     def _whatever(self, resource: Resource, ctx: Context, ident: str, inputs: Inputs) -> State:
@@ -376,6 +379,11 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         except Exception as error:
             log.info("reading an incomplete %s: %s", resource.token, describe(error))
             return {}
+
+
+def _real(resource: Resource, state: Inputs) -> State:
+    """The outputs that are what is real, whatever the input says."""
+    return {name: state[name] for name in resource.real_outputs if state.get(name) is not None}
 
 
 def _set_only(state: Inputs) -> State:
