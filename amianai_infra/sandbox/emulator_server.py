@@ -5,6 +5,8 @@
 * Web pages from elsewhere are turned away. The emulator lets every origin call every service and lets anyone reset it;
   a page open in the same browser could then read or wipe the sandbox.
 * Listing and making buckets takes credentials. The emulator checks every other call itself.
+* Viewers of the site count as coming over TLS. The emulator has none, so it would send them to an https address that does
+  not exist (`redirect-to-https`), and a bucket policy that wants TLS would turn away CloudFront's fetch for them.
 
 Not part of the package's import graph: this file runs by its path, where only the emulator's own packages exist.
 """
@@ -69,6 +71,14 @@ def _signed(query: str, headers: dict[str, str]) -> bool:
     return "authorization" in headers or "X-Amz-Credential=" in query or "AWSAccessKeyId=" in query
 
 
+def as_over_tls(scope: Scope, host: str) -> Scope:
+    """The scope of a viewer's request to a distribution, marked as having come over TLS; any other scope as it is."""
+    if ".cloudfront." not in host:
+        return scope
+    kept = [(name, value) for name, value in scope["headers"] if name.lower() != b"x-forwarded-proto"]
+    return {**scope, "headers": [*kept, (b"x-forwarded-proto", b"https")]}
+
+
 class Guard:
     """The emulator's application behind the checks, with its state saved after changes.
 
@@ -96,6 +106,7 @@ class Guard:
             if why is not None:
                 await _turn_away(scope, send, why)
                 return
+            scope = as_over_tls(scope, headers.get("host", ""))
         await self._app(scope, receive, send)
         if scope.get("method", "GET") not in _READING:
             self._last = time.monotonic()

@@ -372,7 +372,7 @@ class Distribution(Resource):
         config = distribution["DistributionConfig"]
         nobody = [{"enabled": False, "items": []}]
         return {
-            **distribution_inputs(config, known),
+            **distribution_inputs(config),
             "arn": distribution["ARN"],
             "callerReference": config["CallerReference"],
             "domainName": distribution["DomainName"],
@@ -464,8 +464,7 @@ def _behavior(behavior: Inputs) -> dict[str, Any]:
     associations = [{"EventType": one["eventType"], "FunctionARN": one["functionArn"]} for one in behavior.get("functionAssociations", [])]
     return {
         "TargetOriginId": behavior["targetOriginId"],
-        # The emulator speaks plain HTTP only: a redirect to https would lead nowhere. See `gaps`.
-        "ViewerProtocolPolicy": "allow-all",
+        "ViewerProtocolPolicy": behavior["viewerProtocolPolicy"],
         "AllowedMethods": {**counted(behavior["allowedMethods"]), "CachedMethods": counted(behavior["cachedMethods"])},
         "CachePolicyId": behavior["cachePolicyId"],
         "Compress": behavior["compress"],
@@ -518,24 +517,16 @@ def _viewer_certificate(certificate: Inputs) -> dict[str, Any]:
 # -- the API's configuration to inputs
 
 
-def distribution_inputs(config: Mapping[str, Any], known: Inputs) -> State:
-    """The inputs that a `DistributionConfig` amounts to. Pure.
-
-    Args:
-        config: as CloudFront gives it.
-        known: the last known inputs: they say which protocol policy was declared where the emulator holds `allow-all`.
-    """
-    declared = {one.get("pathPattern"): one for one in known.get("orderedCacheBehaviors", [])}
-    default = config["DefaultCacheBehavior"]
+def distribution_inputs(config: Mapping[str, Any]) -> State:
+    """The inputs that a `DistributionConfig` amounts to. Pure."""
     return {
         "enabled": config["Enabled"],
         "comment": config.get("Comment"),
         "aliases": items_of(config.get("Aliases")),
         "origins": [_origin_inputs(origin) for origin in items_of(config["Origins"])],
-        "defaultCacheBehavior": _behavior_inputs(default, known.get("defaultCacheBehavior", {})),
+        "defaultCacheBehavior": _behavior_inputs(config["DefaultCacheBehavior"]),
         "orderedCacheBehaviors": [
-            {"pathPattern": one["PathPattern"], **_behavior_inputs(one, declared.get(one["PathPattern"], {}))}
-            for one in items_of(config.get("CacheBehaviors"))
+            {"pathPattern": one["PathPattern"], **_behavior_inputs(one)} for one in items_of(config.get("CacheBehaviors"))
         ],
         "customErrorResponses": [_error_inputs(response) for response in items_of(config.get("CustomErrorResponses"))],
         "defaultRootObject": config.get("DefaultRootObject"),
@@ -563,12 +554,11 @@ def _origin_inputs(origin: Mapping[str, Any]) -> State:
     }
 
 
-def _behavior_inputs(behavior: Mapping[str, Any], declared: Inputs) -> State:
+def _behavior_inputs(behavior: Mapping[str, Any]) -> State:
     methods = behavior.get("AllowedMethods", {})
-    policy = behavior["ViewerProtocolPolicy"]
     return {
         "targetOriginId": behavior["TargetOriginId"],
-        "viewerProtocolPolicy": declared.get("viewerProtocolPolicy", policy) if policy == "allow-all" else policy,
+        "viewerProtocolPolicy": behavior["ViewerProtocolPolicy"],
         "allowedMethods": items_of(methods),
         "cachedMethods": items_of(methods.get("CachedMethods")),
         "compress": behavior.get("Compress", False),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amianai_infra.sandbox import emulator_server
-from amianai_infra.sandbox.emulator_server import Guard, is_local, refusal
+from amianai_infra.sandbox.emulator_server import Guard, as_over_tls, is_local, refusal
 
 SIGNED = {"host": "127.0.0.1:4566", "authorization": "AWS4-HMAC-SHA256 Credential=test/..."}
 ANYONE = {"host": "127.0.0.1:4566"}
@@ -59,6 +59,12 @@ def test_what_the_emulator_checks_itself_passes(method: str, path: str) -> None:
 
 def test_a_viewer_of_the_site_needs_no_credentials() -> None:
     assert refusal("GET", "/", "", {"host": "d1.cloudfront.localhost:4566"}) is None
+
+
+def test_viewers_of_the_site_count_as_coming_over_tls_and_nobody_else_does() -> None:
+    request = {"headers": [(b"host", b"x"), (b"X-Forwarded-Proto", b"http")]}
+    assert as_over_tls(request, "d1.cloudfront.localhost:4566")["headers"] == [(b"host", b"x"), (b"x-forwarded-proto", b"https")]
+    assert as_over_tls(request, "127.0.0.1:4566") is request
 
 
 def test_nobody_resets_it_by_a_request() -> None:
