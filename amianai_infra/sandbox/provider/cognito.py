@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from amianai_infra.sandbox.provider.cloudfront import CLOUDFRONT_ZONE
 from amianai_infra.sandbox.provider.properties import Problem, flag, number, obj, objects, text, text_set
@@ -341,6 +342,7 @@ class UserPoolClient(Resource):
             **{name: real.get(name) for name, prop in self.props.items() if not prop.write_only},
             "tokenValidityUnits": real.get("tokenValidityUnits") or None,
             "clientSecret": found.get("ClientSecret", ""),
+            **({"id": client} if client != ident else {}),
         }
 
     def update(self, ctx: Context, ident: str, old: Inputs, new: Inputs, changed: frozenset[str]) -> None:
@@ -396,8 +398,8 @@ def _url_problems(inputs: Inputs) -> Iterator[Problem]:
 
 
 def _is_local(url: str) -> bool:
-    host = url.removeprefix("http://").partition("/")[0].partition(":")[0]
-    return host in ("localhost", "127.0.0.1", "[") or host.endswith(".localhost")
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "127.0.0.1", "::1") or host.endswith(".localhost")
 
 
 class UserPoolDomain(Resource):
