@@ -119,18 +119,18 @@ def up(context: Context, engine: Engine | None = None, *, refresh: bool = False)
 
 
 def release_adopted(context: Context, engine: Engine) -> None:
-    """Forget a user pool or zone that the settings say is adopted and the state still says is ours.
+    """Forget a zone that the settings say is adopted and the state still says is ours.
 
-    `destroy --keep-users` records the pool before it forgets it. Were it killed in between, `up` would otherwise see a pool that
-    the program no longer declares, and delete it.
+    `destroy --keep-zone` records the zone before it forgets it. Were it killed in between, `up` would see a zone that the program no
+    longer declares, and delete it. (An adopted user pool is imported: the program declares it in either case.)
     """
-    adopted = {(POOL_TYPE, context.settings.auth.user_pool_id), (ZONE_TYPE, context.settings.dns.zone_id)}
-    if not any(identity for _, identity in adopted):
+    adopted = context.settings.dns.zone_id
+    if not adopted:
         return
-    urns = [one.urn for one in engine.resources() if (one.type, one.id) in adopted and one.id and not is_read(one)]
+    urns = [one.urn for one in engine.resources() if one.type == ZONE_TYPE and one.id == adopted and not is_read(one)]
     if urns:
         engine.forget(urns)
-        context.progress.note(f"No longer managed, because it is adopted: {', '.join(urn.rpartition('::')[2] for urn in urns)}")
+        context.progress.note(f"The hosted zone {adopted} is adopted and no longer managed")
 
 
 def is_read(resource: StateResource) -> bool:

@@ -16,6 +16,7 @@ from amianai_infra.errors import EngineError, NotFoundError
 from amianai_infra.operations import change, state_storage
 from amianai_infra.operations.buckets import empty
 from amianai_infra.operations.context import Context
+from amianai_infra.rules.postgres import final_snapshot
 from amianai_infra.target import aws_error, forget_outputs
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ class Plan:
     """Everything `destroy` will do, in order.
 
     Attributes:
-        keep: resources that are forgotten, not deleted, with the configuration key that lets setup adopt them again.
+        keep: the configuration that lets setup adopt again what is forgotten instead of deleted.
+        kept_urns: what is forgotten.
+        dropped: configuration that would have setup adopt again what is gone then.
         lift: resources whose deletion protection is on, which is lifted first.
         unprotect: URNs that the engine itself protects.
         empty: names of the buckets that are emptied.
@@ -59,6 +62,7 @@ class Plan:
 
     keep: Mapping[str, str] = field(default_factory=dict)
     kept_urns: Sequence[str] = ()
+    dropped: Mapping[str, str] = field(default_factory=dict)
     lift: Sequence[str] = ()
     unprotect: Sequence[str] = ()
     empty: Sequence[str] = ()
@@ -98,6 +102,7 @@ def plan(resources: Sequence[StateResource], options: Options, settings: Setting
     return Plan(
         keep={ADOPTION[one.type]: one.id for one in kept},
         kept_urns=[one.urn for one in kept],
+        dropped={ADOPTION[change.POOL_TYPE]: ""} if any(one.type == change.POOL_TYPE for one in going) else {},
         lift=[one.urn for one in going if _is_protected(one)],
         unprotect=[one.urn for one in resources if one.protect and one.urn not in {each.urn for each in kept}],
         empty=[one.id for one in going if one.type == BUCKET_TYPE],
@@ -118,7 +123,8 @@ def _is_protected(resource: StateResource) -> bool:
 def _snapshot(resource: StateResource, settings: Settings) -> str:
     if resource.inputs.get("skipFinalSnapshot"):
         return ""
-    return str(resource.inputs.get("finalSnapshotIdentifier") or f"{settings.database.identifier}-final")
+    named = resource.inputs.get("finalSnapshotIdentifier")
+    return str(named or final_snapshot(settings.database.identifier, settings.database.final_snapshot_suffix))
 
 
 def _plain_type(kind: str) -> str:
@@ -131,8 +137,6 @@ def _stays(kept: Iterable[StateResource], options: Options, settings: Settings) 
     words = {change.POOL_TYPE: "user pool", change.ZONE_TYPE: "hosted zone"}
     for one in kept:
         yield f"{words[one.type]} {one.id}: setup adopts it again"
-    if settings.auth.user_pool_id and not any(one.type == change.POOL_TYPE for one in kept):
-        yield f"user pool {settings.auth.user_pool_id}, which was adopted"
     if settings.dns.zone_id and not any(one.type == change.ZONE_TYPE for one in kept):
         yield f"hosted zone {settings.dns.zone_id}, which was adopted"
     if not options.delete_state:
@@ -191,8 +195,7 @@ def _with_free_snapshot_name(context: Context, found: Plan) -> Plan:
     if not found.snapshot or not _snapshot_exists(context, found.snapshot):
         return found
     suffix = change.draw_suffix()
-    stem = found.snapshot.rpartition("-final-")[0] or context.settings.database.identifier
-    return replace(found, snapshot=f"{stem}-final-{suffix}", suffix=suffix)
+    return replace(found, snapshot=final_snapshot(context.settings.database.identifier, suffix), suffix=suffix)
 
 
 def _snapshot_exists(context: Context, name: str) -> bool:
@@ -210,8 +213,9 @@ def _snapshot_exists(context: Context, name: str) -> bool:
 
 def execute(context: Context, engine: Engine, found: Plan, options: Options) -> Result:
     """Perform the plan. Running it again after an interruption goes on with what is left."""
+    configured = engine.configuration()
+    engine.configure({key: value for key, value in {**found.dropped, **found.keep}.items() if value or configured.get(key)})
     if found.keep:
-        engine.configure(dict(found.keep))
         with context.progress.task("Keeping what was asked to be kept") as task:
             engine.forget(list(found.kept_urns))
             task.say(", ".join(found.keep.values()))

@@ -86,10 +86,8 @@ def test_a_variant_is_gone_afterwards(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("external", [True, False])
-def test_what_is_adopted_is_no_longer_managed_before_up_could_delete_it(tmp_path: Path, external: bool) -> None:
-    context = Context(tmp_path, flags={"auth.user_pool_id": "us-east-1_A"})
-    pool = resource("urn::pool", change.POOL_TYPE, "us-east-1_A", external=external)
-    other = resource("urn::other", change.POOL_TYPE, "us-east-1_B")
-    context.state = [pool, other]
+def test_an_adopted_zone_is_no_longer_managed_before_up_could_delete_it(tmp_path: Path, external: bool) -> None:
+    context = Context(tmp_path, flags={"dns.zone_id": "Z1"})
+    context.state = [resource("urn::zone", change.ZONE_TYPE, "Z1", external=external), resource("urn::other", change.ZONE_TYPE, "Z2")]
     change.up(context)
-    assert context.did("forget") == ([] if external else [("forget", ["urn::pool"])])
+    assert context.did("forget") == ([] if external else [("forget", ["urn::zone"])])

@@ -71,13 +71,12 @@ def test_what_is_kept_is_neither_counted_nor_unprotected_and_can_be_adopted() ->
 
 
 def test_what_was_adopted_is_never_deleted() -> None:
-    adopted = [resource(urn("zone"), change.ZONE_TYPE, "Z1", external=True), resource(urn("pool"), change.POOL_TYPE, "p", external=True)]
-    settings = Settings.model_validate({"domain_name": "example.com", "dns": {"zone_id": "Z1"}, "auth": {"user_pool_id": "us-east-1_A"}})
+    adopted = [resource(urn("zone"), change.ZONE_TYPE, "Z1", external=True)]
+    settings = Settings.model_validate({"domain_name": "example.com", "dns": {"zone_id": "Z1"}})
     found = plan(adopted, Options(), settings)
     assert found.goes == {}
     assert found.lift == []
     assert "hosted zone Z1, which was adopted" in found.stays
-    assert "user pool us-east-1_A, which was adopted" in found.stays
 
 
 def test_a_database_that_leaves_no_snapshot_says_none() -> None:
@@ -130,7 +129,7 @@ def run(context: Context, options: Options | None = None) -> destroy.Result:
 
 def test_protection_is_lifted_by_an_update_whose_configuration_nobody_keeps(context: Context) -> None:
     run(context)
-    assert names(context.log) == ["recover", "configure", "up", "unprotect", "destroy", "configure"]
+    assert names(context.log) == ["recover", "configure", "configure", "up", "unprotect", "destroy", "configure"]
     _, targets, configuration = context.did("up")[0]
     assert targets == [urn("db"), urn("pool")]
     assert configuration["amianai-infra:databaseDeletionProtection"] == "false"
@@ -162,6 +161,12 @@ def test_what_is_kept_is_recorded_before_it_is_forgotten(context: Context) -> No
     kept = context.engine().configuration()
     assert kept["amianai-infra:authUserPoolId"] == "us-east-1_A"
     assert kept["amianai-infra:dnsZoneId"] == "Z1"
+
+
+def test_a_pool_that_goes_is_not_adopted_again(context: Context) -> None:
+    context.engine().configure({"amianai-infra:authUserPoolId": "us-east-1_A"})
+    run(context)
+    assert context.engine().configuration()["amianai-infra:authUserPoolId"] == ""
 
 
 def test_a_bucket_that_fills_again_is_emptied_again(context: Context) -> None:

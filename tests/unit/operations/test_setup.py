@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amianai_infra.errors import ConfigurationError, MissingToolError, NotFoundError, RefusedError, VerificationError
+from amianai_infra.operations import change, doctor, setup, state_storage
+from amianai_infra.operations.setup import Hands, Options
+from tests.unit.operations.fakes import OUTPUTS, Context, Target, names, resource, summary
+
+
+class Route53:
+    def get_hosted_zone(self, *, Id: str) -> dict[str, Any]:
+        return {"DelegationSet": {"NameServers": [f"ns-of-{Id}.test"]}}
+
+
+class Doings:
+    """The hands of a setup, and what they were asked for."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.log = context.log
+        self.status = 200
+        self.published = True
+        self.found = frozenset({"ns-of-z1.test"})
+
+    def hands(self) -> Hands:
+        return Hands(
+            ensure_engine=lambda progress: self.log.append(("engine",)),  # type: ignore[arg-type,return-value]
+            deploy_site=lambda *_: self.log.append(("deploy",)),
+            cache=self.context.root,
+            resolver=lambda address, domain: self.found,
+            answers=lambda address: self.status,
+        )
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    monkeypatch.setattr(doctor, "machine", lambda *_: [])
+    (tmp_path / "examples/site").mkdir(parents=True)
+    (tmp_path / "examples/site/package.json").touch()
+    return Context(tmp_path)
+
+
+@pytest.fixture
+def doings(context: Context, monkeypatch: pytest.MonkeyPatch) -> Doings:
+    made = Doings(context)
+
+    def fetch_outputs(target: Any, prefix: str) -> Any:
+        if not made.published:
+            raise NotFoundError("not set up")
+        return OUTPUTS
+
+    monkeypatch.setattr(setup, "fetch_outputs", fetch_outputs)
+    monkeypatch.setattr(setup, "cached_outputs", lambda target: None)
+
+    def ensure(*_: Any, **which: bool) -> list[str]:
+        made.log.append(("state", which))
+        return []
+
+    monkeypatch.setattr(state_storage, "ensure", ensure)
+    return made
+
+
+def on_aws(context: Context) -> Context:
+    context.target = Target(context.root, "aws", {"route53": Route53()})
+    return context
+
+
+def run(doings: Doings, **options: Any) -> setup.Report:
+    return setup.setup(doings.context, Options(**options), doings.hands())
+
+
+def test_the_phases_of_the_sandbox(doings: Doings) -> None:
+    report = run(doings)
+    assert names(doings.log) == ["engine", "configure", "up", "deploy"]
+    assert doings.context.target.readied == 1
+    assert report.url == OUTPUTS.site.url
+
+
+def test_a_second_run_writes_nothing_and_says_no_changes(doings: Doings) -> None:
+    run(doings)
+    doings.log.clear()
+    report = run(doings)
+    assert names(doings.log) == ["engine", "up", "deploy"]
+    assert not report.changed
+    assert "no changes" in setup.screen(report, doings.context)
+
+
+def test_on_aws_credentials_and_a_confirmation_come_before_anything_changes(doings: Doings) -> None:
+    on_aws(doings.context)
+    doings.context.refuse = True
+    with pytest.raises(RefusedError):
+        run(doings)
+    assert names(doings.log) == ["announce", "confirm"]
+
+
+def test_on_aws_the_zone_comes_first_and_the_stack_after_the_delegation(doings: Doings) -> None:
+    on_aws(doings.context)
+    doings.published = False
+    context = doings.context
+
+    def up(targets: Any = (), **_: Any) -> Any:
+        """The targeted `up` makes the zone."""
+        context.state.append(resource("urn::zone", change.ZONE_TYPE, "z1"))
+        doings.published = True
+        return summary()
+
+    original = context.engine
+
+    def engine(environment: Any = None) -> Any:
+        made = original(environment)
+        really = made.up
+
+        def both(targets: Any = (), **more: Any) -> Any:
+            really(targets, **more)
+            return up(targets)
+
+        made.up = both
+        return made
+
+    context.engine = engine  # type: ignore[method-assign]
+    run(doings)
+    assert names(doings.log) == ["announce", "confirm", "engine", "state", "configure", "up", "up", "deploy"]
+    assert context.did("up")[0][1] == list(setup.ZONE_TARGETS)
+    assert context.did("up")[1][1] == []
+
+
+def test_an_adopted_zone_needs_no_targeted_up(doings: Doings) -> None:
+    on_aws(doings.context)
+    doings.context.flags["dns.zone_id"] = "Z9"
+    doings.found = frozenset({"ns-of-z9.test"})
+    doings.published = False
+    with pytest.raises(NotFoundError):  # this stand-in never publishes
+        run(doings)
+    assert [entry[1] for entry in doings.context.did("up")] == [[]]
+
+
+def test_a_domain_that_is_not_delegated_stops_setup_before_the_certificate(doings: Doings) -> None:
+    on_aws(doings.context)
+    doings.published = False
+    doings.found = frozenset({"ns.elsewhere.test"})
+    doings.context.state = [resource("urn::zone", change.ZONE_TYPE, "z1")]
+    with pytest.raises(VerificationError, match="not delegated"):
+        run(doings, wait=0.001)
+    assert doings.context.did("up") == []
+
+
+def test_the_delegation_is_not_asked_for_again_once_the_stack_is_published(doings: Doings) -> None:
+    on_aws(doings.context)
+    doings.found = frozenset()
+    run(doings)
+    assert len(doings.context.did("up")) == 1
+
+
+def test_only_the_state_storage_that_is_used_is_made(doings: Doings) -> None:
+    on_aws(doings.context)
+    run(doings)
+    assert doings.context.did("state") == [("state", {"bucket": False, "key": False})]
+
+
+def test_no_deploy_leaves_the_site_alone(doings: Doings) -> None:
+    run(doings, deploy=False)
+    assert doings.context.did("deploy") == []
+
+
+def test_a_site_that_does_not_answer_is_an_error(doings: Doings) -> None:
+    doings.status = 403
+    with pytest.raises(VerificationError, match="answers 403"):
+        run(doings)
+
+
+def test_a_bad_configuration_touches_nothing(doings: Doings) -> None:
+    doings.context.flags["network.cidr"] = "10.0.0.0/30"
+    with pytest.raises(ConfigurationError):
+        run(doings)
+    assert doings.log == []
+    assert doings.context.target.readied == 0
+
+
+def test_a_missing_site_directory_touches_nothing(doings: Doings) -> None:
+    doings.context.flags["site.directory"] = "nowhere"
+    with pytest.raises(MissingToolError, match="nowhere does not exist"):
+        run(doings)
+    assert doings.log == []
+
+
+def test_tools_are_prepared_side_by_side(doings: Doings) -> None:
+    barrier = threading.Barrier(3, timeout=5)
+    hands = doings.hands()
+    together = Hands(
+        ensure_engine=lambda progress: barrier.wait(),  # type: ignore[arg-type,return-value]
+        deploy_site=hands.deploy_site,
+        cache=hands.cache,
+        prepare_site=lambda *_: barrier.wait(),
+        answers=hands.answers,
+    )
+    doings.context.target.ready = barrier.wait
+    setup.setup(doings.context, Options(), together)
+
+
+def test_the_summary_says_what_one_needs_to_know_now(doings: Doings) -> None:
+    text = setup.screen(run(doings), doings.context)
+    for needed in (
+        OUTPUTS.site.url,
+        OUTPUTS.auth.user_pool_id,
+        OUTPUTS.database.host,
+        OUTPUTS.database.secret_arn,
+        "a month",
+        "amianai --sandbox",
+    ):
+        assert needed in text
+    data = setup.as_dict(run(doings), doings.context)
+    assert data["url"] == OUTPUTS.site.url
+    assert data["outputs"]["auth"]["client_id"] == "client"

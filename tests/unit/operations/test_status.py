@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from amianai_infra.operations import status
+from amianai_infra.target import SiteAddress
+from tests.unit.operations.fakes import OUTPUTS, Target
+
+
+class Rds:
+    def describe_db_instances(self, **_: Any) -> dict[str, Any]:
+        return {
+            "DBInstances": [
+                {
+                    "DBInstanceStatus": "available",
+                    "DBInstanceClass": "db.t3.micro",
+                    "AllocatedStorage": 20,
+                    "EngineVersion": "16.4",
+                    "DeletionProtection": True,
+                    "BackupRetentionPeriod": 7,
+                }
+            ]
+        }
+
+
+class Gone:
+    def describe_user_pool(self, **_: Any) -> dict[str, Any]:
+        raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "gone"}}, "DescribeUserPool")
+
+
+class CloudFront:
+    def get_distribution(self, **_: Any) -> dict[str, Any]:
+        return {"Distribution": {"Status": "Deployed"}}
+
+
+class Route53:
+    def get_hosted_zone(self, **_: Any) -> dict[str, Any]:
+        return {"HostedZone": {"ResourceRecordSetCount": 9}}
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[int, list[str]]]:
+    hosts: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            hosts.append(str(self.headers["Host"]))
+            self.send_response(200 if self.path == "/" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, daemon=True)
+        thread.start()
+        yield http.server_port, hosts
+        http.shutdown()
+        thread.join()
+
+
+def test_the_site_is_asked_by_its_name_at_its_address(server: tuple[int, list[str]]) -> None:
+    port, hosts = server
+    address = SiteAddress("http://site.test/", "site.test", ("127.0.0.1", port), tls=False)
+    assert status.answers(address) == 200
+    assert status.answers(address, "/nothing") == 404
+    assert hosts == ["site.test", "site.test"]
+
+
+def test_a_site_that_does_not_answer() -> None:
+    assert status.answers(SiteAddress("http://x/", "x", ("127.0.0.1", 9), tls=False), timeout=1) == 0
+
+
+def test_one_part_that_is_gone_does_not_hide_the_others(tmp_path: Path, server: tuple[int, list[str]]) -> None:
+    target: Any = Target(tmp_path, clients={"rds": Rds(), "cognito-idp": Gone(), "cloudfront": CloudFront(), "route53": Route53()})
+    target.site_address = lambda outputs: SiteAddress("http://s.test/", "s.test", ("127.0.0.1", server[0]), tls=False)
+    parts = {part.name: part for part in status.look(target, OUTPUTS)}
+    assert {name: part.ok for name, part in parts.items()} == {"site": True, "database": True, "auth": False, "dns": True}
+    assert parts["auth"].state == "notfound"
+    assert "gone" in parts["auth"].facts["problem"]
+    data = parts["database"].as_dict()
+    assert data["secret_arn"] == OUTPUTS.database.secret_arn
+    assert data["ok"] is True
+    assert parts["site"].as_dict()["url"] == "http://s.test/"
+    text = status.screen("title", list(parts.values()))
+    assert "✗ auth" in text
+    assert "PostgreSQL 16.4" in text

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import io
+import threading
+
+import pytest
+from rich.console import Console
+
+from amianai_infra.progress import Progress, duration
+
+
+def terminal() -> tuple[Progress, io.StringIO]:
+    out = io.StringIO()
+    return Progress(console=Console(file=out, force_terminal=True, width=100, color_system=None)), out
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (12.3, "12 s"), (59.4, "59 s"), (185, "3 min 5 s")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress().task("Building") as task:
+        task.total(3)
+        task.advance()
+        task.say("42 files")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("Building ...\nBuilding: 42 files (0.")
+
+
+def test_a_failure_is_told_and_passed_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="no"), Progress().task("Building"):
+        raise ValueError("no")
+    assert "Building: failed after" in capsys.readouterr().err
+
+
+def test_quiet_says_notes_only(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(quiet=True)
+    with progress.task("Building"):
+        progress.note("important")
+    assert capsys.readouterr().err == "important\n"
+
+
+def test_details_are_for_the_verbose(capsys: pytest.CaptureFixture[str]) -> None:
+    Progress().detail("x")
+    assert capsys.readouterr().err == ""
+    Progress(verbose=True).detail("x")
+    assert capsys.readouterr().err == "x\n"
+
+
+def test_notes_are_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    Progress().note("[red]as it is[/]")
+    assert capsys.readouterr().err == "[red]as it is[/]\n"
+
+
+def test_in_a_terminal_one_line_stays() -> None:
+    progress, out = terminal()
+    with progress.task("Building [x]") as task:
+        task.total(2)
+        task.advance()
+        task.say("half [of] it")
+    assert "✓ Building [x] half [of] it 0." in out.getvalue()
+
+
+def test_a_failure_in_a_terminal_is_marked() -> None:
+    progress, out = terminal()
+    with pytest.raises(KeyboardInterrupt), progress.task("Building"):
+        raise KeyboardInterrupt
+    assert "✗ Building" in out.getvalue()
+
+
+def test_tasks_may_be_nested() -> None:
+    progress, out = terminal()
+    with progress.task("Outer"):
+        with progress.task("Inner"):
+            progress.note("between")
+        assert "✓ Inner" in out.getvalue()
+    assert "✓ Outer" in out.getvalue()
+
+
+def test_tasks_may_run_in_threads() -> None:
+    progress, out = terminal()
+    together = threading.Barrier(4, timeout=5)
+
+    def work(number: int) -> None:
+        with progress.task(f"Task {number}"):
+            together.wait()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(f"✓ Task {number}" in out.getvalue() for number in range(4))
+    with progress.task("After"):
+        pass
+    assert "✓ After" in out.getvalue()
