@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from amianai_infra.operations.setup import Hands
 
 
-def _hands() -> Hands:
+def _hands(app: App) -> Hands:
     from amianai_infra import site
     from amianai_infra.engine import cache_dir, ensure_engine
     from amianai_infra.operations.setup import Hands
+    from amianai_infra.site import build
 
-    return Hands(ensure_engine=ensure_engine, deploy_site=site.deploy, cache=cache_dir())
+    def prepare_site() -> None:
+        build.install(app.root / app.settings.site.directory, app.progress, app.target.local / "logs" / "site-install.log")
+
+    return Hands(ensure_engine=ensure_engine, deploy_site=site.deploy, prepare_site=prepare_site, cache=cache_dir(app.environ))
 
 
 @click.command()
@@ -48,7 +52,7 @@ def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool) -> None
     from amianai_infra.operations import setup as operation
 
     wait = 0.0 if no_wait else dns_wait.total_seconds()
-    report = operation.setup(app, operation.Options(deploy=not no_deploy, wait=wait), _hands())
+    report = operation.setup(app, operation.Options(deploy=not no_deploy, wait=wait), _hands(app))
     app.print(operation.as_dict(report, app), operation.screen(report, app))
 
 
@@ -160,13 +164,13 @@ def env(app: App, file: Path | None) -> None:
     Keys of your own, comments and their order stay. No password is ever written: server code reads the secret that
     DATABASE_SECRET_ARN names.
     """
-    from amianai_infra import site
     from amianai_infra.operations import env_file
+    from amianai_infra.site.environment import public_environment
 
     app.target.ready()
     outputs = app.outputs(fresh=True)
     path = file or app.root / app.settings.site.directory / ".env.local"
-    values = {**site.public_environment(app.target, outputs), **env_file.database_values(outputs)}
+    values = {**public_environment(app.target, outputs), **env_file.database_values(outputs)}
     written = env_file.write(path, values)
     text = f"{path}: no changes" if written.same else f"{path}: " + ", ".join([*written.added, *written.changed])
     app.print({"path": str(path), "added": written.added, "changed": written.changed}, text)
@@ -217,7 +221,7 @@ def doctor(app: App) -> None:
     from amianai_infra.operations import doctor as operation
 
     local = app.root / (".sandbox" if app.sandbox else ".amianai")
-    checks = operation.machine(app.root, local, cache_dir())
+    checks = operation.machine(app.root, local, cache_dir(app.environ))
     checks += operation.configuration(lambda: app.settings, app.root)
     if not app.sandbox:
         checks += _aws_checks(app)

@@ -43,7 +43,7 @@ class Hands:
     ensure_engine: Callable[..., Path]
     deploy_site: Callable[..., Any]
     cache: Path
-    prepare_site: Callable[..., Any] | None = None
+    prepare_site: Callable[[], Any] | None = None
     resolver: Callable[[str, str], frozenset[str]] = delegation.resolve
     answers: Callable[..., int] = answers
 
@@ -109,8 +109,7 @@ def _tools(context: Context, options: Options, hands: Hands) -> None:
     if context.target.name != "aws":
         work.append(context.target.ready)
     if options.deploy and hands.prepare_site is not None:
-        prepare = hands.prepare_site
-        work.append(lambda: prepare(context.root, context.settings, context.progress))
+        work.append(hands.prepare_site)
     with context.progress.task("Tools") as task:
         _side_by_side(work)
         task.say("all there")
