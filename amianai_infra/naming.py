@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 PROJECT = "amianai-infra"
@@ -69,4 +68,6 @@ def urn_tag(urn: str) -> str:
     value = urn.replace("$", "@")
     if len(value) <= 256:
         return value
+    import hashlib  # here, because the command line's help imports this module
+
     return f"{value[:239]}+{hashlib.sha256(value.encode()).hexdigest()[:16]}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -115,6 +114,8 @@ def report(error: BaseException, *, debug: bool = False) -> int:
     if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
         _close_stdout()
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     if isinstance(error, click.ClickException):
         error.show()
@@ -172,6 +173,14 @@ stack file and the defaults, in that order; docs/settings.md lists them. Exit co
 3 refused by a safety gate, 4 somebody else holds the lock."""
 
 
+def _width() -> int:
+    """Columns of the terminal, asked without `shutil`, whose import takes a tenth of the time that help may take."""
+    try:
+        return min(int(os.environ.get("COLUMNS") or os.get_terminal_size(1).columns) - 2, 110)
+    except (OSError, ValueError):
+        return 100
+
+
 def _wants_sandbox(flag: bool) -> bool:
     chosen = os.environ.get("AMIANAI_TARGET", "")
     if chosen not in ("", "aws", "sandbox"):
@@ -179,7 +188,7 @@ def _wants_sandbox(flag: bool) -> bool:
     return flag or chosen == "sandbox"
 
 
-@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "terminal_width": _width()})
 @click.option("--sandbox", is_flag=True, help="Act on the sandbox on this machine, not on AWS (or AMIANAI_TARGET=sandbox).")
 @click.option(
     "--config",

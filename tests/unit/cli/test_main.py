@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,23 @@ def test_help_names_every_command_without_loading_any() -> None:
     for name, (_, text) in COMMANDS.items():
         assert name in done.stdout
         assert text[:30] in done.stdout
+
+
+def test_help_takes_little_longer_than_importing_click() -> None:
+    """The best of many pairs: on a busy machine a single run says nothing."""
+
+    def seconds(command: list[str]) -> float:
+        started = time.perf_counter()
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        return time.perf_counter() - started
+
+    ours, theirs = [], []
+    for _ in range(40):
+        ours.append(seconds([AMIANAI, "--help"]))
+        theirs.append(seconds([sys.executable, "-c", "import click"]))
+        if len(ours) >= 5 and min(ours) <= 2.2 * min(theirs):
+            return
+    pytest.fail(f"{min(ours):.3f} s for --help, {min(theirs):.3f} s for importing click")
 
 
 @pytest.mark.parametrize(
