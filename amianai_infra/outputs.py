@@ -139,6 +139,7 @@ class StackOutputs(_Part):
     auth: AuthOutputs
     dns: DnsOutputs
     network: NetworkOutputs
+    deploy_role_arn: str = ""
 
     _PARTS: ClassVar[Mapping[str, type[_Part]]] = {
         "site": SiteOutputs,

@@ -1,1 +1,252 @@
-"""Wires the components into the production stack."""
+"""Wires the components into the production stack, exports its outputs and publishes them.
+
+`program` takes nothing but the stack's configuration, so that `pulumi up` typed by hand, our own commands and the sandbox run
+the same thing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi_aws.get_caller_identity import get_caller_identity_output
+
+from amianai_infra.components.auth import Auth
+from amianai_infra.components.database import Database
+from amianai_infra.components.delivery import Delivery
+from amianai_infra.components.dns import Dns, SiteRecords
+from amianai_infra.components.network import Network
+from amianai_infra.components.static_site import StaticSite
+from amianai_infra.components.tags import StackTags
+from amianai_infra.config import Settings, load_settings
+from amianai_infra.errors import ConfigurationError
+from amianai_infra.naming import PROJECT, STACK, bucket_name, default_tags, stack_parameter, user_pool_domain
+from amianai_infra.outputs import StackOutputs
+from amianai_infra.rules.domains import site_names
+from amianai_infra.rules.headers import cognito_origins, content_security_policy
+
+# Isort keeps leaf modules of pulumi_aws below the components that prepare them; see components/leaf_imports.py.
+from pulumi_aws.ssm.parameter import Parameter  # isort: skip
+
+_URN = f"urn:pulumi:{STACK}::{PROJECT}::"
+DNS_URN = f"{_URN}amianai:dns:Dns::dns"
+ZONE_URN = f"{_URN}amianai:dns:Dns$aws:route53/zone:Zone::dns-zone"
+ZONE_TARGETS = (DNS_URN, ZONE_URN)
+"""What a targeted `up` makes first on AWS: the zone, so that the domain can be delegated before a certificate is asked for."""
+
+
+def program() -> None:
+    """The production stack, from the stack's configuration alone."""
+    settings = read_settings()
+    pulumi.runtime.register_stack_transformation(StackTags(default_tags(settings.tags)))
+    Production(settings).export()
+
+
+def read_settings() -> Settings:
+    """The settings as the engine's configuration holds them.
+
+    Raises:
+        ConfigurationError: a value is wrong, or the provider's region is not the stack's.
+    """
+    flat = dict(pulumi.runtime.config.get_config_env()) | dict(pulumi.runtime.config.CONFIG.get())
+    settings = load_settings({}, {}, flat)
+    region = flat.get("aws:region")
+    if region and region != settings.region:
+        raise ConfigurationError(
+            f"The provider works in {region}, but the stack belongs in {settings.region}.",
+            where="aws:region and amianai-infra:region of the stack's configuration",
+            fix="run `amianai setup`, which writes both",
+        )
+    return settings
+
+
+class Production:
+    """The components of the stack, in the order of their dependencies.
+
+    Args:
+        settings: everything a person can choose.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.account = get_caller_identity_output().account_id
+        self.names = list(site_names(settings.domain_name))
+        self.hosted_domain = settings.auth.hosted_domain or user_pool_domain(settings.prefix, settings.domain_name)
+
+        self.network = self._network()
+        self.database = self._database()
+        self.auth = self._auth()
+        self.dns = Dns("dns", {"domain": settings.domain_name, "names": self.names, "zone_id": settings.dns.zone_id})
+        self.site = self._site()
+        self.records = self._records()
+        self.delivery = self._delivery()
+
+    def _network(self) -> Network:
+        chosen = self.settings.network
+        return Network(
+            "network",
+            {
+                "prefix": self.settings.prefix,
+                "region": self.settings.region,
+                "account": self.account,
+                "cidr": str(chosen.cidr),
+                "availability_zones": chosen.availability_zones,
+                "nat": chosen.nat,
+                "flow_log_days": chosen.flow_log_days,
+            },
+        )
+
+    def _database(self) -> Database:
+        chosen = self.settings.database
+        cidrs = self.network.private_subnet_cidrs
+        return Database(
+            "database",
+            {
+                "prefix": self.settings.prefix,
+                "account": self.account,
+                "vpc_id": self.network.vpc_id,
+                "subnet_ids": self.network.private_subnet_ids,
+                "client_cidrs": [cidrs[index] for index in range(self.settings.network.availability_zones)],
+                "database": chosen.name,
+                **{name: getattr(chosen, name) for name in type(chosen).model_fields if name != "name"},  # type: ignore[typeddict-item]
+            },
+        )
+
+    def _auth(self) -> Auth:
+        chosen = self.settings.auth
+        return Auth(
+            "auth",
+            {
+                "prefix": self.settings.prefix,
+                "region": self.settings.region,
+                "domain": self.settings.domain_name,
+                "hosted_domain": self.hosted_domain,
+                "password_length": chosen.password_length,
+                "mfa": chosen.mfa,
+                "ses_identity_arn": chosen.ses_identity_arn,
+                "return_urls": chosen.callback_urls,
+                "user_pool_id": chosen.user_pool_id,
+                "deletion_protection": chosen.deletion_protection,
+            },
+        )
+
+    def _site(self) -> StaticSite:
+        settings, chosen = self.settings, self.settings.site
+        origins = (*cognito_origins(settings.region, self.hosted_domain), *chosen.connect_src)
+        return StaticSite(
+            "site",
+            {
+                "prefix": settings.prefix,
+                "domain": settings.domain_name,
+                "names": self.names,
+                "certificate_arn": self.dns.certificate_arn,
+                "bucket_name": bucket_name(settings.prefix, "site", settings.domain_name),
+                "logs_bucket_name": bucket_name(settings.prefix, "logs", settings.domain_name),
+                "content_security_policy": chosen.content_security_policy or content_security_policy(origins),
+                "hsts_seconds": chosen.hsts_seconds,
+                "price_class": chosen.price_class,
+                "old_version_days": chosen.old_version_days,
+                "log_days": chosen.log_days,
+            },
+        )
+
+    def _records(self) -> SiteRecords:
+        return SiteRecords(
+            "records",
+            {
+                "zone_id": self.dns.zone_id,
+                "names": self.names,
+                "distribution_domain": self.site.distribution_domain,
+                "distribution_zone_id": self.site.distribution_zone_id,
+            },
+        )
+
+    def _delivery(self) -> Delivery | None:
+        """The deploy role, once an owner and a repository are known."""
+        settings, chosen = self.settings, self.settings.delivery
+        if not (settings.github_username and chosen.repository):
+            return None
+        parameter = pulumi.Output.concat("arn:aws:ssm:", settings.region, ":", self.account, ":parameter", stack_parameter(settings.prefix))
+        return Delivery(
+            "delivery",
+            {
+                "prefix": settings.prefix,
+                "owner": settings.github_username,
+                "repository": chosen.repository,
+                "bucket_arn": self.site.bucket_arn,
+                "distribution_arn": self.site.distribution_arn,
+                "parameter_arn": parameter,
+                "branch": chosen.branch,
+                "environment": chosen.environment,
+                "oidc_provider_arn": chosen.oidc_provider_arn,
+            },
+        )
+
+    def outputs(self) -> dict[str, Any]:
+        """What the stack tells about itself, in the shape of `StackOutputs`."""
+        settings = self.settings
+        return {
+            "version": 1,
+            "domain": settings.domain_name,
+            "region": settings.region,
+            "account": self.account,
+            "prefix": settings.prefix,
+            "deploy_role_arn": self.delivery.role_arn if self.delivery else "",
+            "site": {
+                "bucket": self.site.bucket_name,
+                "distribution_id": self.site.distribution_id,
+                "distribution_domain": self.site.distribution_domain,
+                "distribution_arn": self.site.distribution_arn,
+                "url": f"https://{settings.domain_name}/",
+            },
+            "database": {
+                "identifier": self.database.identifier,
+                "host": self.database.host,
+                "port": self.database.port,
+                "name": settings.database.name,
+                "username": settings.database.username,
+                "secret_arn": self.database.secret_arn,
+                "security_group_id": self.database.security_group_id,
+                "resource_id": self.database.resource_id,
+                "instance_class": settings.database.instance_class,
+                "subnet_ids": self.network.private_subnet_ids,
+            },
+            "auth": {
+                "user_pool_id": self.auth.user_pool_id,
+                "client_id": self.auth.client_id,
+                "issuer": self.auth.issuer,
+                "hosted_domain": self.auth.hosted_domain,
+            },
+            "dns": {
+                "zone_id": self.dns.zone_id,
+                "name_servers": self.dns.name_servers,
+                "certificate_arn": self.dns.certificate_arn,
+            },
+            "network": {
+                "vpc_id": self.network.vpc_id,
+                "internet_gateway_id": self.network.internet_gateway_id,
+                "public_subnet_ids": self.network.public_subnet_ids,
+                "private_subnet_ids": self.network.private_subnet_ids,
+                "private_route_table_ids": self.network.private_route_table_ids,
+            },
+        }
+
+    def export(self) -> None:
+        """Export the outputs, and publish them as one SSM parameter once everything they name is there."""
+        found = pulumi.Output.from_input(self.outputs())
+        self.parameter = Parameter(
+            "outputs",
+            name=stack_parameter(self.settings.prefix),
+            description=f"What the stack of {self.settings.domain_name} tells about itself; no secrets",
+            type="String",
+            value=found.apply(_published),
+            opts=pulumi.ResourceOptions(depends_on=[self.records, self.database, self.auth]),
+        )
+        for name, value in self.outputs().items():
+            pulumi.export(name, value)
+
+
+def _published(found: Mapping[str, Any]) -> str:
+    return json.dumps(StackOutputs.model_validate(found).model_dump(), separators=(",", ":"), sort_keys=True)

@@ -1,0 +1,5 @@
+"""What `pulumi up` runs."""
+
+from amianai_infra.stack import program
+
+program()
