@@ -46,7 +46,7 @@ def parameters(slow_statement_ms: int) -> tuple[DatabaseParameter, ...]:
     """
     return (
         DatabaseParameter("log_min_duration_statement", str(slow_statement_ms)),
-        DatabaseParameter("pg_stat_statements.track", "ALL"),
+        DatabaseParameter("pg_stat_statements.track", "all"),
         DatabaseParameter("rds.force_ssl", "1"),
         DatabaseParameter("shared_preload_libraries", "pg_stat_statements", "pending-reboot"),
     )
