@@ -22,8 +22,17 @@ class Gap:
 
 
 GAPS: Final[tuple[Gap, ...]] = (
+    # ec2
+    Gap("ec2", "subnets outside their VPC or overlapping another are accepted", "refused before a subnet is made"),
+    Gap("ec2", "a second route to a destination and a second table of a subnet are accepted", "refused before they are made"),
+    Gap("ec2", "a security group's duplicate rule is accepted", "refused before it is made"),
+    Gap("ec2", "subnets have no association with the network ACL"),
+    Gap("ec2", "a gateway endpoint adds no route to its tables, keeps no policy"),
+    Gap("ec2", "flow logs drop the tags given at creation, keep neither role nor interval, and write nothing", "tagged after creation"),
+    Gap("ec2", "NAT gateways do not report their address", "taken from the elastic IP"),
+    Gap("ec2", "IPv6 is not modelled; its properties are refused"),
     # logs
-    Gap("logs", "deletion protection of log groups is ignored", "kept and enforced at deletion by the provider"),
+    Gap("logs", "deletion protection of log groups does not exist", "kept in the state and enforced at deletion by the provider"),
     # acm
     Gap(
         "acm",
@@ -59,6 +68,26 @@ GAPS: Final[tuple[Gap, ...]] = (
         "checked in preview",
     ),
     Gap("cognito-idp", "UpdateUserPool keeps what it is not told", "every update sends the whole configuration, as AWS needs"),
+    # rds
+    Gap("rds", "there is no server behind an instance", "role, database, password and settings in the sandbox's real PostgreSQL"),
+    Gap(
+        "rds", "the endpoint's port is the one given at creation", "the real server's port is given, and is the output; `port` stays input"
+    ),
+    Gap("rds", "a managed master password has no secret", "made in Secrets Manager as rds!db-<uuid>, deleted with the instance"),
+    Gap(
+        "rds", "a final snapshot holds no data and replaces one of the same name", "the database is kept beside it; a taken name is refused"
+    ),
+    Gap("rds", "snapshots made through the API hold no data", "restoring one is refused"),
+    Gap("rds", "a restored instance gets another port", "created from the snapshot's values instead"),
+    Gap("rds", "instances share one server", "a second database of one name is refused"),
+    Gap("rds", "parameters are not checked", "names, values and apply methods are checked against the real server"),
+    Gap("rds", "parameters change nothing", "dynamic ones are set in the real server; static ones, rds.* and the server's own are not"),
+    Gap("rds", "pg_stat_statements is for superusers only", "created in every database"),
+    Gap("rds", "subnet groups need neither a free name nor two zones", "refused before they are made"),
+    Gap("rds", "subnet groups, security groups and engine versions of instances are not looked up", "looked up first"),
+    Gap("rds", "the backup window given at creation is ignored", "set afterwards"),
+    Gap("rds", "log exports, database insights and KMS keys are not kept", "kept in the state, so that a change is seen but drift is not"),
+    Gap("rds", "instances cannot be renamed", "refused"),
     # route53
     Gap("route53", "record values, names beside a CNAME and names outside the zone are not checked", "checked before a record is made"),
     # s3

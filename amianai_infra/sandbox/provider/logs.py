@@ -7,6 +7,9 @@ from typing import Any
 from amianai_infra.sandbox.provider.properties import flag, number, text
 from amianai_infra.sandbox.provider.resource import Context, Inputs, ProviderError, Resource, State, given
 
+# Source: CloudWatch Logs API Reference, PutRetentionPolicy; 0 is pulumi-aws's "never expire".
+_RETENTIONS = (0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+
 
 class LogGroup(Resource):
     """`aws.cloudwatch.LogGroup`; its id is its name."""
@@ -16,9 +19,9 @@ class LogGroup(Resource):
     props = {
         "name": text(force_new=True, autoname=True),
         "logGroupClass": text(computed=True, force_new=True, choices=("STANDARD", "INFREQUENT_ACCESS", "DELIVERY")),
-        "retentionInDays": number(default=0),
+        "retentionInDays": number(default=0, choices=_RETENTIONS),
         "kmsKeyId": text(),
-        "deletionProtectionEnabled": flag(computed=True),
+        "deletionProtectionEnabled": flag(default=False, write_only=True),
         "skipDestroy": flag(default=False, write_only=True),
     }
     outputs = ("arn",)
@@ -33,7 +36,6 @@ class LogGroup(Resource):
                 tags=ctx.tags(inputs) or None,
                 kmsKeyId=inputs.get("kmsKeyId"),
                 logGroupClass=inputs.get("logGroupClass"),
-                deletionProtectionEnabled=inputs.get("deletionProtectionEnabled"),
             ),
         )
         return str(inputs["name"])
@@ -53,7 +55,6 @@ class LogGroup(Resource):
             "logGroupClass": found.get("logGroupClass", "STANDARD"),
             "retentionInDays": found.get("retentionInDays", 0),
             "kmsKeyId": found.get("kmsKeyId"),
-            "deletionProtectionEnabled": found.get("deletionProtectionEnabled", False),
             "tags": ctx.client().list_tags_for_resource(resourceArn=arn)["tags"],
         }
 
@@ -67,14 +68,11 @@ class LogGroup(Resource):
             logs.associate_kms_key(logGroupName=ident, kmsKeyId=new["kmsKeyId"])
         elif "kmsKeyId" in changed and old.get("kmsKeyId"):
             logs.disassociate_kms_key(logGroupName=ident)
-        if "deletionProtectionEnabled" in changed and "deletionProtectionEnabled" in new:
-            logs.put_log_group_deletion_protection(logGroupIdentifier=ident, deletionProtectionEnabled=new["deletionProtectionEnabled"])
 
     def delete(self, ctx: Context, ident: str, state: Inputs) -> None:
         if state.get("skipDestroy"):
             return
-        found = _group(ctx, ident) or {}
-        if found.get("deletionProtectionEnabled"):
+        if state.get("deletionProtectionEnabled"):
             raise ProviderError(f"log group {ident} has deletion protection enabled; take deletionProtectionEnabled off first")
         ctx.client().delete_log_group(logGroupName=ident)
 

@@ -334,7 +334,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     @staticmethod
     def _secrets(resource: Resource, given: Mapping[str, Any]) -> frozenset[str]:
         declared = frozenset(name for name, prop in resource.table.items() if prop.secret)
-        return secret_keys(given) | declared | frozenset(resource.secrets)
+        found = secret_keys(given)
+        return found | declared | frozenset(resource.secrets) | ({"tagsAll"} if "tags" in found else frozenset())
 
     def _foreseen(self, resource: Resource, ctx: Context, inputs: Inputs) -> State:
         region = {"region": ctx.region} if resource.regional else {}
@@ -447,15 +448,23 @@ def _diff_response(resource: Resource, changes: list[Change], old: Inputs, new: 
     )
 
 
-def serve(world: World, port: int) -> Any:
+def serve(world: World, port: int, resources: Mapping[str, Resource] | None = None) -> tuple[grpc.Server, int]:
     """Start the server on 127.0.0.1; `server.stop(grace)` ends it.
+
+    Args:
+        world: see `Servicer`.
+        port: the port, or 0 for any.
+        resources: see `Servicer`.
+
+    Returns:
+        The server and its port.
 
     Raises:
         RuntimeError: the port is in use.
     """
     limits = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
     server = grpc.server(ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="call"), options=limits)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(world), server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(world, resources), server)
+    bound = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
-    return server
+    return server, bound

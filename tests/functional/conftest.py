@@ -1,0 +1,87 @@
+"""A sandbox of its own for tests that drive the real engine against the provider."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amianai_infra.engine import Engine, Summary, find_engine
+from amianai_infra.naming import PROJECT
+from amianai_infra.progress import Progress
+from amianai_infra.sandbox import Sandbox
+from amianai_infra.target import EngineEnvironment
+
+Program = Callable[[], None]
+
+
+class Stack(Engine):
+    """An engine on a stack of the test's own."""
+
+    def state(self) -> str:
+        """The state file as it lies on the disk."""
+        return next(Path(self.environment.backend_url.removeprefix("file://")).glob(".pulumi/stacks/*/*.json")).read_text()
+
+
+class Bench:
+    """A running sandbox: makes stacks and outside clients."""
+
+    def __init__(self, sandbox: Sandbox, binary: Path) -> None:
+        self.sandbox = sandbox
+        self.binary = binary
+        self.variables = sandbox.environment()
+
+    def with_provider(self, port: int) -> Bench:
+        """The same with another provider."""
+        other = copy.copy(self)
+        other.variables = {**self.variables, "PULUMI_DEBUG_PROVIDERS": f"aws:{port}"}
+        return other
+
+    def stack(self, home: Path, program: Program, config: Mapping[str, str] | None = None) -> Stack:
+        """A new stack, or another program on the stack in `home`."""
+        for folder in ("project", "state"):
+            (home / folder).mkdir(exist_ok=True)
+        (home / "project" / "Pulumi.yaml").write_text(f"name: {PROJECT}\nruntime: python\n")
+        environment = EngineEnvironment(
+            project_dir=home / "project",
+            backend_url=f"file://{home / 'state'}",
+            secrets_provider="passphrase",
+            variables={name: value for name, value in self.variables.items() if name.startswith(("PULUMI_", "AWS_"))}
+            | {"PULUMI_BACKEND_URL": f"file://{home / 'state'}"},
+            drop=frozenset({"PULUMI_OPTION_CWD", "PULUMI_STACK"}),
+        )
+        made = Stack(environment, program, Progress(quiet=True), self.binary)
+        made.configure({"aws:region": "us-east-1", **(config or {})})
+        return made
+
+    def client(self, service: str, region: str = "us-east-1") -> Any:
+        """An outside client, which knows nothing of the provider."""
+        import boto3
+        from botocore.config import Config
+
+        session = boto3.Session(self.variables["AWS_ACCESS_KEY_ID"], self.variables["AWS_SECRET_ACCESS_KEY"], region_name=region)
+        return session.client(service, endpoint_url=self.variables["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"}))  # type: ignore[call-overload]
+
+
+def changed(summary: Summary) -> dict[str, int]:
+    """How many resources each operation other than `same` concerned."""
+    return {operation: count for operation, count in summary.counts.items() if count and operation != "same"}
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One sandbox for the session; each test uses a stack of its own."""
+    binary = find_engine({name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")})
+    if binary is None:
+        pytest.skip("no Pulumi engine: run scripts/setup.sh --sandbox once")
+    root = tmp_path_factory.mktemp("bench") / "checkout"
+    root.mkdir()
+    sandbox = Sandbox(root)
+    quiet = Progress(quiet=True)
+    sandbox.start(quiet)
+    yield Bench(sandbox, binary)
+    sandbox.reset(quiet)

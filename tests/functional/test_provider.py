@@ -1,0 +1,243 @@
+"""The provider with the real engine and the emulator: up, no-op, update, replace, drift, import, destroy, refusals.
+
+What this cannot prove: that pulumi-aws or AWS behave the same; the tables are compared with pulumi-aws in tests/unit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+import pytest
+
+from amianai_infra.engine import Summary
+from amianai_infra.errors import EngineError
+from amianai_infra.sandbox.provider.clients import Clients
+from amianai_infra.sandbox.provider.logs import LogGroup
+from amianai_infra.sandbox.provider.resource import Context, Inputs, ProviderError, World
+from amianai_infra.sandbox.provider.server import serve
+from tests.functional.conftest import Bench, Program, Stack, changed
+
+# pulumi-aws warns of other types' names when one of its modules is first used.
+pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
+
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "vpc-flow-logs.amazonaws.com"}}],
+    }
+)
+WRITE_LOGS = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["logs:PutLogEvents", "logs:CreateLogStream"], "Resource": "*"}]}
+)
+
+
+@contextmanager
+def stack(bench: Bench, home: Path, program: Program) -> Iterator[Stack]:
+    """A stack that is destroyed at the end."""
+    made = bench.stack(home, program)
+    try:
+        yield made
+    finally:
+        made.destroy()
+
+
+def steps(summary: Summary) -> dict[str, tuple[str, ...]]:
+    """The changed resources and their properties."""
+    return {step.name: step.diffs for step in summary.steps}
+
+
+class Settings:
+    """What the test changes between two runs of the program."""
+
+    def __init__(self) -> None:
+        self.retention = 7
+        self.log_name = "/bench/flow"
+        self.cidr = "10.1.0.0/16"
+        self.name = "bench"
+        self.parameter = "one"
+
+
+def network(settings: Settings) -> Program:
+    """A network with everything in it, a role, a log group and a parameter."""
+
+    def program() -> None:
+        zones = aws.get_availability_zones(state="available").names
+        vpc = aws.ec2.Vpc("vpc", cidr_block=settings.cidr, enable_dns_hostnames=True, tags={"Name": settings.name, "a:b": "c"})
+        aws.ec2.DefaultSecurityGroup("default", vpc_id=vpc.id)
+        gateway = aws.ec2.InternetGateway("gateway", vpc_id=vpc.id)
+        table = aws.ec2.RouteTable("table", vpc_id=vpc.id)
+        aws.ec2.Route("route", route_table_id=table.id, destination_cidr_block="0.0.0.0/0", gateway_id=gateway.id)
+        subnets = []
+        for number, zone in enumerate(zones[:2]):
+            block = f"{settings.cidr.rsplit('.', 2)[0]}.{number}.0/24"
+            subnet = aws.ec2.Subnet(
+                f"subnet{number}", vpc_id=vpc.id, cidr_block=block, availability_zone=zone, map_public_ip_on_launch=True
+            )
+            aws.ec2.RouteTableAssociation(f"association{number}", subnet_id=subnet.id, route_table_id=table.id)
+            subnets.append(subnet)
+        address = aws.ec2.Eip("address", domain="vpc")
+        nat = aws.ec2.NatGateway("nat", allocation_id=address.allocation_id, subnet_id=subnets[0].id, tags={"Name": "nat"})
+        private = aws.ec2.RouteTable("private", vpc_id=vpc.id)
+        aws.ec2.Route("out", route_table_id=private.id, destination_cidr_block="0.0.0.0/0", nat_gateway_id=nat.id)
+        aws.ec2.VpcEndpoint("s3", vpc_id=vpc.id, service_name="com.amazonaws.us-east-1.s3", route_table_ids=["type", "property", "pattern"])
+        group = aws.ec2.SecurityGroup("group", name="bench-db", vpc_id=vpc.id, description="database")
+        aws.vpc.SecurityGroupIngressRule(
+            "in", security_group_id=group.id, ip_protocol="tcp", from_port=5432, to_port=5432, cidr_ipv4=block, description="PostgreSQL"
+        )
+        aws.vpc.SecurityGroupEgressRule("egress", security_group_id=group.id, ip_protocol="-1", cidr_ipv4="0.0.0.0/0")
+        logs = aws.cloudwatch.LogGroup("logs", name=settings.log_name, retention_in_days=settings.retention)
+        role = aws.iam.Role("role", name="bench-flow", assume_role_policy=TRUST, tags={"Name": "flow"})
+        aws.iam.RolePolicy("policy", role=role.name, policy=WRITE_LOGS)
+        aws.iam.RolePolicyAttachment("attachment", role=role.name, policy_arn="arn:aws:iam::aws:policy/ReadOnlyAccess")
+        aws.ec2.FlowLog("flow", vpc_id=vpc.id, traffic_type="ALL", log_destination=logs.arn, iam_role_arn=role.arn, tags={"Name": "flow"})
+        aws.iam.OpenIdConnectProvider("github", url="https://token.actions.githubusercontent.com", client_id_lists=["sts.amazonaws.com"])
+        aws.ssm.Parameter("parameter", name="/bench/one", type="String", value=settings.parameter, region="eu-west-1")
+        pulumi.export("vpc", vpc.id)
+        pulumi.export("group", group.id)
+        pulumi.export("default", vpc.default_security_group_id)
+        pulumi.export("table", table.id)
+        pulumi.export("account", aws.get_caller_identity().account_id)
+
+    return program
+
+
+def test_the_whole_life_of_a_network(bench: Bench, tmp_path: Path) -> None:
+    settings = Settings()
+    with stack(bench, tmp_path, network(settings)) as made:
+        planned, created = made.preview(), made.up()
+        assert set(changed(planned)) == {"create"}
+        assert planned.counts == created.counts
+        out = made.outputs()
+        assert changed(made.up()) == {}
+        assert changed(made.refresh()) == {}
+        assert out["account"] == "000000000000"
+
+        settings.retention = 14
+        update = made.up()
+        assert steps(update) == {"logs": ("retentionInDays",)}
+        assert changed(update) == {"update": 1}
+
+        settings.name = "renamed"
+        update = made.up()
+        assert steps(update) == {"vpc": ("tags.Name",)}
+        tags = bench.client("ec2").describe_vpcs(VpcIds=[out["vpc"]])["Vpcs"][0]["Tags"]
+        assert {tag["Key"]: tag["Value"] for tag in tags} == {"Name": "renamed", "a:b": "c"}
+
+        settings.log_name = "/bench/other"
+        replaced = made.preview()
+        assert replaced.counts["replace"] == 2, "the flow log's destination is force-new too"
+        made.up()
+        groups = bench.client("logs").describe_log_groups(logGroupNamePrefix="/bench")["logGroups"]
+        assert [group["logGroupName"] for group in groups] == ["/bench/other"]
+        vpc = out["vpc"]
+    assert not [found for found in bench.client("ec2").describe_vpcs()["Vpcs"] if found["VpcId"] == vpc]
+    assert not [found for found in bench.client("iam").list_roles()["Roles"] if found["RoleName"].startswith("bench")]
+
+
+def test_drift_is_found_and_put_right(bench: Bench, tmp_path: Path) -> None:
+    settings = Settings()
+    settings.cidr = "10.2.0.0/16"
+    with stack(bench, tmp_path, network(settings)) as made:
+        made.up()
+        out = made.outputs()
+        ec2, logs = bench.client("ec2"), bench.client("logs")
+        anyone = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+        ec2.authorize_security_group_ingress(GroupId=out["default"], IpPermissions=[anyone])
+        ec2.modify_vpc_attribute(VpcId=out["vpc"], EnableDnsHostnames={"Value": False})
+        ec2.create_tags(Resources=[out["table"]], Tags=[{"Key": "Name", "Value": "by hand"}])
+        ec2.delete_route(RouteTableId=out["table"], DestinationCidrBlock="0.0.0.0/0")
+        logs.put_retention_policy(logGroupName="/bench/flow", retentionInDays=1)
+        bench.client("ssm", "eu-west-1").put_parameter(Name="/bench/one", Value="by hand", Overwrite=True)
+        bench.client("iam").detach_role_policy(RoleName="bench-flow", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
+
+        found = made.refresh()
+        assert changed(found) == {"update": 5, "delete": 2}
+
+        mended = made.up()
+        assert changed(mended) == {"update": 5, "create": 2}
+        assert changed(made.refresh()) == {}
+        assert ec2.describe_security_groups(GroupIds=[out["default"]])["SecurityGroups"][0]["IpPermissions"] == []
+
+
+def test_what_exists_can_be_imported(bench: Bench, tmp_path: Path) -> None:
+    ec2, logs = bench.client("ec2"), bench.client("logs")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    logs.create_log_group(logGroupName="/bench/imported", tags={"Name": "there"})
+    logs.put_retention_policy(logGroupName="/bench/imported", retentionInDays=30)
+
+    def program() -> None:
+        aws.ec2.Vpc("vpc", cidr_block="10.9.0.0/16", opts=pulumi.ResourceOptions(import_=vpc))
+        options = pulumi.ResourceOptions(import_="/bench/imported")
+        aws.cloudwatch.LogGroup("logs", name="/bench/imported", retention_in_days=30, tags={"Name": "there"}, opts=options)
+
+    with stack(bench, tmp_path, program) as made:
+        assert changed(made.up()) == {"import": 2}
+        assert changed(made.up()) == {}
+        assert changed(made.refresh()) == {}
+
+
+@pytest.mark.parametrize(
+    ("declare", "reason"),
+    [
+        (lambda: aws.sns.Topic("x"), "does not implement the resource type aws:sns/topic:Topic"),
+        (lambda: aws.ec2.Vpc("x", cidr_block="10.3.0.0/16", ipv4_ipam_pool_id="p"), "no property 'ipv4IpamPoolId'"),
+        (lambda: aws.cloudwatch.LogGroup("x", name="a b"), "does not match the pattern"),
+    ],
+    ids=["type", "property", "pattern"],
+)
+def test_what_aws_would_refuse_is_refused(bench: Bench, tmp_path: Path, declare: Any, reason: str) -> None:
+    with stack(bench, tmp_path, declare) as made, pytest.raises(EngineError) as caught:
+        made.up()
+    assert reason in str(caught.value)
+
+
+class Flaky(LogGroup):
+    """A log group whose retention cannot be set the first time."""
+
+    failing = True
+
+    def configure(self, ctx: Context, ident: str, inputs: Inputs) -> None:
+        if self.failing:
+            raise ProviderError("the retention cannot be set")
+        super().configure(ctx, ident, inputs)
+
+
+def test_a_creation_that_fails_half_way_stays_in_the_state(bench: Bench, tmp_path: Path) -> None:
+    kind = Flaky()
+    world = World(Clients(bench.variables["AWS_ENDPOINT_URL"]))
+    server, port = serve(world, 0, {kind.token: kind})
+    flaky = bench.with_provider(port)
+
+    def program() -> None:
+        aws.cloudwatch.LogGroup("logs", name="/bench/half", retention_in_days=7)
+
+    with stack(flaky, tmp_path, program) as made:
+        with pytest.raises(EngineError, match="the retention cannot be set"):
+            made.up()
+        kept = [found.id for found in made.resources() if "LogGroup" in found.type]
+        assert kept == ["/bench/half"]
+        kind.failing = False
+        assert changed(made.up()) == {"update": 1}
+        assert bench.client("logs").describe_log_groups(logGroupNamePrefix="/bench/half")["logGroups"][0]["retentionInDays"] == 7
+    assert not bench.client("logs").describe_log_groups(logGroupNamePrefix="/bench/half")["logGroups"]
+    server.stop(grace=1).wait()
+
+
+def test_secrets_stay_secret(bench: Bench, tmp_path: Path) -> None:
+    def program() -> None:
+        aws.ssm.Parameter("plain", name="/bench/secret", type="SecureString", value="correct horse")
+        group = aws.cloudwatch.LogGroup("logs", name="/bench/secrets", tags=pulumi.Output.secret({"Name": "battery staple"}))
+        pulumi.export("tags", group.tags)
+
+    with stack(bench, tmp_path, program) as made:
+        made.up()
+        for _ in range(2):
+            assert "correct horse" not in made.state()
+            assert "battery staple" not in made.state()
+            made.refresh()
