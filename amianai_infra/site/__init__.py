@@ -1,1 +1,8 @@
-"""Releasing a site: build, plan, execute, verify, roll back."""
+"""Releasing a site: build, plan, upload, register, invalidate, verify, roll back."""
+
+from amianai_infra.site.environment import public_environment
+from amianai_infra.site.history import Listed, table
+from amianai_infra.site.release import Release, deploy, releases, rollback
+from amianai_infra.site.texts import describe
+
+__all__ = ["Listed", "Release", "deploy", "describe", "public_environment", "releases", "rollback", "table"]

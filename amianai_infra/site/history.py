@@ -1,0 +1,78 @@
+"""The list of releases: which is live, which can be gone back to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from amianai_infra.site.manifest import Manifest, Summary
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One release in the list.
+
+    Attributes:
+        summary: the release.
+        live: its content is what is served.
+        expires: until when it can be rolled back to, seconds since 1970; None for what is live.
+        restorable: whether its replaced files are still kept.
+    """
+
+    summary: Summary
+    live: bool
+    expires: float | None
+    restorable: bool
+
+
+def listed(live: Manifest, now: float, days: int) -> list[Listed]:
+    """The history of a release, judged by age. Pure."""
+    found = [Listed(live.summary, live=True, expires=None, restorable=True)]
+    replaced = live.summary.started
+    for summary in live.history:
+        current = summary.origin == live.summary.origin
+        ends = None if current else replaced + days * 86400.0
+        found.append(Listed(summary, live=False, expires=ends, restorable=ends is None or now < ends))
+        replaced = summary.started
+    return found
+
+
+def previous(live: Manifest) -> int | None:
+    """The release before the one whose content is live: rolling back again goes back one more.
+
+    Releases that failed their verification are passed over.
+    """
+    failed = {one.number - 1 for one in (live.summary, *live.history) if one.kind == "repair"}
+    made = (one.number for one in live.history if one.kind == "deploy" and one.number not in failed)
+    return next((number for number in made if number < live.summary.origin), None)
+
+
+def table(releases: Sequence[Listed]) -> str:
+    """The list for people, times in UTC."""
+    if not releases:
+        return "Nothing was released yet."
+    rows: list[tuple[str, ...]] = [("", "RELEASE", "WHEN (UTC)", "WHAT", "BUILD", "COMMIT", "FILES", "UPLOADED", "TOOK", "WHO", "")]
+    rows += [_row(one) for one in releases]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _row(one: Listed) -> tuple[str, ...]:
+    summary = one.summary
+    what = summary.kind if summary.kind == "deploy" else f"{summary.kind} to {summary.origin}"
+    mark = "live" if one.live else "" if one.restorable else "expired"
+    when = datetime.fromtimestamp(summary.started, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return (
+        "*" if one.live else " ",
+        str(summary.number),
+        when,
+        what,
+        summary.build or "-",
+        (summary.commit[:10] + ("+" if summary.commit.endswith("+") else "")) if summary.commit else "-",
+        str(summary.files),
+        str(summary.uploaded),
+        f"{summary.seconds:.1f} s",
+        summary.who,
+        mark,
+    )

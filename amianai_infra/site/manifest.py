@@ -1,0 +1,210 @@
+"""What a release was: its files, hashes, headers, object versions, who made it and when. Pure.
+
+One manifest a release is kept in the site's bucket, below `.amianai/releases/`. It also carries a short history and the
+dates since when older files are no longer named, so that listing releases and pruning read one object each.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from amianai_infra.errors import AmianaiError
+
+PREFIX = ".amianai/"
+RELEASES = f"{PREFIX}releases/"
+LOCK = f"{PREFIX}lock"
+FORMAT = 1
+HISTORY = 100
+_KEY = re.compile(rf"^{re.escape(RELEASES)}(\d{{6}})\.json\.gz$")
+
+
+def manifest_key(number: int) -> str:
+    """Where the manifest of a release is kept."""
+    return f"{RELEASES}{number:06d}.json.gz"
+
+
+def release_number(key: str) -> int | None:
+    """The release that a manifest's key belongs to; None for any other key."""
+    found = _KEY.match(key)
+    return int(found[1]) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a release.
+
+    Attributes:
+        etag: S3's ETag of the object.
+        size: bytes.
+        content_type: as uploaded.
+        cache_control: as uploaded.
+        version: S3's version of the object; None in a bucket without versions.
+        digest: the ETag that we computed, where S3's differs (a bucket encrypted with KMS).
+    """
+
+    etag: str
+    size: int
+    content_type: str
+    cache_control: str
+    version: str | None
+    digest: str = ""
+
+    @property
+    def content(self) -> str:
+        """What identifies the content on our side."""
+        return self.digest or self.etag
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One line of the history.
+
+    Attributes:
+        number: the release's number.
+        kind: `deploy`, `rollback` or `repair` (a release after one that failed its verification).
+        origin: the release whose content it has: itself, or the one that was rolled back to.
+        build: the build id.
+        started: seconds since 1970.
+        seconds: how long it took up to its registration.
+        who: user and host.
+        commit: git commit of the sources; a `+` says that there were uncommitted changes.
+        files: number of files.
+        size: bytes in all.
+        uploaded: files that were uploaded.
+    """
+
+    number: int
+    kind: str
+    origin: int
+    build: str
+    started: float
+    seconds: float
+    who: str
+    commit: str
+    files: int
+    size: int
+    uploaded: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One release.
+
+    Attributes:
+        summary: the release in one line.
+        files: its files by path.
+        sources: fingerprint of what it was built from; empty when it was not built by us.
+        retired: files that earlier releases named and this one does not, and since when.
+        history: the releases before it, newest first.
+    """
+
+    summary: Summary
+    files: Mapping[str, Entry]
+    sources: str = ""
+    retired: Mapping[str, float] = field(default_factory=dict)
+    history: tuple[Summary, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """The release's number."""
+        return self.summary.number
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as stored: JSON, compressed. Equal manifests give equal bytes."""
+    headers: dict[tuple[str, str], int] = {}
+    files = {
+        path: [
+            entry.etag,
+            entry.size,
+            headers.setdefault((entry.content_type, entry.cache_control), len(headers)),
+            entry.version,
+            *([entry.digest] if entry.digest else []),
+        ]
+        for path, entry in manifest.files.items()
+    }
+    data = {
+        "format": FORMAT,
+        **asdict(manifest.summary),
+        "sources": manifest.sources,
+        "headers": list(headers),
+        "retired": dict(manifest.retired),
+        "history": [asdict(summary) for summary in manifest.history],
+        "entries": files,
+    }
+    packer = zlib.compressobj(level=1, wbits=31)
+    return packer.compress(json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()) + packer.flush()
+
+
+def decode(data: bytes, where: str = "") -> Manifest:
+    """Read a stored manifest.
+
+    Raises:
+        AmianaiError: it is damaged, or written by a newer version of this program.
+    """
+    try:
+        raw: dict[str, Any] = json.loads(zlib.decompress(data, wbits=31))
+        if raw["format"] != FORMAT:
+            raise AmianaiError(
+                f"Release {raw.get('number')} was recorded by another version of this program (format {raw['format']}).",
+                where=where,
+                fix="use the version of amianai-infra that made the newest release, or a newer one",
+            )
+        headers = [(kind, cache) for kind, cache in raw["headers"]]
+        return Manifest(
+            summary=_summary(raw),
+            files={path: _entry(values, headers) for path, values in raw["entries"].items()},
+            sources=raw["sources"],
+            retired=raw["retired"],
+            history=tuple(_summary(one) for one in raw["history"]),
+        )
+    except (zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
+        raise AmianaiError(
+            "The record of a release cannot be read.",
+            where=where,
+            fix="restore the object's earlier version, or delete it and deploy again",
+        ) from error
+
+
+def _entry(values: list[Any], headers: list[tuple[str, str]]) -> Entry:
+    kind, cache = headers[values[2]]
+    return Entry(values[0], values[1], kind, cache, values[3], values[4] if len(values) > 4 else "")
+
+
+_FIELDS = tuple(Summary.__dataclass_fields__)
+
+
+def _summary(raw: Mapping[str, Any]) -> Summary:
+    return Summary(**{name: raw[name] for name in _FIELDS})
+
+
+def following(
+    before: Manifest | None,
+    summary: Summary,
+    files: Mapping[str, Entry],
+    *,
+    sources: str = "",
+    leftovers: Iterable[str] = (),
+    present: Container[str] = (),
+) -> Manifest:
+    """The manifest of the release after `before`.
+
+    Args:
+        before: the release it replaces; None for the first.
+        summary: the new release in one line.
+        files: the new release's files.
+        sources: fingerprint of what it was built from.
+        leftovers: files that an interrupted release uploaded.
+        present: what the bucket holds; only what is there can be retired.
+    """
+    retired = dict(before.retired) if before else {}
+    for path in (*(before.files if before else ()), *leftovers):
+        retired.setdefault(path, summary.started)
+    retired = {path: since for path, since in retired.items() if path not in files and path in present}
+    history = (before.summary, *before.history)[:HISTORY] if before else ()
+    return Manifest(summary, files, sources, retired, history)

@@ -1,0 +1,75 @@
+"""Judges a finished site before any of it is published."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from amianai_infra.errors import BuildError
+from amianai_infra.site.plan import VERSION_FILE, Upload
+from amianai_infra.site.secrets import LONGEST, secret_in, suspicious_name
+from amianai_infra.site.tree import File
+
+_SHOWN = 20
+
+
+def check_site(files: Sequence[File], output: Path) -> None:
+    """Refuse what cannot be a finished site.
+
+    Raises:
+        BuildError: it is empty or has no front page.
+    """
+    problem = "is empty" if not files else "has no index.html" if all(file.path != "index.html" for file in files) else ""
+    if problem:
+        raise BuildError(f"The site's output {problem}.", where=str(output), fix="correct the build, or site.output; nothing was uploaded")
+
+
+def check_uploads(uploads: Sequence[Upload], output: Path) -> None:
+    """Refuse to publish key files, environment files and files that hold secrets.
+
+    What is published already was looked at when it was published.
+
+    Raises:
+        BuildError: the files by name; a secret itself is not shown.
+    """
+    found = [f"{upload.path} {problem}" for upload in uploads if (problem := suspicious_name(upload.path))]
+    root = str(output)
+    for upload in uploads:
+        if upload.size <= LONGEST:
+            kind = secret_in(_content(f"{root}/{upload.path}"))
+            if kind:
+                found.append(f"{upload.path} holds {kind}")
+    if found:
+        more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+        raise BuildError(
+            "The site's output holds what must not be published:\n" + "\n".join(f"  - {line}" for line in found[:_SHOWN] + more),
+            where=root,
+            fix="remove it from the sources; replace a secret that was in use, it may be in other places; nothing was uploaded",
+        )
+
+
+def _content(where: str) -> bytes:
+    """The file, or nothing when it has gone: the upload will say so by name."""
+    try:
+        with open(where, "rb", buffering=0) as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return b""
+
+
+def build_of(output: Path, files: Iterable[File]) -> str:
+    """The build id that a finished site carries; empty when it carries none."""
+    for file in files:
+        if file.path == VERSION_FILE and file.size < 4096:
+            try:
+                return str(json.loads((output / VERSION_FILE).read_bytes())["build"])
+            except (ValueError, KeyError, TypeError, OSError):
+                return ""
+    return ""
+
+
+def tree_digest(files: Iterable[File]) -> str:
+    """One value for a whole tree."""
+    return hashlib.sha256("\n".join(f"{file.path}\0{file.etag}" for file in files).encode()).hexdigest()

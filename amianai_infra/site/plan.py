@@ -1,0 +1,241 @@
+"""What a release does, decided before it does anything. Pure.
+
+The local tree, what the bucket holds and the last release's manifest go in; frozen actions come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from amianai_infra.site.manifest import PREFIX, Entry, Manifest, release_number
+from amianai_infra.site.tree import File
+
+VERSION_FILE = "version.json"
+_LAST = frozenset({"404.html", "404/index.html", VERSION_FILE})
+_SLACK = 2.0
+"""Seconds by which the store's own times may differ from one another."""
+
+DAY = 86400.0
+
+
+class Group(IntEnum):
+    """The order of an upload: what is named goes before what names it."""
+
+    HASHED = 0
+    ASSETS = 1
+    PAYLOADS = 2
+    PAGES = 3
+    LAST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One object as the bucket lists it.
+
+    Attributes:
+        etag: its ETag, without quotes.
+        modified: when it was written, seconds since 1970, by the store's clock.
+        size: bytes.
+    """
+
+    etag: str
+    modified: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Put one file.
+
+    Attributes:
+        path: its path, which is its key.
+        size: bytes.
+        etag: the ETag its content must have.
+        content_type: header.
+        cache_control: header.
+        group: when.
+        replaces: ETag of the object that is there now; None when there is none.
+    """
+
+    path: str
+    size: int
+    etag: str
+    content_type: str
+    cache_control: str
+    group: Group
+    replaces: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a release will do.
+
+    Attributes:
+        uploads: in order of group and path.
+        kept: entries that stay as they are.
+        gone: files that the last release named and this one does not; they stay served for a while.
+    """
+
+    uploads: tuple[Upload, ...]
+    kept: Mapping[str, Entry]
+    gone: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether the site changes."""
+        return bool(self.uploads or self.gone)
+
+    @property
+    def replaced(self) -> list[str]:
+        """Paths that answer differently afterwards and may be in a cache."""
+        return [upload.path for upload in self.uploads if upload.replaces is not None]
+
+    @property
+    def size(self) -> int:
+        """Bytes to upload."""
+        return sum(upload.size for upload in self.uploads)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What the bucket holds, from one listing.
+
+    Attributes:
+        objects: the site's objects by key.
+        records: our own objects below `.amianai/`, by key.
+    """
+
+    objects: Mapping[str, Stored]
+    records: Mapping[str, Stored]
+
+    @property
+    def newest(self) -> int | None:
+        """Number of the newest registered release."""
+        return max((number for key in self.records if (number := release_number(key)) is not None), default=None)
+
+
+def sort_listing(listing: Iterable[tuple[str, Stored]]) -> Bucket:
+    """Part the site's objects from our records."""
+    objects: dict[str, Stored] = {}
+    records: dict[str, Stored] = {}
+    for key, stored in listing:
+        (records if key.startswith(PREFIX) else objects)[key] = stored
+    return Bucket(objects, records)
+
+
+def group_of(path: str, cache_control: str) -> Group:
+    """When a file is uploaded."""
+    if path in _LAST:
+        return Group.LAST
+    if path.endswith((".html", ".htm")):
+        return Group.PAGES
+    if "immutable" in cache_control:
+        return Group.HASHED
+    if path.endswith((".txt", ".json", ".xml", ".webmanifest")) or "max-age=0" in cache_control or "no-cache" in cache_control:
+        return Group.PAYLOADS
+    return Group.ASSETS
+
+
+def trusted(path: str, bucket: Bucket, last: Manifest | None, recorded: float) -> Entry | None:
+    """The last release's entry, when the object is still the one that release wrote.
+
+    An object that somebody wrote afterwards may have the same content and other headers, which a listing does not show.
+
+    Args:
+        path: the file.
+        bucket: what is there.
+        last: the newest release.
+        recorded: when its manifest was written, by the store's clock.
+    """
+    entry = last.files.get(path) if last else None
+    stored = bucket.objects.get(path)
+    if entry is None or stored is None or stored.etag != entry.etag or stored.modified > recorded + _SLACK:
+        return None
+    return entry
+
+
+def plan_release(
+    files: Iterable[File],
+    bucket: Bucket,
+    last: Manifest | None,
+    recorded: float,
+    cache_control: Callable[[str], str],
+    *,
+    everything: bool = False,
+) -> Plan:
+    """What must be done so that the bucket serves `files`.
+
+    Args:
+        files: the local tree.
+        bucket: what is there.
+        last: the newest release; None before the first.
+        recorded: when its manifest was written, by the store's clock.
+        cache_control: header by path.
+        everything: upload what is there already, too.
+    """
+    uploads: list[Upload] = []
+    kept: dict[str, Entry] = {}
+    for file in files:
+        path, cache = file.path, cache_control(file.path)
+        entry = trusted(path, bucket, last, recorded)
+        if (
+            entry is not None
+            and not everything
+            and entry.content == file.etag
+            and entry.cache_control == cache
+            and entry.content_type == file.content_type
+        ):
+            kept[path] = entry
+            continue
+        stored = bucket.objects.get(path)
+        uploads.append(Upload(path, file.size, file.etag, file.content_type, cache, group_of(path, cache), stored.etag if stored else None))
+    uploads.sort(key=lambda upload: (upload.group, upload.path))
+    now = kept.keys() | {upload.path for upload in uploads}
+    gone = tuple(sorted(path for path in (last.files if last else ()) if path not in now))
+    return Plan(tuple(uploads), kept, gone)
+
+
+def plan_rollback(wanted: Manifest, bucket: Bucket, last: Manifest, recorded: float) -> Plan:
+    """What must be done so that the bucket serves an earlier release again.
+
+    Args:
+        wanted: that release.
+        bucket: what is there.
+        last: the newest release.
+        recorded: when its manifest was written, by the store's clock.
+    """
+    uploads: list[Upload] = []
+    kept: dict[str, Entry] = {}
+    for path, entry in wanted.files.items():
+        now = trusted(path, bucket, last, recorded)
+        if now and (now.content, now.content_type, now.cache_control) == (entry.content, entry.content_type, entry.cache_control):
+            kept[path] = now
+            continue
+        stored = bucket.objects.get(path)
+        group = group_of(path, entry.cache_control)
+        uploads.append(
+            Upload(path, entry.size, entry.content, entry.content_type, entry.cache_control, group, stored.etag if stored else None)
+        )
+    uploads.sort(key=lambda upload: (upload.group, upload.path))
+    gone = tuple(sorted(path for path in last.files if path not in wanted.files))
+    return Plan(tuple(uploads), kept, gone)
+
+
+def prunable(manifest: Manifest, bucket: Bucket, now: float, days: int) -> tuple[str, ...]:
+    """Files that no release has named for `days`. What somebody else put into the bucket is never among them.
+
+    Args:
+        manifest: the newest release.
+        bucket: what is there.
+        now: seconds since 1970.
+        days: how long old files stay served.
+    """
+    return tuple(
+        sorted(
+            path
+            for path, since in manifest.retired.items()
+            if now - since >= days * DAY and path in bucket.objects and path not in manifest.files
+        )
+    )

@@ -1,0 +1,100 @@
+"""What a release needs to know of the settings, and a memory of it that loads without pydantic.
+
+Resolving every setting takes as long as releasing an unchanged site. So what a release needs is kept in a small file
+beside the fingerprint of everything it was resolved from; while that is the same, the file is the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amianai_infra.config import Settings
+
+_CONFIG = Path(__file__).parents[1] / "config.py"
+
+
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """The settings a release reads.
+
+    Attributes:
+        domain: domain of the product.
+        region: region of the stack.
+        prefix: prefix of resource names.
+        directory: the site's folder, relative to the project.
+        build_command: what builds it, run there.
+        output: the folder that the build fills, relative to `directory`.
+        old_asset_days: how long files that no release names any more stay served.
+        old_version_days: how long replaced files stay restorable.
+        cache_rules: own Cache-Control headers by path pattern.
+        environment: public variables added to the build's environment.
+        hsts: whether responses must carry Strict-Transport-Security.
+    """
+
+    domain: str
+    region: str
+    prefix: str
+    directory: str
+    build_command: str
+    output: str
+    old_asset_days: int
+    old_version_days: int
+    cache_rules: Mapping[str, str]
+    environment: Mapping[str, str]
+    hsts: bool
+
+    @classmethod
+    def of(cls, settings: Settings | ReleaseSettings) -> ReleaseSettings:
+        """From all the settings."""
+        if isinstance(settings, ReleaseSettings):
+            return settings
+        site = settings.site
+        return cls(
+            domain=settings.domain_name,
+            region=settings.region,
+            prefix=settings.prefix,
+            directory=site.directory,
+            build_command=site.build_command,
+            output=site.output,
+            old_asset_days=site.old_asset_days,
+            old_version_days=site.old_version_days,
+            cache_rules=dict(site.cache_rules),
+            environment=dict(site.environment),
+            hsts=site.hsts_seconds > 0,
+        )
+
+
+def fingerprint(flags: Mapping[str, str], environ: Mapping[str, str], stack_file: Path) -> str:
+    """One value for everything that settings are resolved from, this program's own defaults included."""
+    chosen = {name: value for name, value in environ.items() if name.startswith("AMIANAI_") or name in ("DOMAIN_NAME", "GITHUB_USERNAME")}
+    try:
+        text = stack_file.read_bytes()
+    except OSError:
+        text = b""
+    defaults = _CONFIG.stat()
+    facts = [dict(flags), chosen, str(stack_file), hashlib.sha256(text).hexdigest(), defaults.st_mtime_ns, defaults.st_size]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def remembered(file: Path, mark: str) -> ReleaseSettings | None:
+    """What `remember` kept for the same fingerprint; None when there is nothing, or it is from another version."""
+    try:
+        kept = json.loads(file.read_bytes())
+        return ReleaseSettings(**kept["settings"]) if kept["fingerprint"] == mark else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember(file: Path, mark: str, settings: ReleaseSettings) -> None:
+    """Keep the settings for the next release. A disk that takes no writes is no reason to fail."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"fingerprint": mark, "settings": asdict(settings)}, indent=1), encoding="utf-8")
+    except OSError:
+        return

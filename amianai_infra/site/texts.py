@@ -1,0 +1,55 @@
+"""What a release says to people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amianai_infra.progress import duration
+from amianai_infra.site.invalidation import cost
+
+if TYPE_CHECKING:
+    from amianai_infra.site.release import Release
+    from amianai_infra.site.verify import Report
+
+
+def amount_of(size: float) -> str:
+    """`812 bytes`, `2.1 MB`."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def verified(report: Report) -> str:
+    """What a verification looked at."""
+    days = f"; certificate valid for {report.certificate_days} days" if report.certificate_days is not None else ""
+    return f"{report.pages} pages and {report.files} files are as released{days}"
+
+
+def describe(release: Release) -> str:
+    """A release in a few lines, for people."""
+    seconds = duration(release.seconds)
+    if not release.changed and not release.dry:
+        return f"Nothing changed: {release.kept} files are as released ({_named(release)}). Nothing was uploaded or invalidated. {seconds}"
+    verb = "Would upload" if release.dry else "Released"
+    head = f"{verb} {len(release.uploaded)} files ({amount_of(release.size)}), {release.kept} unchanged"
+    lines = [head if release.dry else f"{head}: {_named(release)}. {seconds}"]
+    if release.gone:
+        lines.append(f"{len(release.gone)} files are no longer part of the site; they stay served for open tabs until they are pruned.")
+    if release.invalidated:
+        lines.append(f"Invalidated {cost(len(release.invalidated))}.")
+    if release.pruned:
+        lines.append(f"Deleted {release.pruned} old files that no release names any more.")
+    if release.dry:
+        lines += [f"  {path}" for path in release.uploaded]
+    else:
+        lines.append(release.url)
+    return "\n".join(lines)
+
+
+def _named(release: Release) -> str:
+    if not release.number:
+        return "no release yet"
+    made = f", the content of release {release.origin}" if release.origin != release.number else ""
+    return f"release {release.number}{made}{f', build {release.build}' if release.build else ''}"

@@ -1,0 +1,187 @@
+"""The local side of a release: every file of the built site with the ETag that S3 would give it.
+
+Files are compared by content alone. Size and time say nothing: a fresh checkout changes every time, and an edit need
+not change a size.
+
+Source: Amazon S3 User Guide, "Checking object integrity" (ETags) and "Naming Amazon S3 objects" (1,024 bytes).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from amianai_infra.errors import BuildError
+from amianai_infra.rules.content_types import TYPES, content_type
+
+PART = 5 * 1024 * 1024
+"""Files above this size are uploaded in parts of this size (S3's smallest), which bounds memory."""
+
+RESERVED = ".amianai"
+LONGEST_KEY = 1024
+_JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the built site.
+
+    Attributes:
+        path: below the site's root, with `/`.
+        size: bytes.
+        etag: what S3 answers for this content: its MD5, or the MD5 of its parts' MD5s and their number.
+        content_type: its Content-Type.
+    """
+
+    path: str
+    size: int
+    etag: str
+    content_type: str
+
+
+def scan(root: Path) -> list[File]:
+    """Every file below `root`, in order of path.
+
+    Links to files inside the tree are published as the files they point to.
+
+    Raises:
+        BuildError: names of everything that cannot be published, with the reason: links that leave the tree or lead
+            nowhere, links to folders, devices, names that are no UTF-8, hold control characters or are too long.
+    """
+    if not root.is_dir():
+        raise BuildError("The site's output folder does not exist.", where=str(root), fix="build the site, or correct site.output")
+    problems: list[str] = []
+    known: dict[str, str] = {}
+    files = [_file(path, where, known) for path, where in _walk(str(root), os.path.realpath(root), problems)]
+    if problems:
+        more = [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise BuildError(
+            "The site's output holds what cannot be published:\n" + "\n".join(f"  - {line}" for line in problems[:_SHOWN] + more),
+            where=str(root),
+            fix="rename or remove what is named above, then run the command again; nothing was uploaded",
+        )
+    files.sort(key=lambda file: file.path)
+    return files
+
+
+def _walk(root: str, real_root: str, problems: list[str]) -> Iterator[tuple[str, str]]:
+    folders = [(root, "")]
+    while folders:
+        folder, prefix = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = prefix + entry.name
+                if entry.name in _JUNK:
+                    continue
+                problem = _problem(entry, path, real_root)
+                if problem:
+                    problems.append(f"{path.encode('utf-8', 'backslashreplace').decode()!r}: {problem}")
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append((entry.path, path + "/"))
+                else:
+                    yield path, entry.path
+
+
+def _problem(entry: os.DirEntry[str], path: str, real_root: str) -> str:
+    """Why this cannot be published; empty when it can."""
+    if entry.is_symlink():
+        problem = _link_problem(entry, real_root)
+    elif entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False):
+        problem = ""
+    else:
+        problem = f"is no regular file ({stat.filemode(entry.stat(follow_symlinks=False).st_mode)})"
+    return problem or _name_problem(path)
+
+
+def _link_problem(entry: os.DirEntry[str], real_root: str) -> str:
+    target = os.path.realpath(entry.path)
+    if not os.path.exists(target):  # noqa: PTH110
+        return f"is a link that leads nowhere ({os.readlink(entry.path)})"  # noqa: PTH115
+    if os.path.commonpath([target, real_root]) != real_root:
+        return f"is a link out of the site's output ({target})"
+    if not os.path.isfile(target):  # noqa: PTH113
+        return f"is a link to a folder ({target})"
+    return ""
+
+
+def _name_problem(path: str) -> str:
+    if path.isascii() and path.isprintable() and len(path) <= LONGEST_KEY and not path.startswith(RESERVED):
+        return ""
+    try:
+        length = len(path.encode())
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    if length > LONGEST_KEY:
+        return f"its path has {length} bytes; S3 takes {LONGEST_KEY}"
+    if any(ord(sign) < 32 or ord(sign) == 127 for sign in path):
+        return "its name holds a control character"
+    if path == RESERVED or path.startswith(RESERVED + "/"):
+        return f"{RESERVED}/ is where the releases' records are kept"
+    return ""
+
+
+def _file(path: str, where: str, known: dict[str, str]) -> File:
+    """Read and describe one file. `known` remembers the content types by extension, for speed."""
+    descriptor = os.open(where, os.O_RDONLY)
+    try:
+        data = os.read(descriptor, PART + 1)
+        size, etag = (len(data), _md5(data)) if len(data) <= PART and not _more(descriptor, data) else parts_etag(descriptor)
+    finally:
+        os.close(descriptor)
+    dot = path.rfind(".", path.rfind("/") + 1)
+    suffix = path[dot:].lower() if dot >= 0 else ""
+    kind = known.get(suffix)
+    if kind is None:
+        kind = content_type(path, data[:64])
+        if suffix in TYPES:
+            known[suffix] = kind
+    return File(path, size, etag, kind)
+
+
+def _more(descriptor: int, data: bytes) -> bool:
+    """Whether there is more to read: a read may stop short, a small file is known to have ended by its size."""
+    return os.fstat(descriptor).st_size != len(data)
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def parts_etag(descriptor: int) -> tuple[int, str]:
+    """Size and ETag of a file, read in parts from its start."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    digests: list[bytes] = []
+    size = 0
+    with os.fdopen(os.dup(descriptor), "rb", buffering=0) as stream:
+        for part in parts(stream):
+            digests.append(hashlib.md5(part, usedforsecurity=False).digest())
+            size += len(part)
+    if len(digests) > 1:
+        return size, etag_of_parts(digests)
+    return size, digests[0].hex() if digests else _md5(b"")
+
+
+def etag_of_parts(digests: list[bytes]) -> str:
+    """The ETag of an upload in several parts, from the parts' MD5 digests."""
+    return f"{_md5(b''.join(digests))}-{len(digests)}"
+
+
+def parts(stream: object) -> Iterator[bytes]:
+    """The stream in pieces of exactly `PART` bytes, the last one shorter."""
+    read = stream.read  # type: ignore[attr-defined]
+    while True:
+        gathered = bytearray()
+        while len(gathered) < PART:
+            piece = read(PART - len(gathered))
+            if not piece:
+                break
+            gathered += piece
+        if gathered:
+            yield bytes(gathered)
+        if len(gathered) < PART:
+            return

@@ -1,0 +1,392 @@
+"""Looks at the released site at the address that people use, and compares it with what was released.
+
+In the sandbox the address is the distribution's own host name, so that www, the redirect to TLS and the certificate
+can only be looked at on the real domain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from amianai_infra.errors import UnreachableError, VerificationError
+from amianai_infra.site.manifest import LOCK, Entry, Manifest
+from amianai_infra.site.plan import VERSION_FILE, Group, group_of
+from amianai_infra.site.references import file_of, references
+
+if TYPE_CHECKING:
+    from amianai_infra.progress import Task
+    from amianai_infra.target import SiteAddress
+
+SECURITY_HEADERS = ("content-security-policy", "x-content-type-options", "referrer-policy")
+CONNECTIONS = 12
+TRIES = 4
+FEWEST_DAYS = 14
+_TIMEOUT = 20.0
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the site answered.
+
+    Attributes:
+        status: HTTP status.
+        headers: by lower-case name.
+        body: as sent.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was looked at.
+
+    Attributes:
+        pages: pages compared byte by byte.
+        files: files that pages refer to.
+        certificate_days: days until the certificate ends; None without TLS.
+    """
+
+    pages: int
+    files: int
+    certificate_days: int | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One request and what must come back.
+
+    Attributes:
+        path: path of the request, encoded.
+        file: the file that must be answered.
+        entry: its headers and content.
+        whole: compare the content, too.
+        status: expected status.
+        secure: security headers must be there.
+    """
+
+    path: str
+    file: str
+    entry: Entry
+    whole: bool
+    status: int = 200
+    secure: bool = False
+
+
+class Visitor:
+    """A client of the site that keeps its connection.
+
+    Args:
+        address: where the site is.
+        host: another Host than the address's own.
+        port: another port.
+        tls: otherwise than the address says.
+        context: TLS settings; the system's authorities when not given.
+    """
+
+    def __init__(
+        self,
+        address: SiteAddress,
+        *,
+        host: str = "",
+        port: int = 0,
+        tls: bool | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = address.tls if tls is None else tls
+        self._host = host or address.host
+        server = host if host and address.connect[0] == address.host else address.connect[0]
+        self._connect = (server, port or address.connect[1])
+        self._context = context
+        self._connection: http.client.HTTPConnection | None = None
+
+    def get(self, path: str, method: str = "GET") -> Answer:
+        """One request; a connection that the server closed meanwhile is opened again.
+
+        Raises:
+            UnreachableError: no answer.
+        """
+        for attempt in (1, 2):
+            try:
+                connection = self._connection or self._open()
+                connection.request(method, path, headers={"Host": self._authority(), "User-Agent": "amianai-infra verify"})
+                answer = connection.getresponse()
+                return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+            except ssl.SSLCertVerificationError as error:
+                raise UnreachableError(
+                    f"The certificate of {self._host} is not valid: {error.verify_message}.",
+                    where=f"https://{self._host}/",
+                    fix="run `amianai status`: it shows the certificate and the delegation of the domain",
+                ) from error
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                if attempt == 2:
+                    raise UnreachableError(
+                        f"The site does not answer at {self._host}: {error or type(error).__name__}.",
+                        where=f"{self._connect[0]}:{self._connect[1]}{path}",
+                        fix="run `amianai status`: it shows the delegation of the domain and the distribution",
+                    ) from error
+        raise AssertionError("unreachable")
+
+    def _authority(self) -> str:
+        return self._host if self._connect[1] == (443 if self._tls else 80) else f"{self._host}:{self._connect[1]}"
+
+    def _open(self) -> http.client.HTTPConnection:
+        if self._tls:
+            context = self._context or ssl.create_default_context()
+            made: http.client.HTTPConnection = _SecureConnection(self._connect, self._host, context)
+        else:
+            made = http.client.HTTPConnection(*self._connect, timeout=_TIMEOUT)
+        self._connection = made
+        return made
+
+    def certificate_days(self, now: float) -> int | None:
+        """Days until the certificate of the open connection ends; None without TLS."""
+        sock = getattr(self._connection, "sock", None)
+        if not isinstance(sock, ssl.SSLSocket):
+            return None
+        certificate = sock.getpeercert() or {}
+        ends = certificate.get("notAfter")
+        return int((ssl.cert_time_to_seconds(str(ends)) - now) // 86400) if ends else None
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    """TLS for one name over a connection to another."""
+
+    def __init__(self, connect: tuple[str, int], name: str, context: ssl.SSLContext) -> None:
+        super().__init__(*connect, timeout=_TIMEOUT, context=context)
+        self._name = name
+        self._settings = context
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._settings.wrap_socket(self.sock, server_hostname=self._name)
+
+
+def request_path(file: str) -> str:
+    """The address under which people open a file: a folder for its index page."""
+    shown = file.removesuffix("index.html") if file == "index.html" or file.endswith("/index.html") else file
+    return "/" + quote(shown, safe="/!$&'()*+,;=:@-._~")
+
+
+def checks_for(manifest: Manifest, changed: Iterable[str], pages: Mapping[str, str]) -> tuple[list[Check], list[str]]:
+    """Every request of a verification. Pure.
+
+    Args:
+        manifest: the release.
+        changed: files that it uploaded.
+        pages: text of the changed pages, by path.
+
+    Returns:
+        The checks, and problems found without asking: pages that name chunks the release does not have.
+    """
+    files = manifest.files
+    checks: dict[str, Check] = {}
+    for path in changed:
+        if path in files and group_of(path, files[path].cache_control) >= Group.PAYLOADS:
+            checks[path] = Check(request_path(path), path, files[path], whole=True, secure=path.endswith(".html"))
+    named, problems = _named(files, pages)
+    for file in named:
+        checks.setdefault(file, Check(request_path(file), file, files[file], whole=False))
+    if VERSION_FILE in files:
+        checks[VERSION_FILE] = Check(f"/{VERSION_FILE}", VERSION_FILE, files[VERSION_FILE], whole=True)
+    if "index.html" in files:
+        checks["index.html"] = Check("/", "index.html", files["index.html"], whole=True, secure=True)
+    if "404.html" in files:
+        missing = f"/amianai-no-such-page-{manifest.number}"
+        checks["404.html"] = Check(missing, "404.html", files["404.html"], whole=True, status=404)
+    return list(checks.values()), problems
+
+
+def _named(files: Mapping[str, Entry], pages: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """The files that pages refer to, and what is wrong with that."""
+    found: dict[str, None] = {}
+    problems = []
+    for page, text in pages.items():
+        for reference in sorted(references(page, text)):
+            file = file_of(reference, files)
+            if file is not None:
+                found[file] = None
+            elif reference.startswith("_next/"):
+                problems.append(f"{page} names /{reference}, which is not part of the release")
+    return list(found), problems
+
+
+def compare(check: Check, answer: Answer, hsts: bool) -> list[str]:
+    """What is wrong with an answer; empty when nothing is. Pure."""
+    if answer.status != check.status:
+        return [f"{check.path} answers {answer.status}, not {check.status}"]
+    problems = []
+    kind = answer.headers.get("content-type", "")
+    if _plain(kind) != _plain(check.entry.content_type):
+        problems.append(f"{check.path} has Content-Type {kind!r}, not {check.entry.content_type!r}")
+    cache = answer.headers.get("cache-control", "")
+    if _plain(cache) != _plain(check.entry.cache_control) and check.status == 200:
+        problems.append(f"{check.path} has Cache-Control {cache!r}, not {check.entry.cache_control!r}")
+    if check.whole and not _same_content(answer.body, check.entry.content):
+        problems.append(f"{check.path} answers with other content than {check.file} of this release")
+    if check.secure:
+        needed = (*SECURITY_HEADERS, *(("strict-transport-security",) if hsts else ()))
+        problems += [f"{check.path} answers without {name}" for name in needed if name not in answer.headers]
+    return problems
+
+
+def _plain(header: str) -> str:
+    return "".join(header.lower().split())
+
+
+def _same_content(body: bytes, etag: str) -> bool:
+    """Whether the body has the ETag; one of several parts is too big to be a page and is not compared."""
+    return "-" in etag or hashlib.md5(body, usedforsecurity=False).hexdigest() == etag
+
+
+@dataclass
+class Verification:
+    """One verification of one release.
+
+    Args:
+        address: where people open the site.
+        manifest: the release.
+        changed: files that it uploaded.
+        read: gives a file's content by path.
+        hsts: whether responses must carry Strict-Transport-Security.
+        tries: how often a wrong answer is asked for again: edges are told one after another.
+        sleep: how to wait.
+        clock: seconds since 1970.
+        context: TLS settings.
+    """
+
+    address: SiteAddress
+    manifest: Manifest
+    changed: Iterable[str]
+    read: Callable[[str], bytes]
+    hsts: bool
+    tries: int = TRIES
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.time
+    context: ssl.SSLContext | None = None
+    _problems: list[str] = field(default_factory=list)
+
+    def run(self, task: Task) -> Report:
+        """Ask for everything.
+
+        Raises:
+            VerificationError: what is wrong, line by line.
+            UnreachableError: there is no answer at all.
+        """
+        self.changed = sorted(self.changed)
+        pages = {path: self.read(path).decode("utf-8", "replace") for path in self.changed if path.endswith(".html")}
+        checks, self._problems = checks_for(self.manifest, self.changed, pages)
+        front = Visitor(self.address, context=self.context)
+        front.get("/")
+        days = front.certificate_days(self.clock())
+        task.total(len(checks))
+        self._ask_all(checks, task)
+        self._private(front)
+        self._release_id(front)
+        if self.address.tls:
+            self._redirects()
+        if days is not None and days < FEWEST_DAYS:
+            self._problems.append(f"the certificate ends in {days} days: its renewal does not work")
+        front.close()
+        if self._problems:
+            more = [f"… and {len(self._problems) - _SHOWN} more"] if len(self._problems) > _SHOWN else []
+            raise VerificationError(
+                f"Release {self.manifest.number} does not answer as it should:\n"
+                + "\n".join(f"  - {line}" for line in sorted(self._problems)[:_SHOWN] + more),
+                where=self.address.url,
+            )
+        compared = sum(1 for check in checks if check.secure)
+        return Report(compared, len(checks) - compared, days)
+
+    def _ask_all(self, checks: list[Check], task: Task) -> None:
+        waiting = iter(checks)
+        turn = threading.Lock()
+        failures: list[Exception] = []
+        threads = [
+            threading.Thread(target=self._ask, args=(waiting, turn, failures, task), daemon=True)
+            for _ in range(min(CONNECTIONS, len(checks)))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+
+    def _ask(self, waiting: Iterator[Check], turn: threading.Lock, failures: list[Exception], task: Task) -> None:
+        visitor = Visitor(self.address, context=self.context)
+        try:
+            while not failures:
+                with turn:
+                    check = next(waiting, None)
+                if check is None:
+                    break
+                problems = self._patiently(visitor, check)
+                with turn:
+                    self._problems += problems
+                task.advance()
+        except Exception as error:
+            failures.append(error)
+        finally:
+            visitor.close()
+
+    def _patiently(self, visitor: Visitor, check: Check) -> list[str]:
+        problems: list[str] = []
+        for attempt in range(self.tries):
+            problems = compare(check, visitor.get(check.path, "GET" if check.whole else "HEAD"), self.hsts)
+            if not problems:
+                return []
+            if attempt < self.tries - 1:
+                self.sleep(2.0**attempt)
+        return problems
+
+    def _private(self, visitor: Visitor) -> None:
+        if visitor.get(f"/{LOCK}").status == 200:
+            self._problems.append(f"/{LOCK} can be read through the CDN: the bucket's policy must deny it")
+
+    def _release_id(self, visitor: Visitor) -> None:
+        if VERSION_FILE not in self.manifest.files:
+            return
+        try:
+            shown = json.loads(visitor.get(f"/{VERSION_FILE}").body).get("build")
+        except (ValueError, AttributeError):
+            return  # a site of another make: its content was compared above
+        if shown != self.manifest.summary.build and self.manifest.summary.build:
+            self._problems.append(f"/{VERSION_FILE} says build {shown!r}, not {self.manifest.summary.build!r}")
+
+    def _redirects(self) -> None:
+        apex = f"https://{self.address.host}/"
+        self._redirect(Visitor(self.address, tls=False, port=80), f"http://{self.address.host}/", apex)
+        www = f"www.{self.address.host}"
+        self._redirect(Visitor(self.address, host=www, context=self.context), f"https://{www}/", apex)
+
+    def _redirect(self, visitor: Visitor, shown: str, wanted: str) -> None:
+        try:
+            answer = visitor.get("/")
+        except UnreachableError as error:
+            self._problems.append(f"{shown}: {error.what}")
+            return
+        finally:
+            visitor.close()
+        location = answer.headers.get("location", "")
+        if answer.status not in (301, 308) or location != wanted:
+            self._problems.append(f"{shown} answers {answer.status} to {location or 'nowhere'}, not 301 to {wanted}")
