@@ -43,7 +43,8 @@ class Bucket(Resource):
     def create(self, ctx: Context, inputs: Inputs) -> str:
         """Create it. S3 in us-east-1 accepts a bucket we own already; that must not pass for a new one."""
         client, bucket = ctx.client(), inputs["bucket"]
-        if unless(NO_BUCKET, client.head_bucket, Bucket=bucket) is not None:
+        # 400 is a bad name, which CreateBucket explains better.
+        if unless((*NO_BUCKET, "400"), client.head_bucket, Bucket=bucket) is not None:
             raise ProviderError(f"BucketAlreadyOwnedByYou: the bucket {bucket} exists already; import it or choose another name")
         parameters: dict[str, Any] = {"Bucket": bucket}
         if ctx.region != "us-east-1":

@@ -1,0 +1,192 @@
+"""User pools with the real engine and the emulator.
+
+What this cannot prove: that refresh tokens rotate; the emulator does not store the setting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+import pytest
+
+from amianai_infra.errors import EngineError
+from amianai_infra.sandbox.provider.clients import Clients
+from amianai_infra.sandbox.provider.cognito import UserPool
+from amianai_infra.sandbox.provider.resource import Context, ProviderError, World
+from tests.functional.conftest import Bench, Program, changed
+from tests.functional.test_provider import stack, steps
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
+
+
+@dataclass
+class Settings:
+    name: str
+    protection: str = "INACTIVE"
+    length: int = 12
+    grace: int = 30
+    attributes: list[str] = field(default_factory=list)
+    sign_in: str = "email"
+
+
+def sign_in(settings: Settings) -> Program:
+    def program() -> None:
+        own = [aws.cognito.UserPoolSchemaArgs(name=name, attribute_data_type="String", mutable=True) for name in settings.attributes]
+        pool = aws.cognito.UserPool(
+            "pool",
+            name=settings.name,
+            username_attributes=[settings.sign_in],
+            auto_verified_attributes=["email"],
+            deletion_protection=settings.protection,
+            mfa_configuration="OPTIONAL",
+            software_token_mfa_configuration={"enabled": True},
+            password_policy={
+                "minimum_length": settings.length,
+                "require_lowercase": True,
+                "require_numbers": True,
+                "require_uppercase": True,
+            },
+            account_recovery_setting={"recovery_mechanisms": [{"name": "verified_email", "priority": 1}]},
+            username_configuration={"case_sensitive": False},
+            user_attribute_update_settings={"attributes_require_verification_before_updates": ["email"]},
+            schemas=[aws.cognito.UserPoolSchemaArgs(name="email", attribute_data_type="String", required=True, mutable=True), *own],
+            tags={"amianai:urn": "urn:x"},
+        )
+        client = aws.cognito.UserPoolClient(
+            "client",
+            name=settings.name,
+            user_pool_id=pool.id,
+            explicit_auth_flows=["ALLOW_USER_SRP_AUTH"],
+            refresh_token_rotation={"feature": "ENABLED", "retry_grace_period_seconds": settings.grace},
+            access_token_validity=60,
+            token_validity_units={"access_token": "minutes"},
+            prevent_user_existence_errors="ENABLED",
+            callback_urls=["https://example.test/", "http://localhost:3000/"],
+            allowed_oauth_flows=["code"],
+            allowed_oauth_flows_user_pool_client=True,
+            allowed_oauth_scopes=["openid", "email"],
+            supported_identity_providers=["COGNITO"],
+        )
+        aws.cognito.UserPoolDomain("domain", domain=settings.name, user_pool_id=pool.id)
+        pulumi.export("pool", pool.id)
+        pulumi.export("endpoint", pool.endpoint)
+        pulumi.export("client", client.id)
+
+    return program
+
+
+def test_the_whole_life_of_a_pool(bench: Bench, tmp_path: Path) -> None:
+    settings = Settings("bench-life")
+    cognito = bench.client("cognito-idp")
+    with stack(bench, tmp_path, sign_in(settings)) as made:
+        assert changed(made.up()) == {"create": 3}
+        out = made.outputs()
+        assert out["endpoint"] == f"cognito-idp.us-east-1.amazonaws.com/{out['pool']}"
+        assert cognito.get_user_pool_mfa_config(UserPoolId=out["pool"])["SoftwareTokenMfaConfiguration"] == {"Enabled": True}
+        assert changed(made.refresh()) == {}
+        assert changed(made.up()) == {}
+
+        cognito.sign_up(ClientId=out["client"], Username="a@example.test", Password="Correct-horse-1")
+        assert changed(made.refresh()) == {}, "people who sign up are no drift"
+
+        settings.length, settings.grace, settings.attributes = 14, 10, ["plan"]
+        assert set(steps(made.up())) == {"pool", "client"}
+        pool = cognito.describe_user_pool(UserPoolId=out["pool"])["UserPool"]
+        assert pool["Policies"]["PasswordPolicy"]["MinimumLength"] == 14
+        assert "custom:plan" in [one["Name"] for one in pool["SchemaAttributes"]]
+        assert pool["UserPoolTags"] == {"amianai:urn": "urn:x"}
+        assert changed(made.refresh()) == {}
+
+        settings.attributes = []
+        with pytest.raises(EngineError, match="cannot modify or remove schema attributes: plan"):
+            made.up()
+        settings.attributes = ["plan"]
+
+        settings.sign_in = "phone_number"
+        assert changed(made.preview())["replace"] == 3, "the pool, its client and its domain"
+        settings.sign_in = "email"
+    assert cognito.list_user_pools(MaxResults=10)["UserPools"] == []
+
+
+def test_drift_of_a_pool_is_found_and_put_right(bench: Bench, tmp_path: Path) -> None:
+    cognito = bench.client("cognito-idp")
+    with stack(bench, tmp_path, sign_in(Settings("bench-drift"))) as made:
+        made.up()
+        out = made.outputs()
+        cognito.update_user_pool(UserPoolId=out["pool"], Policies={"PasswordPolicy": {"MinimumLength": 6}})
+        cognito.set_user_pool_mfa_config(UserPoolId=out["pool"], MfaConfiguration="OFF")
+        cognito.update_user_pool_client(UserPoolId=out["pool"], ClientId=out["client"], PreventUserExistenceErrors="LEGACY")
+        cognito.delete_user_pool_domain(UserPoolId=out["pool"], Domain="bench-drift")
+        assert changed(made.refresh()) == {"update": 2, "delete": 1}
+        assert changed(made.up()) == {"update": 2, "create": 1}
+        assert changed(made.refresh()) == {}
+        assert cognito.get_user_pool_mfa_config(UserPoolId=out["pool"])["MfaConfiguration"] == "OPTIONAL"
+
+
+def test_a_protected_pool_stays(bench: Bench, tmp_path: Path) -> None:
+    settings = Settings("bench-kept", protection="ACTIVE")
+    with stack(bench, tmp_path, sign_in(settings)) as made:
+        made.up()
+        with pytest.raises(EngineError, match="deletion protection"):
+            made.destroy()
+        settings.protection = "INACTIVE"
+        made.up()
+
+
+def test_a_pool_with_a_domain_stays(bench: Bench, tmp_path: Path) -> None:
+    with stack(bench, tmp_path, sign_in(Settings("bench-first"))) as made:
+        made.up()
+        context = Context(World(Clients(bench.variables["AWS_ENDPOINT_URL"])), "us-east-1", "cognito-idp")
+        with pytest.raises(ProviderError, match="domain bench-first"):
+            UserPool().delete(context, made.outputs()["pool"], {})
+
+
+def test_pools_and_clients_can_be_imported(bench: Bench, tmp_path: Path) -> None:
+    cognito = bench.client("cognito-idp")
+    pool = cognito.create_user_pool(PoolName="bench-import", UsernameAttributes=["email"])["UserPool"]["Id"]
+    client = cognito.create_user_pool_client(UserPoolId=pool, ClientName="web", ExplicitAuthFlows=["ALLOW_USER_SRP_AUTH"])["UserPoolClient"]
+    cognito.create_user_pool_domain(UserPoolId=pool, Domain="bench-import")
+
+    def program() -> None:
+        def there(ident: str) -> pulumi.ResourceOptions:
+            return pulumi.ResourceOptions(import_=ident)
+
+        made = aws.cognito.UserPool("pool", name="bench-import", username_attributes=["email"], opts=there(pool))
+        web = aws.cognito.UserPoolClient(
+            "client",
+            name="web",
+            user_pool_id=made.id,
+            explicit_auth_flows=["ALLOW_USER_SRP_AUTH"],
+            opts=there(f"{pool}/{client['ClientId']}"),
+        )
+        aws.cognito.UserPoolDomain("domain", domain="bench-import", user_pool_id=made.id, opts=there("bench-import"))
+        pulumi.export("client", web.id)
+
+    with stack(bench, tmp_path, program) as made:
+        assert changed(made.up()) == {"import": 3}
+        assert made.outputs()["client"] == client["ClientId"]
+        assert changed(made.up()) == {}
+
+
+ROTATION = aws.cognito.UserPoolClientRefreshTokenRotationArgs(feature="ENABLED", retry_grace_period_seconds=61)
+
+
+@pytest.mark.parametrize(
+    ("declare", "reason"),
+    [
+        (lambda: aws.cognito.UserPoolDomain("x", domain="my-cognito", user_pool_id="us-east-1_x"), "reserved word cognito"),
+        (lambda: aws.cognito.UserPoolClient("x", user_pool_id="us-east-1_x", access_token_validity=25), "outside Cognito's range"),
+        (lambda: aws.cognito.UserPoolClient("x", user_pool_id="us-east-1_x", refresh_token_rotation=ROTATION), "is above 60"),
+        (lambda: aws.cognito.UserPool("x", password_policy={"minimum_length": 5}), "is below 6"),
+        (lambda: aws.cognito.UserPool("x", lambda_config={"pre_sign_up": "arn"}), "no property 'lambdaConfig'"),
+    ],
+    ids=["domain", "validity", "grace", "password", "property"],
+)
+def test_what_cognito_would_refuse_is_refused(bench: Bench, tmp_path: Path, declare: Any, reason: str) -> None:
+    with stack(bench, tmp_path, declare) as made, pytest.raises(EngineError) as caught:
+        made.up()
+    assert reason in str(caught.value)
