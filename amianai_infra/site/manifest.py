@@ -60,6 +60,19 @@ class Entry:
         return self.digest or self.etag
 
 
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """A file that an earlier release named.
+
+    Attributes:
+        since: when it was last named, seconds since 1970.
+        entry: what it was; None for a file that an interrupted release left.
+    """
+
+    since: float
+    entry: Entry | None = None
+
+
 @dataclass(frozen=True)
 class Summary:
     """One line of the history.
@@ -99,14 +112,14 @@ class Manifest:
         summary: the release in one line.
         files: its files by path.
         sources: fingerprint of what it was built from; empty when it was not built by us.
-        retired: files that earlier releases named and this one does not, and since when.
+        retired: files that earlier releases named and this one does not; they are still served.
         history: the releases before it, newest first.
     """
 
     summary: Summary
     files: Mapping[str, Entry]
     sources: str = ""
-    retired: Mapping[str, float] = field(default_factory=dict)
+    retired: Mapping[str, Retired] = field(default_factory=dict)
     history: tuple[Summary, ...] = ()
 
     @property
@@ -118,22 +131,19 @@ class Manifest:
 def encode(manifest: Manifest) -> bytes:
     """The manifest as stored: JSON, compressed. Equal manifests give equal bytes."""
     headers: dict[tuple[str, str], int] = {}
-    files = {
-        path: [
-            entry.etag,
-            entry.size,
-            headers.setdefault((entry.content_type, entry.cache_control), len(headers)),
-            entry.version,
-            *([entry.digest] if entry.digest else []),
-        ]
-        for path, entry in manifest.files.items()
-    }
+
+    def values(entry: Entry) -> list[Any]:
+        header = headers.setdefault((entry.content_type, entry.cache_control), len(headers))
+        return [entry.etag, entry.size, header, entry.version, *([entry.digest] if entry.digest else [])]
+
+    files = {path: values(entry) for path, entry in manifest.files.items()}
+    retired = {path: [one.since, values(one.entry) if one.entry else None] for path, one in manifest.retired.items()}
     data = {
         "format": FORMAT,
         **asdict(manifest.summary),
         "sources": manifest.sources,
         "headers": list(headers),
-        "retired": dict(manifest.retired),
+        "retired": retired,
         "history": [asdict(summary) for summary in manifest.history],
         "entries": files,
     }
@@ -160,7 +170,7 @@ def decode(data: bytes, where: str = "") -> Manifest:
             summary=_summary(raw),
             files={path: _entry(values, headers) for path, values in raw["entries"].items()},
             sources=raw["sources"],
-            retired=raw["retired"],
+            retired={path: Retired(since, _entry(one, headers) if one else None) for path, (since, one) in raw["retired"].items()},
             history=tuple(_summary(one) for one in raw["history"]),
         )
     except (zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
@@ -203,8 +213,10 @@ def following(
         present: what the bucket holds; only what is there can be retired.
     """
     retired = dict(before.retired) if before else {}
-    for path in (*(before.files if before else ()), *leftovers):
-        retired.setdefault(path, summary.started)
-    retired = {path: since for path, since in retired.items() if path not in files and path in present}
+    for path, entry in before.files.items() if before else ():
+        retired[path] = Retired(summary.started, entry)
+    for path in leftovers:
+        retired.setdefault(path, Retired(summary.started))
+    retired = {path: one for path, one in retired.items() if path not in files and path in present}
     history = (before.summary, *before.history)[:HISTORY] if before else ()
     return Manifest(summary, files, sources, retired, history)

@@ -139,7 +139,7 @@ def group_of(path: str, cache_control: str) -> Group:
 
 
 def trusted(path: str, bucket: Bucket, last: Manifest | None, recorded: float) -> Entry | None:
-    """The last release's entry, when the object is still the one that release wrote.
+    """What we know of an object, when it is still the one that a release wrote.
 
     An object that somebody wrote afterwards may have the same content and other headers, which a listing does not show.
 
@@ -149,7 +149,11 @@ def trusted(path: str, bucket: Bucket, last: Manifest | None, recorded: float) -
         last: the newest release.
         recorded: when its manifest was written, by the store's clock.
     """
-    entry = last.files.get(path) if last else None
+    if last is None:
+        return None
+    entry = last.files.get(path)
+    if entry is None and path in last.retired:
+        entry = last.retired[path].entry
     stored = bucket.objects.get(path)
     if entry is None or stored is None or stored.etag != entry.etag or stored.modified > recorded + _SLACK:
         return None
@@ -235,7 +239,7 @@ def prunable(manifest: Manifest, bucket: Bucket, now: float, days: int) -> tuple
     return tuple(
         sorted(
             path
-            for path, since in manifest.retired.items()
-            if now - since >= days * DAY and path in bucket.objects and path not in manifest.files
+            for path, one in manifest.retired.items()
+            if now - one.since >= days * DAY and path in bucket.objects and path not in manifest.files
         )
     )

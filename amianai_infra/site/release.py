@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -148,6 +148,8 @@ class Publisher:
         wait: seconds to wait for another release to finish.
         verify: whether to look at the site afterwards.
         store: the bucket; made from the target when not given.
+        clock: seconds since 1970.
+        sleep: how to wait.
     """
 
     def __init__(
@@ -160,6 +162,8 @@ class Publisher:
         wait: float = 0.0,
         verify: bool = True,
         store: SiteBucket | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._target = target
         self._settings = ReleaseSettings.of(settings)
@@ -168,7 +172,9 @@ class Publisher:
         self._wait = wait
         self._verify = verify
         self._given = store
-        self._started = time.time()
+        self._clock = clock
+        self._sleep = sleep
+        self._started = clock()
 
     # What is there ------------------------------------------------------------------------------------------------
 
@@ -317,7 +323,7 @@ class Publisher:
             kept=kept,
             gone=(),
             size=0,
-            seconds=time.time() - self._started,
+            seconds=self._clock() - self._started,
         )
 
     @property
@@ -386,7 +392,7 @@ class Publisher:
     def _locked(self, doing: str, number: int, pending: tuple[str, ...]) -> _Held:
         from amianai_infra.site.lock import Lock
 
-        return _Held(Lock(self.store, self._progress.note), doing, number, pending, self._wait)
+        return _Held(Lock(self.store, self._progress.note, clock=self._clock, sleep=self._sleep), doing, number, pending, self._wait)
 
     def _overtaken(self, state: State) -> bool:
         """Whether another release was registered since the bucket was listed."""
@@ -413,7 +419,7 @@ class Publisher:
         release = replace(self._release(content, manifest.number, paths), pruned=pruned)
         if self._verify:
             release = replace(release, verified=self._verified(content, manifest, last, lock))
-        return replace(release, seconds=time.time() - self._started)
+        return replace(release, seconds=self._clock() - self._started)
 
     def _register(self, content: Content, state: State, done: Mapping[str, Entry], before: Holder | None) -> Manifest:
         """Write the release's manifest: from here on it exists."""
@@ -427,7 +433,7 @@ class Publisher:
             origin=content.origin or number,
             build=content.build,
             started=self._started,
-            seconds=round(time.time() - self._started, 3),
+            seconds=round(self._clock() - self._started, 3),
             who=_actor() or whoami(),
             commit=content.commit,
             files=len(files),
@@ -463,11 +469,11 @@ class Publisher:
             return ()
         from amianai_infra.site.cdn import invalidate
 
-        invalidate(self._target, distribution, paths, f"amianai-{manifest.number}-{time.time_ns()}", self._progress)
+        invalidate(self._target, distribution, paths, f"amianai-{manifest.number}-{time.time_ns()}", self._progress, sleep=self._sleep)
         return paths
 
     def _prune(self, manifest: Manifest, bucket: Bucket) -> int:
-        old = prunable(manifest, bucket, time.time(), self._settings.old_asset_days)
+        old = prunable(manifest, bucket, self._clock(), self._settings.old_asset_days)
         if old:
             self.store.delete(old)
         return len(old)
@@ -484,6 +490,8 @@ class Publisher:
                     changed,
                     lambda path: (content.root / path).read_bytes(),
                     self._settings.hsts,
+                    sleep=self._sleep,
+                    clock=self._clock,
                 ).run(task)
                 task.say(verified(report))
                 return report
@@ -515,7 +523,7 @@ class Publisher:
             kept=len(plan.kept),
             gone=plan.gone,
             size=plan.size,
-            seconds=time.time() - self._started,
+            seconds=self._clock() - self._started,
             invalidated=paths,
         )
 
