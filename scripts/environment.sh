@@ -56,6 +56,8 @@ environment() {
     make_venv
   fi
   install "$lock"
+  # Compile what every command loads, now and for good: pulumi-aws takes seconds each time where Python may not write bytecode.
+  PYTHONDONTWRITEBYTECODE='' "$root/.venv/bin/python" -c 'import amianai_infra.stack, amianai_infra.engine.automation, boto3, rich.progress' || true
   # The tests' packages contain everything the product needs, in the same versions.
   cat "$root/requirements.lock" "$root/pyproject.toml" >"$root/.venv/installed-runtime"
   cat "$lock" "$root/pyproject.toml" >"$root/.venv/installed-$kind"

@@ -172,7 +172,10 @@ class App:
         answer = given
         if answer is None:
             if not sys.stdin.isatty():
-                raise RefusedError(f"{doing} needs the domain as confirmation.", fix=f"run it again with --confirm {domain}")
+                raise RefusedError(
+                    f"{doing}: that needs the domain as confirmation, and nobody is there to type it.",
+                    fix=f"run it again with --confirm {domain}",
+                )
             answer = click.prompt(f"{doing}. Type the domain ({domain}) to confirm", default="", show_default=False, err=True)
         if answer.strip() != domain:
             raise RefusedError(

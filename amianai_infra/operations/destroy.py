@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from amianai_infra.config import Settings, read_stack_file
-from amianai_infra.errors import EngineError, NotFoundError
+from amianai_infra.errors import EngineError, NotFoundError, RefusedError
 from amianai_infra.operations import change, state_storage
 from amianai_infra.operations.buckets import empty
 from amianai_infra.operations.context import Context
@@ -146,7 +146,7 @@ def _stays(kept: Iterable[StateResource], options: Options, settings: Settings) 
 def screen(found: Plan, domain: str) -> str:
     """The plan for a person."""
     lines = [f"This removes the production stack of {domain}:"]
-    lines += [f"  - {count:>3} x {name}" for name, count in found.goes.items()]
+    lines += [f"  - {service}: {', '.join(parts)}" for service, parts in _by_service(found.goes).items()]
     lines += [f"  - everything in the bucket {name}, all versions" for name in found.empty]
     lines += [f"  - deletion protection of {_name(urn)} is lifted first" for urn in found.lift]
     if found.delete_state:
@@ -156,6 +156,15 @@ def screen(found: Plan, domain: str) -> str:
         lines.append(f"  - the database's final snapshot {found.snapshot}")
     lines += [f"  - {line}" for line in found.stays]
     return "\n".join(lines)
+
+
+def _by_service(goes: Mapping[str, int]) -> dict[str, list[str]]:
+    """`{"ec2": ["4 Subnet", "1 Vpc"]}`."""
+    grouped: dict[str, list[str]] = {}
+    for name, count in goes.items():
+        service, _, kind = name.partition(" ")
+        grouped.setdefault(service, []).append(f"{count} {kind}")
+    return grouped
 
 
 @dataclass(frozen=True)
@@ -213,13 +222,8 @@ def _snapshot_exists(context: Context, name: str) -> bool:
 
 def execute(context: Context, engine: Engine, found: Plan, options: Options) -> Result:
     """Perform the plan. Running it again after an interruption goes on with what is left."""
-    configured = engine.configuration()
-    engine.configure({key: value for key, value in {**found.dropped, **found.keep}.items() if value or configured.get(key)})
-    if found.keep:
-        with context.progress.task("Keeping what was asked to be kept") as task:
-            engine.forget(list(found.kept_urns))
-            task.say(", ".join(found.keep.values()))
     _lift(context, engine, found)
+    _keep(context, engine, found, options)
     if found.unprotect:
         engine.unprotect(list(found.unprotect))
     counts = _delete(context, engine, found.empty)
@@ -228,6 +232,24 @@ def execute(context: Context, engine: Engine, found: Plan, options: Options) -> 
         engine.configure({change.SUFFIX: change.draw_suffix()})
     notes = list(_remove_state(context, options))
     return Result(found, counts, notes)
+
+
+def _keep(context: Context, engine: Engine, found: Plan, options: Options) -> None:
+    """Record what is kept, then forget it: from here on nothing that is kept may be in the state.
+
+    This comes after the last `up`, which would import a recorded user pool again and leave it to be deleted.
+    """
+    configured = engine.configuration()
+    values = {**found.dropped, **found.keep}
+    engine.configure({key: value for key, value in values.items() if value or configured.get(key)})
+    kept = plan(engine.resources(), options, context.settings).kept_urns
+    if not kept:
+        return
+    with context.progress.task("Keeping what was asked to be kept") as task:
+        engine.forget(list(kept))
+        task.say(", ".join(found.keep.values()))
+    if plan(engine.resources(), options, context.settings).kept_urns:
+        raise RefusedError("What is to be kept is still in the engine's state; nothing was deleted.", where=", ".join(kept))
 
 
 def _lift(context: Context, engine: Engine, found: Plan) -> None:
@@ -241,7 +263,8 @@ def _lift(context: Context, engine: Engine, found: Plan) -> None:
     if not targets:
         return
     environment = context.target.engine()
-    values = {key: "false" for key, _, _ in PROTECTION.values()} | ({change.SUFFIX: found.suffix} if found.suffix else {})
+    lifted_types = {one.type for one in engine.resources() if one.urn in found.lift}
+    values = {PROTECTION[kind][0]: "false" for kind in lifted_types} | ({change.SUFFIX: found.suffix} if found.suffix else {})
     configured = read_stack_file(change.stack_file(environment))
     with context.progress.task("Lifting deletion protection") as task, change.variant(environment) as other:
         lifted = context.engine(other)

@@ -79,7 +79,7 @@ def setup(context: Context, options: Options, hands: Hands) -> Report:
     written = _configuration(context, engine)
     if context.target.name == "aws" and options.wait:
         _delegation(context, options, hands, engine)
-    summary = _stack(context, engine)
+    summary = change.up(context, engine)
     outputs = _published(context, summary)
     release = _site(context, hands, outputs) if options.deploy else None
     url = context.target.site_address(outputs).url
@@ -172,13 +172,6 @@ def _name_servers(context: Context, engine: Engine) -> list[str]:
 
 def _zone_in_state(engine: Engine) -> str:
     return next((one.id for one in engine.resources() if one.type == change.ZONE_TYPE and one.id), "")
-
-
-def _stack(context: Context, engine: Engine) -> Summary:
-    with context.progress.task("Stack") as task:
-        summary = change.up(context, engine)
-        task.say(tally(summary))
-    return summary
 
 
 def tally(summary: Summary) -> str:

@@ -9,7 +9,7 @@ from moto import mock_aws
 
 from amianai_infra.config import Settings
 from amianai_infra.engine import StateResource
-from amianai_infra.errors import EngineError
+from amianai_infra.errors import EngineError, RefusedError
 from amianai_infra.operations import change, destroy
 from amianai_infra.operations.destroy import Options, plan
 from tests.unit.operations.fakes import Context, names, resource, summary
@@ -87,7 +87,7 @@ def test_a_database_that_leaves_no_snapshot_says_none() -> None:
 def test_the_screen_names_what_goes_and_what_stays() -> None:
     text = destroy.screen(plan(stack(), Options(delete_state=True), SETTINGS), "example.com")
     before, _, after = text.partition("What stays:")
-    assert "2 x ec2 Subnet" in before
+    assert "ec2: 2 Subnet, 1 Vpc" in before
     assert BUCKET in before
     assert "bucket and key" in before
     assert "eeyore-postgres-final-abc" in after
@@ -129,7 +129,7 @@ def run(context: Context, options: Options | None = None) -> destroy.Result:
 
 def test_protection_is_lifted_by_an_update_whose_configuration_nobody_keeps(context: Context) -> None:
     run(context)
-    assert names(context.log) == ["recover", "configure", "configure", "up", "unprotect", "destroy", "configure"]
+    assert names(context.log) == ["recover", "configure", "up", "configure", "unprotect", "destroy", "configure"]
     _, targets, configuration = context.did("up")[0]
     assert targets == [urn("db"), urn("pool")]
     assert configuration["amianai-infra:databaseDeletionProtection"] == "false"
@@ -154,13 +154,30 @@ def test_a_snapshot_of_that_name_from_an_earlier_attempt_gets_out_of_the_way(con
     assert result.plan.snapshot == f"eeyore-postgres-final-{drawn}"
 
 
-def test_what_is_kept_is_recorded_before_it_is_forgotten(context: Context) -> None:
+def test_what_is_kept_is_recorded_and_then_forgotten_after_the_last_update(context: Context) -> None:
+    """An update after the recording would import the pool again, and `destroy` would then delete it."""
     run(context, Options(keep_users=True, keep_zone=True))
-    assert names(context.log)[:3] == ["recover", "configure", "forget"]
+    assert names(context.log) == ["recover", "configure", "up", "configure", "forget", "unprotect", "destroy", "configure"]
+    assert "amianai-infra:authUserPoolId" not in context.did("up")[0][2]
     assert context.did("forget") == [("forget", [urn("pool"), urn("zone")])]
     kept = context.engine().configuration()
     assert kept["amianai-infra:authUserPoolId"] == "us-east-1_A"
     assert kept["amianai-infra:dnsZoneId"] == "Z1"
+
+
+def test_protection_of_what_is_kept_is_not_lifted(context: Context) -> None:
+    run(context, Options(keep_users=True))
+    _, targets, configuration = context.did("up")[0]
+    assert targets == [urn("db")]
+    assert "amianai-infra:authDeletionProtection" not in configuration
+
+
+def test_nothing_is_deleted_while_something_that_is_kept_is_still_in_the_state(context: Context) -> None:
+    engine, found = destroy.prepare(context, Options(keep_users=True))
+    engine.forget = lambda urns: None  # type: ignore[method-assign]
+    with pytest.raises(RefusedError):
+        destroy.execute(context, engine, found, Options(keep_users=True))
+    assert context.did("destroy") == []
 
 
 def test_a_pool_that_goes_is_not_adopted_again(context: Context) -> None:
