@@ -27,7 +27,7 @@ from amianai_infra.site.plan import Stored
 from amianai_infra.site.tree import PART
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig
+    from obstore.store import ClientConfig, RetryConfig
 
     from amianai_infra.target import Credentials
 
@@ -36,7 +36,14 @@ Result = TypeVar("Result")
 CONNECTIONS = 64
 """At 30 ms a request more than 64 connections gain little; on this side each costs a thread."""
 
-_TRIES = 6
+RETRY: RetryConfig = {
+    "max_retries": 10,
+    "retry_timeout": timedelta(minutes=3),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=8), "base": 2},
+}
+"""The library tries again, with jitter, on 5xx, throttling and broken connections."""
+
+_TRIES = 4
 _PARTS_AT_ONCE = 3
 
 
@@ -127,11 +134,7 @@ class SiteBucket:
                 access_key_id=self._credentials.access_key,
                 secret_access_key=self._credentials.secret_key,
                 client_options=client,
-                retry_config={
-                    "max_retries": 10,
-                    "retry_timeout": timedelta(minutes=3),
-                    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=8), "base": 2},
-                },
+                retry_config=RETRY,
                 **settings,
             )
 
