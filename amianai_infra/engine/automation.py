@@ -6,13 +6,21 @@ here needs what they answer.
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
 import os
+import sys
+import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
+import pulumi
 from pulumi import automation as auto
 from semver import VersionInfo
 
@@ -92,8 +100,14 @@ def operate(
         targets: URNs to limit the operation to.
         extra: further arguments.
     """
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def watched() -> None:
+        loops.append(asyncio.get_running_loop())
+        program()
+
     command = _Command(runner, version, extra)
-    workspace = auto.LocalWorkspace(work_dir=str(project_dir), program=program, pulumi_command=command)
+    workspace = auto.LocalWorkspace(work_dir=str(project_dir), program=watched, pulumi_command=command)
     target = _Stack(stack, workspace)
     methods: dict[Operation, Callable[..., Any]] = {
         "preview": target.preview,
@@ -105,6 +119,40 @@ def operate(
     if targets:
         options["target"] = list(targets)
     os.environ.setdefault("no_grpc_proxy", "127.0.0.1,localhost")  # a proxy cannot reach the engine on this machine
-    with suppress(Failed):
+    # When the engine stops early, gRPC logs a traceback for every call that was under way; the event stream told already.
+    logging.getLogger("grpc").setLevel(logging.CRITICAL)
+    try:
         methods[operation](**options)
+    except Failed:
+        _bury(loops)
     return command.ended
+
+
+def _bury(loops: Sequence[asyncio.AbstractEventLoop]) -> None:
+    """When the engine ends before the program, the SDK drops what it was awaiting, and Python complains of it on standard error.
+
+    Wait for its threads to be through and collect the remains here, where nobody hears of it.
+    """
+    end = time.monotonic() + 2
+    while not all(loop.is_closed() for loop in loops) and time.monotonic() < end:
+        time.sleep(0.02)
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _unraisable: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gc.collect()
+    finally:
+        sys.unraisablehook = hook
+
+
+def _tolerant(log: Callable[..., None]) -> Callable[..., None]:
+    """The SDK logs to the engine while it cleans up; an engine that is gone must not keep it from cleaning up."""
+
+    def tolerant(*args: Any, **kwargs: Any) -> None:
+        with suppress(grpc.RpcError):
+            log(*args, **kwargs)
+
+    return tolerant
+
+
+pulumi.log.debug = _tolerant(pulumi.log.debug)

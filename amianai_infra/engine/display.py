@@ -171,6 +171,7 @@ class Live:
         from rich.progress_bar import ProgressBar
         from rich.spinner import Spinner
         from rich.table import Table
+        from rich.text import Text
 
         record = self._record
         if record is None:
@@ -181,13 +182,13 @@ class Live:
             self._bar = Spinner("dots", TITLES[record.operation])
         count = f"{done}/{total}" if total else str(done)
         bar = ProgressBar(total=total, completed=done, width=24, pulse=total is None)
-        head = Columns([self._bar, bar, f"[dim]{count} {duration(record.seconds())}[/]"])
+        head = Columns([self._bar, bar, Text(f"{count} {duration(record.seconds())}", "dim")])
         running = record.running()
         table = Table.grid(padding=(0, 2))
         for item in running[:_ROWS]:
             table.add_row(*_row(item, record.clock()))
         if len(running) > _ROWS:
-            table.add_row("", f"[dim]and {len(running) - _ROWS} more[/]")
+            table.add_row("", Text(f"and {len(running) - _ROWS} more", "dim"))
         return Group(head, table)
 
 

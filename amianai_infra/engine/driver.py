@@ -132,7 +132,11 @@ class Engine:
         return summary
 
     def up(self, targets: Sequence[str] = ()) -> Summary:
-        """Make the stack what the program says."""
+        """Make the stack what the program says.
+
+        Args:
+            targets: URNs to limit it to, `**` stands for anything; what does not exist yet needs its parents named too.
+        """
         self._ensure_stack()
         return self._operate("up", targets=targets)
 

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -108,7 +108,8 @@ class Runs:
             yield record
         finally:
             for path in paths:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
 
     def orphaned(self, engine: int) -> bool:
         """Whether the process is an engine of ours whose starter is gone."""

@@ -1,0 +1,153 @@
+"""State and locks read without the engine, from a folder and from a bucket."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from amianai_infra.engine.backend import (
+    BucketStore,
+    FolderStore,
+    StateFiles,
+    Store,
+    mask,
+    open_store,
+    stack_outputs,
+    state_resources,
+)
+from amianai_infra.errors import EngineError, UnreachableError
+from amianai_infra.target import EngineEnvironment
+
+CHECKPOINT = ".pulumi/stacks/amianai-infra/prod.json"
+LOCKS = ".pulumi/locks/organization/amianai-infra/prod/"
+SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:abc"}
+STATE = {
+    "resources": [
+        {"urn": "u::s::pulumi:pulumi:Stack::x", "type": "pulumi:pulumi:Stack", "outputs": {"url": "https://a", "password": SECRET}},
+        {"urn": "u::s::t::a", "type": "t", "id": "i-1", "inputs": {"p": SECRET}, "outputs": {"q": [SECRET]}, "protect": True},
+        {"urn": "u::s::t::old", "type": "t", "id": "i-0", "delete": True},
+        {"urn": "u::s::t::there", "type": "t", "id": "i-2", "external": True},
+    ]
+}
+
+
+def environment(url: str, folder: Path = Path("/nowhere")) -> EngineEnvironment:
+    return EngineEnvironment(folder, url, "passphrase", {})
+
+
+def write(store: Path, key: str, data: bytes) -> None:
+    (store / key).parent.mkdir(parents=True, exist_ok=True)
+    (store / key).write_bytes(data)
+
+
+def lock(pid: int, stamp: str) -> bytes:
+    return json.dumps({"pid": pid, "username": "alice", "hostname": "box", "timestamp": stamp}).encode()
+
+
+def test_a_folder_without_a_stack(tmp_path: Path) -> None:
+    files = StateFiles(FolderStore(tmp_path), "amianai-infra", "prod")
+    assert not files.exists()
+    assert files.deployment() is None
+    assert files.locks() == []
+
+
+@pytest.mark.parametrize("pack", [lambda data: (CHECKPOINT, data), lambda data: (f"{CHECKPOINT}.gz", gzip.compress(data))])
+def test_a_checkpoint_is_read_plain_and_compressed(tmp_path: Path, pack: Any) -> None:
+    write(tmp_path, *pack(json.dumps({"version": 3, "checkpoint": {"latest": STATE}}).encode()))
+    assert StateFiles(FolderStore(tmp_path), "amianai-infra", "prod").deployment() == STATE
+
+
+def test_a_new_stack_has_an_empty_deployment(tmp_path: Path) -> None:
+    write(tmp_path, CHECKPOINT, b'{"version": 3, "checkpoint": {}}')
+    assert StateFiles(FolderStore(tmp_path), "amianai-infra", "prod").deployment() == {}
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"checkpoint": 3}'])
+def test_a_damaged_checkpoint_is_an_error_that_names_the_backups(tmp_path: Path, damaged: bytes) -> None:
+    write(tmp_path, CHECKPOINT, damaged)
+    with pytest.raises(EngineError) as caught:
+        StateFiles(FolderStore(tmp_path), "amianai-infra", "prod").deployment()
+    assert ".pulumi/backups" in caught.value.fix
+
+
+def test_locks_come_oldest_first_and_can_be_removed(tmp_path: Path) -> None:
+    write(tmp_path, f"{LOCKS}b.json", lock(2, "2026-01-02T03:04:05.123456789Z"))
+    write(tmp_path, f"{LOCKS}b.json.attrs", b"{}")
+    write(tmp_path, f"{LOCKS}a.json", lock(1, "2026-01-02T05:04:06+02:00"))
+    write(tmp_path, f"{LOCKS}c.json", b"not json")
+    files = StateFiles(FolderStore(tmp_path), "amianai-infra", "prod")
+    assert [(one.pid, one.user) for one in files.locks()] == [(0, "unknown"), (2, "alice"), (1, "alice")]
+    assert files.locks()[1].since.microsecond == 123456
+    files.remove_lock(f"{LOCKS}b.json")
+    assert [path.name for path in sorted((tmp_path / LOCKS).iterdir())] == ["a.json", "c.json"]
+
+
+@mock_aws
+def test_a_bucket_works_like_a_folder(tmp_path: Path) -> None:
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y")
+    asked: list[tuple[str, str | None]] = []
+
+    def clients(service: str, region: str | None) -> Any:
+        asked.append((service, region))
+        return client
+
+    store = open_store(environment("s3://state/team%20a?region=eu-west-1&awssdk=v2"), clients)
+    assert asked == [("s3", "eu-west-1")]
+    assert store is not None
+    files = StateFiles(store, "amianai-infra", "prod")
+    assert not files.exists(), "a bucket that does not exist yet holds no stack"
+    assert files.locks() == []
+    client.create_bucket(Bucket="state")
+    client.put_object(Bucket="state", Key=f"team a/{CHECKPOINT}", Body=json.dumps({"checkpoint": {"latest": STATE}}).encode())
+    client.put_object(Bucket="state", Key=f"team a/{LOCKS}a.json", Body=lock(1, "2026-01-02T03:04:05Z"))
+    assert files.deployment() == STATE
+    (held,) = files.locks()
+    files.remove_lock(held.key)
+    assert files.locks() == []
+
+
+def test_an_unreachable_bucket_is_said_to_be_unreachable() -> None:
+    class Broken:
+        def get_object(self, **_: Any) -> None:
+            from botocore.exceptions import EndpointConnectionError
+
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+    with pytest.raises(UnreachableError):
+        StateFiles(BucketStore(Broken(), "state"), "amianai-infra", "prod").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [("file:///var/state", "/var/state"), ("file://~", str(Path.home())), ("file://./state?no_tmp_dir=true", "/w/state")],
+)
+def test_file_backends_are_found(url: str, folder: str) -> None:
+    store: Store | None = open_store(environment(url, Path("/w")), None)
+    assert isinstance(store, FolderStore)
+    assert store.folder == Path(folder)
+
+
+@pytest.mark.parametrize("url", ["https://api.pulumi.com", "gs://bucket", "azblob://container"])
+def test_other_backends_are_left_to_the_engine(url: str) -> None:
+    assert open_store(environment(url), lambda _service, _region: None) is None
+
+
+def test_resources_are_live_and_carry_no_secret() -> None:
+    found = state_resources(STATE)
+    assert [one.name for one in found] == ["x", "a", "there"]
+    assert found[1].inputs == {"p": "[secret]"}
+    assert found[1].outputs == {"q": ["[secret]"]}
+    assert found[1].protect
+    assert found[2].external
+
+
+def test_outputs_are_told_apart_from_secret_ones() -> None:
+    outputs = stack_outputs(STATE)
+    assert mask(outputs) == {"url": "https://a", "password": "[secret]"}
+    assert stack_outputs({}) == {}

@@ -1,0 +1,56 @@
+"""What the engine says when it fails becomes an error with the next step, and the right exit code."""
+
+from __future__ import annotations
+
+import pytest
+
+from amianai_infra.engine.events import Problem, Record
+from amianai_infra.engine.failures import classify, command_failure, complaints, failure
+from amianai_infra.engine.process import Completed
+from amianai_infra.errors import ConfigurationError, EngineError, ForbiddenError, LockedError, MissingToolError, UnreachableError
+
+NOTHING = Completed("", "", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "hint"),
+    [
+        ("the stack is currently locked by 1 lock(s)", LockedError, "state locks"),
+        ("error: get stack secrets manager: incorrect passphrase", ConfigurationError, "PULUMI_CONFIG_PASSPHRASE"),
+        ("write /x/prod.json: no space left on device", EngineError, "disk space"),
+        ("open /x: read-only file system", EngineError, "writable"),
+        ("api error ExpiredToken: The security token included in the request is expired", ForbiddenError, "aws sso login"),
+        ("AccessDenied: not authorized to perform: rds:CreateDBInstance", ForbiddenError, "amianai doctor"),
+        ("dial tcp 127.0.0.1:9: connect: connection refused", UnreachableError, "sandbox status"),
+        ("no resource plugin 'pulumi-resource-aws' found", MissingToolError, "plugins"),
+        ("DBInstanceAlreadyExists: DB instance already exists", EngineError, "run the command again"),
+    ],
+)
+def test_known_messages_get_their_next_step(text: str, kind: type[Exception], hint: str) -> None:
+    found, fix = classify(text)
+    assert found is kind
+    assert hint in fix
+
+
+def test_the_cause_and_the_resource_are_named() -> None:
+    record = Record("up")
+    record.problems.append(Problem("urn:pulumi:prod::p::aws:rds/instance:Instance::database", "InsufficientDBInstanceCapacity"))
+    error = failure("up", record, NOTHING)
+    assert "database (aws:rds/instance:Instance): InsufficientDBInstanceCapacity" in error.where
+    assert error.exit_code == 1
+
+
+def test_many_problems_are_cut() -> None:
+    record = Record("preview")
+    record.problems += [Problem("", f"problem {number} " + "x" * 5000) for number in range(20)]
+    error = failure("preview", record, NOTHING)
+    assert "and 12 more" in error.where
+    assert len(error.where) < 20_000
+
+
+def test_without_events_the_output_tells() -> None:
+    ended = Completed("Updating (prod):\n", "warning: old\nerror: something specific\n", 255)
+    assert "something specific" in failure("up", Record("up"), ended).where
+    assert complaints(ended) == ["something specific"]
+    assert complaints(Completed("", "panic: boom\n", 2)) == ["panic: boom"]
+    assert "code 7" in command_failure("Creating the stack", Completed("", "", 7)).where

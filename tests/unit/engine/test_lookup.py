@@ -1,0 +1,306 @@
+"""Interrupted resources are found in AWS (moto) by tag or by name, and nobody else's are taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup, tags_of
+from amianai_infra.errors import ForbiddenError
+from amianai_infra.naming import TAG_STACK, TAG_URN, urn_tag
+
+# Every resource type the production stack may use.
+TYPES = {
+    "ec2": "vpc subnet internetGateway routeTable route routeTableAssociation eip natGateway vpcEndpoint defaultSecurityGroup "
+    "securityGroup flowLog",
+    "vpc": "securityGroupIngressRule securityGroupEgressRule",
+    "cloudwatch": "logGroup",
+    "iam": "role rolePolicy rolePolicyAttachment openIdConnectProvider",
+    "rds": "subnetGroup parameterGroup instance",
+    "cognito": "userPool userPoolClient userPoolDomain",
+    "s3": "bucket bucketVersioning bucketPublicAccessBlock bucketOwnershipControls bucketServerSideEncryptionConfiguration "
+    "bucketLifecycleConfiguration bucketPolicy",
+    "cloudfront": "originAccessControl function responseHeadersPolicy distribution",
+    "route53": "zone record",
+    "acm": "certificate certificateValidation",
+    "ssm": "parameter",
+}
+REGION = "us-east-1"
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
+
+
+@cache
+def client(service: str, region: str | None = None) -> Any:
+    """One client a service: making one costs far more than a call to moto."""
+    return boto3.client(service, region_name=region or REGION, aws_access_key_id="x", aws_secret_access_key="y")  # type: ignore[call-overload]
+
+
+@pytest.fixture(autouse=True)
+def _aws() -> Iterator[None]:
+    with mock_aws():
+        yield
+
+
+def interrupted(kind: str, known: frozenset[str] = frozenset(), /, **inputs: Any) -> Interrupted:
+    return Interrupted(f"urn:pulumi:prod::amianai-infra::amianai:x:X${kind}::{kind.rpartition(':')[2]}", kind, inputs, known)
+
+
+def tags(resource: Interrupted) -> dict[str, str]:
+    return {TAG_STACK: "amianai-infra/prod", TAG_URN: urn_tag(resource.urn)}
+
+
+def listed(resource: Interrupted) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags(resource).items()]
+
+
+def find(resource: Interrupted, region: str = REGION) -> list[str]:
+    return Lookup(client, region).find(resource)
+
+
+def test_every_type_of_the_stack_can_be_looked_up() -> None:
+    wanted = {f"aws:{module}/{name}:{name[0].upper()}{name[1:]}" for module, names in TYPES.items() for name in names.split()}
+    assert set(FINDERS) == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "identifier"),
+    [
+        ("aws:ec2/route:Route", {"routeTableId": "rtb-1", "destinationCidrBlock": "0.0.0.0/0"}, "rtb-1_0.0.0.0/0"),
+        ("aws:ec2/route:Route", {"routeTableId": "rtb-1", "destinationIpv6CidrBlock": "::/0"}, "rtb-1_::/0"),
+        ("aws:ec2/routeTableAssociation:RouteTableAssociation", {"subnetId": "subnet-1", "routeTableId": "rtb-1"}, "subnet-1/rtb-1"),
+        ("aws:iam/rolePolicy:RolePolicy", {"role": "r", "name": "p"}, "r:p"),
+        ("aws:iam/rolePolicyAttachment:RolePolicyAttachment", {"role": "r", "policyArn": "arn:p"}, "r/arn:p"),
+        ("aws:s3/bucketPolicy:BucketPolicy", {"bucket": "b"}, "b"),
+        ("aws:cloudfront/function:Function", {"name": "f"}, "f"),
+        ("aws:route53/record:Record", {"zoneId": "Z1", "name": "www.example.com.", "type": "A"}, "Z1_www.example.com_A"),
+        ("aws:route53/record:Record", {"zoneId": "Z1", "name": "a", "type": "A", "setIdentifier": "s"}, "Z1_a_A_s"),
+    ],
+)
+def test_identifiers_that_the_inputs_fix(kind: str, inputs: dict[str, str], identifier: str) -> None:
+    assert find(interrupted(kind, **inputs)) == [identifier]
+
+
+@pytest.mark.parametrize(
+    "kind", ["aws:ec2/route:Route", "aws:ec2/routeTableAssociation:RouteTableAssociation", "aws:route53/record:Record"]
+)
+def test_inputs_that_are_not_known_yet_find_nothing(kind: str) -> None:
+    assert find(interrupted(kind)) == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["aws:acm/certificateValidation:CertificateValidation", "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"]
+)
+def test_what_only_adopts_or_waits_is_done_again(kind: str) -> None:
+    assert find(interrupted(kind)) == []
+
+
+def test_ec2_is_found_by_its_tag_alone() -> None:
+    ec2 = client("ec2")
+    vpc = interrupted("aws:ec2/vpc:Vpc")
+    made = ec2.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=[{"ResourceType": "vpc", "Tags": listed(vpc)}])["Vpc"]["VpcId"]
+    ec2.create_vpc(CidrBlock="10.0.0.0/16")
+    assert find(vpc) == [made]
+    assert find(interrupted("aws:ec2/subnet:Subnet")) == []
+    assert find(interrupted("aws:ec2/vpc:Vpc", frozenset({made}))) == [], "that one is being replaced"
+
+
+def test_a_resource_elsewhere_is_looked_for_there_and_imported_from_there() -> None:
+    vpc = interrupted("aws:ec2/vpc:Vpc", region="eu-west-1")
+    made = client("ec2", "eu-west-1").create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=[{"ResourceType": "vpc", "Tags": listed(vpc)}])[
+        "Vpc"
+    ]["VpcId"]
+    assert find(vpc) == [f"{made}@eu-west-1"]
+    assert find(vpc, region="eu-west-1") == [made]
+
+
+def make_role(resource: Interrupted, carried: list[dict[str, str]]) -> str:
+    client("iam").create_role(RoleName="eeyore-role", AssumeRolePolicyDocument=TRUST, Tags=carried)
+    return "eeyore-role"
+
+
+def make_oidc(resource: Interrupted, carried: list[dict[str, str]]) -> str:
+    answer = client("iam").create_open_id_connect_provider(Url="https://token.example.com", ThumbprintList=["0" * 40], Tags=carried)
+    return str(answer["OpenIDConnectProviderArn"])
+
+
+def make_log_group(resource: Interrupted, carried: list[dict[str, str]]) -> str:
+    client("logs").create_log_group(logGroupName="/eeyore/flow", **({"tags": tags_of(carried)} if carried else {}))
+    client("logs").create_log_group(logGroupName="/eeyore/flow-other", tags=tags(resource))
+    return "/eeyore/flow"
+
+
+def make_subnet_group(resource: Interrupted, carried: list[dict[str, str]]) -> str:
+    ec2 = client("ec2")
+    subnet = ec2.create_subnet(VpcId=ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"], CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
+    client("rds").create_db_subnet_group(DBSubnetGroupName="eeyore", DBSubnetGroupDescription="d", SubnetIds=[subnet], Tags=carried)
+    return "eeyore"
+
+
+def make_parameter_group(resource: Interrupted, carried: list[dict[str, str]]) -> str:
+    client("rds").create_db_parameter_group(
+        DBParameterGroupName="eeyore", DBParameterGroupFamily="postgres16", Description="d", Tags=carried
+    )
+    return "eeyore"
+
+
+def make_instance(resource: Interrupted, carried: list[dict[str, str]]) -> str:
+    client("rds").create_db_instance(
+        DBInstanceIdentifier="eeyore-postgres",
+        DBInstanceClass="db.t3.micro",
+        Engine="postgres",
+        AllocatedStorage=20,
+        MasterUsername="u",
+        MasterUserPassword="p" * 12,
+        Tags=carried,
+    )
+    return "eeyore-postgres"
+
+
+def make_bucket(resource: Interrupted, carried: list[dict[str, str]]) -> str:
+    client("s3").create_bucket(Bucket="eeyore-site-example-com")
+    if carried:
+        client("s3").put_bucket_tagging(Bucket="eeyore-site-example-com", Tagging={"TagSet": carried})
+    return "eeyore-site-example-com"
+
+
+def make_parameter(resource: Interrupted, carried: list[dict[str, str]]) -> str:
+    client("ssm").put_parameter(Name="/eeyore/stack", Value="{}", Type="String", Tags=carried)
+    return "/eeyore/stack"
+
+
+NAMED: list[tuple[str, dict[str, str], Callable[[Interrupted, list[dict[str, str]]], str]]] = [
+    ("aws:iam/role:Role", {"name": "eeyore-role"}, make_role),
+    ("aws:iam/openIdConnectProvider:OpenIdConnectProvider", {"url": "https://token.example.com"}, make_oidc),
+    ("aws:cloudwatch/logGroup:LogGroup", {"name": "/eeyore/flow"}, make_log_group),
+    ("aws:rds/subnetGroup:SubnetGroup", {"name": "eeyore"}, make_subnet_group),
+    ("aws:rds/parameterGroup:ParameterGroup", {"name": "eeyore"}, make_parameter_group),
+    ("aws:rds/instance:Instance", {"identifier": "eeyore-postgres"}, make_instance),
+    ("aws:s3/bucket:Bucket", {"bucket": "eeyore-site-example-com"}, make_bucket),
+    ("aws:ssm/parameter:Parameter", {"name": "/eeyore/stack"}, make_parameter),
+]
+
+
+@pytest.mark.parametrize(("kind", "inputs", "make"), NAMED)
+def test_a_name_that_does_not_exist(kind: str, inputs: dict[str, str], make: Any) -> None:
+    assert find(interrupted(kind, **inputs)) == []
+
+
+@pytest.mark.parametrize(("kind", "inputs", "make"), NAMED)
+def test_a_name_that_is_ours(kind: str, inputs: dict[str, str], make: Any) -> None:
+    resource = interrupted(kind, **inputs)
+    assert [make(resource, listed(resource))] == find(resource)
+
+
+@pytest.mark.parametrize(("kind", "inputs", "make"), NAMED)
+def test_a_name_without_tags_was_killed_before_tagging(kind: str, inputs: dict[str, str], make: Any) -> None:
+    resource = interrupted(kind, **inputs)
+    assert [make(resource, [])] == find(resource)
+
+
+@pytest.mark.parametrize(("kind", "inputs", "make"), NAMED)
+def test_a_name_that_is_somebody_elses(kind: str, inputs: dict[str, str], make: Any) -> None:
+    resource = interrupted(kind, **inputs)
+    make(resource, [{"Key": "Team", "Value": "other"}])
+    assert find(resource) == []
+
+
+def test_user_pools_are_told_apart_by_tag() -> None:
+    cognito = client("cognito-idp")
+    resource = interrupted("aws:cognito/userPool:UserPool", name="eeyore-user-pool")
+    cognito.create_user_pool(PoolName="eeyore-user-pool")
+    made = cognito.create_user_pool(PoolName="eeyore-user-pool", UserPoolTags=tags(resource))["UserPool"]["Id"]
+    assert find(resource) == [made]
+    answer = cognito.create_user_pool_client(UserPoolId=made, ClientName="web")["UserPoolClient"]["ClientId"]
+    one = {"userPoolId": made, "name": "web"}
+    assert find(interrupted("aws:cognito/userPoolClient:UserPoolClient", **one)) == [f"{made}/{answer}"]
+    assert find(interrupted("aws:cognito/userPoolClient:UserPoolClient", frozenset({answer}), **one)) == []
+    cognito.create_user_pool_domain(Domain="eeyore-example", UserPoolId=made)
+    domain = "aws:cognito/userPoolDomain:UserPoolDomain"
+    assert find(interrupted(domain, domain="eeyore-example", userPoolId=made)) == ["eeyore-example"]
+    assert find(interrupted(domain, domain="eeyore-example", userPoolId="us-east-1_other")) == []
+    assert find(interrupted(domain, domain="free", userPoolId=made)) == []
+
+
+def test_zones_of_the_same_name_are_told_apart() -> None:
+    route53 = client("route53")
+    resource = interrupted("aws:route53/zone:Zone", name="example.com", comment="of this stack")
+
+    def make(reference: str, comment: str) -> str:
+        config = {"Comment": comment, "PrivateZone": False}
+        answer = route53.create_hosted_zone(Name="example.com", CallerReference=reference, HostedZoneConfig=config)
+        return str(answer["HostedZone"]["Id"]).rpartition("/")[2]
+
+    make("a", "")
+    make("b", "a person's own")
+    assert find(resource) == []
+    untagged = make("c", "of this stack")
+    assert find(resource) == [untagged]
+    tagged = make("d", "")
+    route53.change_tags_for_resource(ResourceType="hostedzone", ResourceId=tagged, AddTags=listed(resource))
+    assert sorted(find(resource)) == sorted([untagged, tagged])
+
+
+def test_certificates_are_found_by_tag() -> None:
+    acm = client("acm")
+    resource = interrupted("aws:acm/certificate:Certificate", domainName="example.com", region="us-east-1")
+    acm.request_certificate(DomainName="example.com")
+    made = acm.request_certificate(DomainName="example.com", Tags=listed(resource))["CertificateArn"]
+    assert find(resource) == [made]
+    assert find(resource, region="eu-west-1") == [f"{made}@us-east-1"]
+
+
+def test_cloudfront_by_name_and_by_tag() -> None:
+    cloudfront = client("cloudfront")
+    config = {"Name": "eeyore", "SigningProtocol": "sigv4", "SigningBehavior": "always", "OriginAccessControlOriginType": "s3"}
+    access = "aws:cloudfront/originAccessControl:OriginAccessControl"
+    assert find(interrupted(access, name="eeyore")) == []
+    made = cloudfront.create_origin_access_control(OriginAccessControlConfig=config)["OriginAccessControl"]["Id"]
+    assert find(interrupted(access, name="eeyore")) == [made]
+    assert find(interrupted(access, name="other")) == []
+
+    resource = interrupted("aws:cloudfront/distribution:Distribution")
+    behaviour = {"TargetOriginId": "o", "ViewerProtocolPolicy": "redirect-to-https"}
+    origins = {"Quantity": 1, "Items": [{"Id": "o", "DomainName": "b.s3.amazonaws.com", "S3OriginConfig": {"OriginAccessIdentity": ""}}]}
+    distribution = {"CallerReference": "r", "Comment": "", "Enabled": True, "Origins": origins, "DefaultCacheBehavior": behaviour}
+    assert find(resource) == []
+    with_tags = {"DistributionConfig": distribution, "Tags": {"Items": listed(resource)}}
+    answer = cloudfront.create_distribution_with_tags(DistributionConfigWithTags=with_tags)
+    assert find(resource) == [answer["Distribution"]["Id"]]
+
+
+def test_header_policies_are_listed_page_by_page() -> None:
+    class Paged:
+        def list_response_headers_policies(self, Type: str, Marker: str = "") -> dict[str, Any]:
+            assert Type == "custom"
+            number = int(Marker or 0)
+            policy = {"Id": f"id-{number}", "ResponseHeadersPolicyConfig": {"Name": f"name-{number}"}}
+            more = {"NextMarker": str(number + 1)} if number < 2 else {}
+            return {"ResponseHeadersPolicyList": {"Items": [{"ResponseHeadersPolicy": policy}], **more}}
+
+    look = Lookup(lambda _service, _region: Paged())
+    kind = "aws:cloudfront/responseHeadersPolicy:ResponseHeadersPolicy"
+    assert look.find(interrupted(kind, name="name-2")) == ["id-2"]
+    assert look.find(interrupted(kind, name="absent")) == []
+
+
+def test_missing_rights_stop_the_recovery_instead_of_creating_twice() -> None:
+    class Denied:
+        def list_role_tags(self, **_: Any) -> None:
+            from botocore.exceptions import ClientError
+
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListRoleTags")
+
+    with pytest.raises(ForbiddenError):
+        Lookup(lambda _service, _region: Denied()).find(interrupted("aws:iam/role:Role", name="r"))
+
+
+def test_tags_in_every_shape() -> None:
+    pairs = [{"Key": "a", "Value": "1"}]
+    assert tags_of(pairs) == tags_of({"a": "1"}) == tags_of({"Items": pairs}) == {"a": "1"}
+    assert tags_of(None) == {}
