@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _OWNER: Final = "RDS instance "
 _SNAPSHOT: Final = "RDS snapshot "
+_OF: Final = " of "
 
 # What RDS gives its `rds_superuser`, as far as the server knows the role.
 _POWERS: Final = ("pg_monitor", "pg_signal_backend", "pg_checkpoint", "pg_use_reserved_connections")
@@ -173,7 +174,7 @@ class Postgres:
             what = f"belongs to {whose}" if whose else "exists already and is not an instance's"
             raise ProviderError(f"the sandbox has one PostgreSQL server, and its database {database!r} {what}")
         if whose is None:
-            template = self._template(connection, snapshot)
+            template = "template1" if snapshot is None else snapshot_database(snapshot)
             query = SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
             connection.execute(query.format(Identifier(database), Identifier(user), Identifier(template)))
             connection.execute(SQL("COMMENT ON DATABASE {} IS {}").format(Identifier(database), Literal(_OWNER + owner)))
@@ -182,14 +183,18 @@ class Postgres:
                 if _one(inside, "SELECT 1 FROM pg_available_extensions WHERE name = %s", extension):
                     inside.execute(SQL("CREATE EXTENSION IF NOT EXISTS {}").format(Identifier(extension)))
 
-    @staticmethod
-    def _template(connection: Connection[Any], snapshot: str | None) -> str:
-        if snapshot is None:
-            return "template1"
-        template = snapshot_database(snapshot)
-        if _comment(connection, template) is None:
+    def kept_name(self, snapshot: str) -> str:
+        """The name the database had of which a snapshot was made.
+
+        Raises:
+            ProviderError: the snapshot has no data here.
+        """
+        with self.connected() as connection:
+            comment = _comment(connection, snapshot_database(snapshot)) or ""
+        head, _, name = comment.partition(_OF)
+        if head != _SNAPSHOT + snapshot:
             raise ProviderError(f"the snapshot {snapshot} has no data in the sandbox's PostgreSQL; final snapshots of the stack have")
-        return template
+        return name
 
     def set_password(self, user: str, password: str) -> None:
         """Give the user a password; only its SCRAM verifier reaches the server."""
@@ -220,7 +225,7 @@ class Postgres:
         connection.execute(SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(name))
         _disconnect(connection, database)
         connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(name, kept))
-        connection.execute(SQL("COMMENT ON DATABASE {} IS {}").format(kept, Literal(_SNAPSHOT + snapshot)))
+        connection.execute(SQL("COMMENT ON DATABASE {} IS {}").format(kept, Literal(_SNAPSHOT + snapshot + _OF + database)))
 
     @staticmethod
     def _drop_roles(connection: Connection[Any], user: str) -> None:

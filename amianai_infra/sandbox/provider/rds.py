@@ -386,7 +386,7 @@ class Instance(_Tagged):
         return {
             "engine": found["Engine"],
             "username": found["MasterUsername"],
-            "dbName": found.get("DBName") or None,
+            "dbName": server(ctx).kept_name(snapshot),
             "storageEncrypted": found["Encrypted"],
             "kmsKeyId": found.get("KmsKeyId") or None,
         }
