@@ -49,7 +49,6 @@ class Plan:
     Attributes:
         keep: the configuration that lets setup adopt again what is forgotten instead of deleted.
         kept_urns: what is forgotten.
-        dropped: configuration that would have setup adopt again what is gone then.
         lift: resources whose deletion protection is on, which is lifted first.
         unprotect: URNs that the engine itself protects.
         empty: names of the buckets that are emptied.
@@ -62,7 +61,6 @@ class Plan:
 
     keep: Mapping[str, str] = field(default_factory=dict)
     kept_urns: Sequence[str] = ()
-    dropped: Mapping[str, str] = field(default_factory=dict)
     lift: Sequence[str] = ()
     unprotect: Sequence[str] = ()
     empty: Sequence[str] = ()
@@ -95,14 +93,12 @@ def _real(resource: StateResource) -> bool:
 
 def plan(resources: Sequence[StateResource], options: Options, settings: Settings) -> Plan:
     """Decide, from the state alone, what goes and what stays. Pure."""
-    wanted = {kind for kind, on in ((change.POOL_TYPE, options.keep_users), (change.ZONE_TYPE, options.keep_zone)) if on}
     managed = [one for one in resources if _real(one)]
-    kept = [one for one in managed if one.type in wanted]
-    going = [one for one in managed if one.type not in wanted]
+    kept = [one for one in managed if _is_kept(one, options, settings)]
+    going = [one for one in managed if one not in kept]
     return Plan(
         keep={ADOPTION[one.type]: one.id for one in kept},
         kept_urns=[one.urn for one in kept],
-        dropped={ADOPTION[change.POOL_TYPE]: ""} if any(one.type == change.POOL_TYPE for one in going) else {},
         lift=[one.urn for one in going if _is_protected(one)],
         unprotect=[one.urn for one in resources if one.protect and one.urn not in {each.urn for each in kept}],
         empty=[one.id for one in going if one.type == BUCKET_TYPE],
@@ -111,6 +107,13 @@ def plan(resources: Sequence[StateResource], options: Options, settings: Setting
         stays=list(_stays(kept, options, settings)),
         delete_state=options.delete_state,
     )
+
+
+def _is_kept(resource: StateResource, options: Options, settings: Settings) -> bool:
+    """What was asked for, and what was adopted: that is never deleted."""
+    if resource.type == change.POOL_TYPE:
+        return options.keep_users or resource.id == settings.auth.user_pool_id
+    return resource.type == change.ZONE_TYPE and (options.keep_zone or resource.id == settings.dns.zone_id)
 
 
 def _is_protected(resource: StateResource) -> bool:
@@ -134,11 +137,14 @@ def _plain_type(kind: str) -> str:
 
 
 def _stays(kept: Iterable[StateResource], options: Options, settings: Settings) -> Iterable[str]:
+    adopted = {change.POOL_TYPE: settings.auth.user_pool_id, change.ZONE_TYPE: settings.dns.zone_id}
     words = {change.POOL_TYPE: "user pool", change.ZONE_TYPE: "hosted zone"}
     for one in kept:
-        yield f"{words[one.type]} {one.id}: setup adopts it again"
-    if settings.dns.zone_id and not any(one.type == change.ZONE_TYPE for one in kept):
-        yield f"hosted zone {settings.dns.zone_id}, which was adopted"
+        if one.id != adopted[one.type]:
+            yield f"the {words[one.type]} {one.id}: setup adopts it again"
+    for kind, identity in adopted.items():
+        if identity:
+            yield f"the {words[kind]} {identity}, which was adopted and is never deleted; setup adopts it again"
     if not options.delete_state:
         yield "the engine's state (on AWS its bucket and key; --delete-state removes them)"
 
@@ -239,9 +245,7 @@ def _keep(context: Context, engine: Engine, found: Plan, options: Options) -> No
 
     This comes after the last `up`, which would import a recorded user pool again and leave it to be deleted.
     """
-    configured = engine.configuration()
-    values = {**found.dropped, **found.keep}
-    engine.configure({key: value for key, value in values.items() if value or configured.get(key)})
+    engine.configure(dict(found.keep))
     kept = plan(engine.resources(), options, context.settings).kept_urns
     if not kept:
         return

@@ -76,7 +76,17 @@ def test_what_was_adopted_is_never_deleted() -> None:
     found = plan(adopted, Options(), settings)
     assert found.goes == {}
     assert found.lift == []
-    assert "hosted zone Z1, which was adopted" in found.stays
+    assert any("hosted zone Z1, which was adopted" in line for line in found.stays)
+
+
+def test_an_adopted_pool_is_managed_but_never_deleted() -> None:
+    """It is imported, so the state has it as if it were ours."""
+    settings = Settings.model_validate({"domain_name": "example.com", "auth": {"user_pool_id": "us-east-1_A"}})
+    found = plan(stack(), Options(), settings)
+    assert "cognito UserPool" not in found.goes
+    assert found.kept_urns == [urn("pool")]
+    assert found.lift == [urn("db")]
+    assert any("user pool us-east-1_A, which was adopted" in line for line in found.stays)
 
 
 def test_a_database_that_leaves_no_snapshot_says_none() -> None:
@@ -178,12 +188,6 @@ def test_nothing_is_deleted_while_something_that_is_kept_is_still_in_the_state(c
     with pytest.raises(RefusedError):
         destroy.execute(context, engine, found, Options(keep_users=True))
     assert context.did("destroy") == []
-
-
-def test_a_pool_that_goes_is_not_adopted_again(context: Context) -> None:
-    context.engine().configure({"amianai-infra:authUserPoolId": "us-east-1_A"})
-    run(context)
-    assert context.engine().configuration()["amianai-infra:authUserPoolId"] == ""
 
 
 def test_a_bucket_that_fills_again_is_emptied_again(context: Context) -> None:
