@@ -1,0 +1,350 @@
+"""A distribution and all it is made of with the real engine, and what its viewers get from the emulator.
+
+What this cannot prove: caching, compression, TLS and alias host names, which the emulator has not.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pulumi
+import pulumi_aws as aws
+import pytest
+
+from amianai_infra.errors import EngineError
+from amianai_infra.sandbox.emulator import site_host
+from amianai_infra.sandbox.provider.acm import Certificate
+from amianai_infra.sandbox.provider.clients import Clients
+from amianai_infra.sandbox.provider.cloudfront import Function, OriginAccessControl, ResponseHeadersPolicy
+from amianai_infra.sandbox.provider.resource import Context, ProviderError, World
+from tests.functional.conftest import Bench, Program, changed
+from tests.functional.test_provider import stack, steps
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
+
+CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
+INDEXES = "function handler(event) { var r = event.request; if (r.uri.endsWith('/')) { r.uri += 'index.html'; } return r; }"
+MOVED = "function handler(event) { return {statusCode: 301, headers: {location: {value: '/new/'}}}; }"
+
+
+@dataclass
+class Settings:
+    name: str
+    code: str = INDEXES
+    frames: str = "DENY"
+    price: str = "PriceClass_100"
+    enabled: bool = True
+    ownership: str = "BucketOwnerPreferred"
+    policy: str = CACHING_OPTIMIZED
+    alias: str = ""
+    origin: str = "site"
+
+
+def policy_of(values: list[str]) -> str:
+    bucket, distribution = values
+    read = {
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudfront.amazonaws.com"},
+        "Action": "s3:GetObject",
+        "Resource": f"{bucket}/*",
+        "Condition": {"StringEquals": {"AWS:SourceArn": distribution}},
+    }
+    tls = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [bucket, f"{bucket}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [read, tls]})
+
+
+def site(settings: Settings) -> Program:
+    def program() -> None:
+        domain = f"{settings.name}.test"
+        certificate = aws.acm.Certificate("certificate", domain_name=domain, validation_method="DNS")
+        bucket = aws.s3.Bucket("bucket", bucket=f"{settings.name}-site", force_destroy=True)
+        block = aws.s3.BucketPublicAccessBlock(
+            "block",
+            bucket=bucket.id,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+        )
+        logs = aws.s3.Bucket("logs", bucket=f"{settings.name}-logs", force_destroy=True)
+        owner = aws.s3.BucketOwnershipControls("owner", bucket=logs.id, rule={"object_ownership": settings.ownership})
+        control = aws.cloudfront.OriginAccessControl(
+            "control",
+            name=settings.name,
+            origin_access_control_origin_type="s3",
+            signing_behavior="always",
+            signing_protocol="sigv4",
+        )
+        function = aws.cloudfront.Function("function", name=settings.name, runtime="cloudfront-js-2.0", code=settings.code, tags={"a": "b"})
+        headers = aws.cloudfront.ResponseHeadersPolicy(
+            "headers",
+            name=settings.name,
+            security_headers_config={
+                "content_security_policy": {"content_security_policy": "default-src 'self'", "override": True},
+                "content_type_options": {"override": True},
+                "frame_options": {"frame_option": settings.frames, "override": True},
+                "referrer_policy": {"referrer_policy": "strict-origin-when-cross-origin", "override": True},
+                "strict_transport_security": {"access_control_max_age_sec": 63072000, "include_subdomains": True, "override": True},
+            },
+            custom_headers_config={"items": [{"header": "permissions-policy", "value": "camera=()", "override": True}]},
+            remove_headers_config={"items": [{"header": "x-amz-meta-secret"}]},
+        )
+        viewer = aws.cloudfront.DistributionDefaultCacheBehaviorFunctionAssociationArgs(
+            event_type="viewer-request", function_arn=function.arn
+        )
+        distribution = aws.cloudfront.Distribution(
+            "distribution",
+            enabled=settings.enabled,
+            aliases=[settings.alias or domain],
+            comment="the bench",
+            is_ipv6_enabled=True,
+            http_version="http2and3",
+            default_root_object="index.html",
+            price_class=settings.price,
+            origins=[
+                aws.cloudfront.DistributionOriginArgs(
+                    origin_id="site", domain_name=bucket.bucket_regional_domain_name, origin_access_control_id=control.id
+                )
+            ],
+            default_cache_behavior=aws.cloudfront.DistributionDefaultCacheBehaviorArgs(
+                target_origin_id=settings.origin,
+                viewer_protocol_policy="redirect-to-https",
+                allowed_methods=["GET", "HEAD"],
+                cached_methods=["GET", "HEAD"],
+                cache_policy_id=settings.policy,
+                compress=True,
+                response_headers_policy_id=headers.id,
+                function_associations=[viewer],
+            ),
+            custom_error_responses=[
+                {"error_code": 403, "response_code": 404, "response_page_path": "/404.html", "error_caching_min_ttl": 10},
+                {"error_code": 404, "response_code": 404, "response_page_path": "/404.html", "error_caching_min_ttl": 10},
+            ],
+            restrictions={"geo_restriction": {"restriction_type": "none"}},
+            viewer_certificate={
+                "acm_certificate_arn": certificate.arn,
+                "ssl_support_method": "sni-only",
+                "minimum_protocol_version": "TLSv1.2_2021",
+            },
+            logging_config={"bucket": logs.bucket_domain_name, "prefix": "cdn/"},
+            tags={"Name": "bench"},
+            opts=pulumi.ResourceOptions(depends_on=[owner]),
+        )
+        aws.s3.BucketPolicy(
+            "policy",
+            bucket=bucket.id,
+            policy=pulumi.Output.all(bucket.arn, distribution.arn).apply(policy_of),
+            opts=pulumi.ResourceOptions(depends_on=[block]),
+        )
+        pulumi.export("domain", distribution.domain_name)
+        pulumi.export("distribution", distribution.id)
+        pulumi.export("zone", distribution.hosted_zone_id)
+        pulumi.export("control", control.id)
+        pulumi.export("headers", headers.id)
+        pulumi.export("certificate", certificate.arn)
+
+    return program
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def ask(bench: Bench, path: str, host: str = "", method: str = "GET", **headers: str) -> Answer:
+    """What a client on this machine gets: the emulator knows the site by the Host header."""
+    address = urlsplit(bench.variables["AWS_ENDPOINT_URL"]).netloc
+    port = address.rpartition(":")[2]
+    connection = http.client.HTTPConnection(address, timeout=20)
+    try:
+        connection.request(method, path, headers={"Host": f"{host}:{port}" if host else address, **headers})
+        answer = connection.getresponse()
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+    finally:
+        connection.close()
+
+
+def publish(bench: Bench, bucket: str) -> None:
+    s3 = bench.client("s3")
+    for key, text in {"index.html": "home", "about/index.html": "about", "404.html": "not here"}.items():
+        s3.put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/html", Metadata={"secret": "x"})
+
+
+def test_the_whole_life_of_a_site_and_what_its_viewers_get(bench: Bench, tmp_path: Path) -> None:
+    settings = Settings("cdn-life")
+    with stack(bench, tmp_path, site(settings)) as made:
+        assert changed(made.up()) == {"create": 10}
+        out = made.outputs()
+        assert out["domain"].endswith(".cloudfront.net")
+        assert out["zone"] == "Z2FDTNDATAQYW2"
+        assert changed(made.refresh()) == {}
+        assert changed(made.up()) == {}
+        there = bench.client("cloudfront").get_distribution_config(Id=out["distribution"])["DistributionConfig"]
+        assert there["DefaultCacheBehavior"]["ViewerProtocolPolicy"] == "redirect-to-https"
+
+        publish(bench, "cdn-life-site")
+        host = site_host(out["domain"])
+        pages = {path: ask(bench, path, host) for path in ("/", "/about/", "/nowhere/", "/nowhere.png")}
+        assert {path: (one.status, one.body) for path, one in pages.items()} == {
+            "/": (200, b"home"),
+            "/about/": (200, b"about"),
+            "/nowhere/": (404, b"not here"),
+            "/nowhere.png": (404, b"not here"),
+        }
+        for page in pages.values():
+            assert page.headers["content-type"] == "text/html"
+            assert page.headers["x-frame-options"] == "DENY"
+            assert page.headers["x-content-type-options"] == "nosniff"
+            assert page.headers["content-security-policy"] == "default-src 'self'"
+            assert page.headers["strict-transport-security"] == "max-age=63072000; includeSubDomains"
+            assert page.headers["permissions-policy"] == "camera=()"
+            assert "x-amz-meta-secret" not in page.headers
+        again = ask(bench, "/", host, **{"If-None-Match": pages["/"].headers["etag"]})
+        assert (again.status, again.body) == (304, b"")
+        assert ask(bench, "/", host, "POST").status == 403
+        assert ask(bench, "/cdn-life-site/index.html").status == 403
+        assert ask(bench, "/cdn-life-site").status == 403
+
+        settings.code, settings.frames, settings.price = MOVED, "SAMEORIGIN", "PriceClass_All"
+        assert set(steps(made.up())) == {"function", "headers", "distribution"}
+        moved = ask(bench, "/old", host)
+        assert (moved.status, moved.headers["location"]) == (301, "/new/")
+        assert changed(made.refresh()) == {}
+
+        settings.name = "cdn-other"
+        assert changed(made.preview())["replace"] >= 4
+        settings.name = "cdn-life"
+    cloudfront = bench.client("cloudfront")
+    assert not cloudfront.list_distributions()["DistributionList"].get("Items")
+    assert not cloudfront.list_functions()["FunctionList"].get("Items")
+    assert not cloudfront.list_origin_access_controls()["OriginAccessControlList"].get("Items")
+
+
+def test_drift_of_a_distribution_is_found_and_put_right(bench: Bench, tmp_path: Path) -> None:
+    cloudfront = bench.client("cloudfront")
+    with stack(bench, tmp_path, site(Settings("cdn-drift"))) as made:
+        made.up()
+        out = made.outputs()
+        found = cloudfront.get_distribution_config(Id=out["distribution"])
+        config = found["DistributionConfig"]
+        config["DefaultCacheBehavior"]["ViewerProtocolPolicy"] = "allow-all"
+        config["Logging"]["Enabled"] = False
+        config["CustomErrorResponses"] = {"Quantity": 0}
+        cloudfront.update_distribution(Id=out["distribution"], IfMatch=found["ETag"], DistributionConfig=config)
+        etag = cloudfront.describe_function(Name="cdn-drift", Stage="DEVELOPMENT")["ETag"]
+        changes = {"FunctionConfig": {"Comment": "", "Runtime": "cloudfront-js-1.0"}, "FunctionCode": MOVED.encode()}
+        cloudfront.update_function(Name="cdn-drift", IfMatch=etag, **changes)
+        policy = cloudfront.get_response_headers_policy(Id=out["headers"])
+        wanted = {"Name": "cdn-drift", "SecurityHeadersConfig": {"ContentTypeOptions": {"Override": False}}}
+        cloudfront.update_response_headers_policy(Id=out["headers"], IfMatch=policy["ETag"], ResponseHeadersPolicyConfig=wanted)
+        control = cloudfront.get_origin_access_control(Id=out["control"])
+        weaker = {**control["OriginAccessControl"]["OriginAccessControlConfig"], "SigningBehavior": "never"}
+        cloudfront.update_origin_access_control(Id=out["control"], IfMatch=control["ETag"], OriginAccessControlConfig=weaker)
+
+        assert changed(made.refresh()) == {"update": 4}
+        assert changed(made.up()) == {"update": 4}
+        assert changed(made.refresh()) == {}
+        config = cloudfront.get_distribution_config(Id=out["distribution"])["DistributionConfig"]
+        assert config["CustomErrorResponses"]["Quantity"] == 2
+        assert config["Logging"]["Enabled"] is True
+
+
+def test_what_a_distribution_uses_stays(bench: Bench, tmp_path: Path) -> None:
+    with stack(bench, tmp_path, site(Settings("cdn-used"))) as made:
+        made.up()
+        out = made.outputs()
+        world = World(Clients(bench.variables["AWS_ENDPOINT_URL"]))
+        context = Context(world, "us-east-1", "cloudfront")
+        used = f"in use by the distribution {out['distribution']}"
+        with pytest.raises(ProviderError, match=used):
+            OriginAccessControl().delete(context, out["control"], {})
+        with pytest.raises(ProviderError, match=used):
+            ResponseHeadersPolicy().delete(context, out["headers"], {})
+        with pytest.raises(ProviderError, match=used):
+            Function().delete(context, "cdn-used", {})
+        with pytest.raises(ProviderError, match=used):
+            Certificate().delete(Context(world, "us-east-1", "acm"), out["certificate"], {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (Settings("cdn-a", alias="www.cdn-a.test"), "does not cover the alias www.cdn-a.test"),
+        (Settings("cdn-b", ownership="BucketOwnerEnforced"), "does not enable ACL access"),
+        (Settings("cdn-c", policy="no-such-policy"), "NoSuchCachePolicy"),
+        (Settings("cdn-d", origin="elsewhere"), "NoSuchOrigin"),
+        (Settings("cdn-e", price="PriceClass_1"), "is not one of"),
+        (Settings("cdn-f", frames="NEVER"), "is not one of"),
+    ],
+    ids=["alias", "logs", "cache-policy", "origin", "price", "frames"],
+)
+def test_what_cloudfront_would_refuse_is_refused(bench: Bench, tmp_path: Path, settings: Settings, reason: str) -> None:
+    with stack(bench, tmp_path, site(settings)) as made, pytest.raises(EngineError) as caught:
+        made.up()
+    assert reason in str(caught.value)
+
+
+def test_two_distributions_cannot_have_one_alias(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    settings = Settings("cdn-one")
+    with stack(bench, tmp_path / "one", site(settings)) as made:
+        made.up()
+
+        def program() -> None:
+            aws.cloudfront.Distribution(
+                "second",
+                enabled=True,
+                aliases=["cdn-one.test"],
+                origins=[{"origin_id": "o", "domain_name": "b.s3.us-east-1.amazonaws.com"}],
+                default_cache_behavior={
+                    "target_origin_id": "o",
+                    "viewer_protocol_policy": "allow-all",
+                    "allowed_methods": ["GET", "HEAD"],
+                    "cached_methods": ["GET", "HEAD"],
+                    "cache_policy_id": CACHING_OPTIMIZED,
+                },
+                restrictions={"geo_restriction": {"restriction_type": "none"}},
+                viewer_certificate={"acm_certificate_arn": made.outputs()["certificate"], "ssl_support_method": "sni-only"},
+            )
+
+        with stack(bench, tmp_path / "two", program) as second, pytest.raises(EngineError, match="CNAMEAlreadyExists"):
+            second.up()
+
+
+def test_a_site_can_be_imported(bench: Bench, tmp_path: Path) -> None:
+    settings = Settings("cdn-import")
+    with stack(bench, tmp_path, site(settings)) as made:
+        made.up()
+        out = made.outputs()
+        kept = [one for one in made.resources() if one.type.startswith("aws:cloudfront")]
+        made.forget([one.urn for one in made.resources() if one.type in ("aws:s3/bucketPolicy:BucketPolicy", *(k.type for k in kept))])
+        adopted: dict[str, Any] = {one.urn.rsplit("::", 1)[-1]: one.id for one in kept}
+
+        def adopt(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+            if args.name not in adopted:
+                return None
+            options = pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(import_=adopted[args.name]))
+            return pulumi.ResourceTransformResult(args.props, options)
+
+        def program() -> None:
+            pulumi.runtime.register_resource_transform(adopt)
+            site(settings)()
+
+        again = bench.stack(tmp_path, program)
+        assert changed(again.up()) == {"import": 4, "create": 1}
+        assert again.outputs()["domain"] == out["domain"]
+        assert changed(made.up()) == {}
