@@ -337,17 +337,15 @@ class BuildMeter:
 def _watch(command: list[str], cwd: Path, env: Mapping[str, str], meter: BuildMeter) -> tuple[int, list[str]]:
     """Run the build to its end and keep its last lines. A Ctrl-C in the terminal reaches the build too, which then ends."""
     tail: list[str] = []
-    process = subprocess.Popen(
-        command, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        for line in process.stderr or ():
-            meter.line(line.rstrip())
-            tail = [*tail[-19:], line.rstrip()]
-        return process.wait(), tail
-    finally:
-        process.terminate()
-        process.wait()
+    nothing = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=cwd, env=dict(env), stdin=nothing, stdout=nothing, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            for line in process.stderr or ():
+                meter.line(line.rstrip())
+                tail = [*tail[-19:], line.rstrip()]
+            return process.wait(), tail
+        finally:
+            process.terminate()
 
 
 _BUILD_PROBLEMS: tuple[tuple[str, type[AmianaiError], str], ...] = (

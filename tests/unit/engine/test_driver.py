@@ -1,0 +1,213 @@
+"""What `Engine` decides without an engine: locks, orphans, look-ups, configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amianai_infra.engine import Engine
+from amianai_infra.engine import driver as module
+from amianai_infra.engine.process import Completed
+from amianai_infra.errors import EngineError, LockedError, NotFoundError
+from amianai_infra.progress import Progress
+from amianai_infra.target import EngineEnvironment
+
+VPC = "urn:pulumi:prod::amianai-infra::aws:ec2/vpc:Vpc::vpc"
+
+
+class Fake:
+    """An engine whose process is a recording."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, url: str | None = None) -> None:
+        self.home = home
+        self.calls: list[list[str]] = []
+        self.inputs: list[str] = []
+        self.answers: Callable[[list[str]], Completed] = lambda _arguments: Completed("", "", 0)
+        environment = EngineEnvironment(home, url or f"file://{home}", "passphrase", {"AWS_REGION": "us-east-1"})
+        self.engine = Engine(
+            environment,
+            lambda: None,
+            Progress(quiet=True),
+            Path("/bin/pulumi"),
+            clients=lambda _service, _region: self,
+            environ={"AMIANAI_CACHE": str(home / "cache")},
+        )
+        monkeypatch.setattr(module, "run", self.run)
+
+    def run(self, command: list[Any], **options: Any) -> Completed:
+        self.calls.append([str(part) for part in command[1:]])
+        self.inputs.append(options.get("stdin") or "")
+        return self.answers(self.calls[-1])
+
+    def state(self, latest: dict[str, Any] | None) -> None:
+        path = self.home / ".pulumi" / "stacks" / "amianai-infra" / "prod.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"checkpoint": {"latest": latest}}))
+
+    def lock(self, pid: int, host: str | None = None) -> Path:
+        folder = self.home / ".pulumi" / "locks" / "organization" / "amianai-infra" / "prod"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{pid}.json"
+        content = {"pid": pid, "username": "alice", "hostname": host or socket.gethostname(), "timestamp": datetime.now(UTC).isoformat()}
+        path.write_text(json.dumps(content))
+        return path
+
+    def verbs(self) -> list[str]:
+        return [" ".join(call[call.index("never") + 1 :][:2]) for call in self.calls]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    return Fake(tmp_path, monkeypatch)
+
+
+def dead_pid() -> int:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+def test_a_healthy_stack_is_looked_at_without_starting_a_process(fake: Fake) -> None:
+    fake.state({"resources": []})
+    assert fake.engine.recover() == []
+    assert fake.engine.exists()
+    assert fake.engine.resources() == []
+    assert fake.engine.outputs() == {}
+    assert fake.calls == []
+
+
+def test_a_dead_lock_is_released_and_said_so(fake: Fake) -> None:
+    path = fake.lock(dead_pid())
+    (line,) = fake.engine.recover()
+    assert line.startswith("released the lock of alice@")
+    assert not path.exists()
+
+
+def test_a_foreign_lock_is_left_alone(fake: Fake) -> None:
+    path = fake.lock(4711, host="elsewhere")
+    with pytest.raises(LockedError):
+        fake.engine.recover()
+    assert path.exists()
+
+
+def test_an_orphaned_engine_is_waited_for(fake: Fake) -> None:
+    """The command that started it is gone; it finishes, releases its lock and ends."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as orphan:
+        path = fake.lock(orphan.pid)
+        runs = fake.home / "cache" / "runs"
+        runs.mkdir(parents=True)
+        (runs / f"{orphan.pid}.json").write_text(json.dumps({"owner": dead_pid(), "began": None}))
+
+        def finish() -> None:
+            path.unlink()
+            orphan.communicate(b"\n")
+
+        timer = threading.Timer(0.5, finish)
+        timer.start()
+        assert fake.engine.recover() == []
+        timer.join()
+    assert orphan.returncode == 0
+
+
+def test_somebody_elses_living_engine_is_not_waited_for(fake: Fake) -> None:
+    fake.lock(os.getpid())
+    with pytest.raises(LockedError):
+        fake.engine.recover()
+
+
+def pending(kind: str) -> dict[str, Any]:
+    resource = {"urn": VPC.replace("aws:ec2/vpc:Vpc", kind), "type": kind, "custom": True, "inputs": {"name": "n"}}
+    return {"resources": [], "pending_operations": [{"resource": resource, "type": "creating"}]}
+
+
+def test_a_type_nobody_knows_is_named_and_cleared(fake: Fake) -> None:
+    state = pending("aws:sqs/queue:Queue")
+    fake.state(state)
+    fake.answers = lambda _arguments: Completed(json.dumps({"version": 3, "deployment": state}), "", 0)
+    (line,) = fake.engine.recover()
+    assert "cannot be looked up" in line
+    assert fake.verbs() == ["stack export", "stack import"]
+    assert "pending_operations" not in json.loads(fake.inputs[1])["deployment"]
+
+
+def test_without_clients_nothing_is_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake(tmp_path, monkeypatch)
+    fake.engine._clients = None
+    fake.state(pending("aws:ec2/vpc:Vpc"))
+    with pytest.raises(EngineError, match="AWS cannot be asked"):
+        fake.engine.recover()
+    assert fake.calls == []
+
+
+def test_other_backends_are_read_through_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake(tmp_path, monkeypatch, url="https://api.pulumi.com")
+    stack = {"urn": "u::p::pulumi:pulumi:Stack::s", "type": "pulumi:pulumi:Stack", "outputs": {"a": 1}}
+    fake.answers = lambda _arguments: Completed(json.dumps({"version": 3, "deployment": {"resources": [stack]}}), "", 0)
+    assert fake.engine.outputs() == {"a": 1}
+    assert fake.engine.locks() == []
+    fake.answers = lambda _arguments: Completed("", "error: no stack named 'prod' found", 255)
+    assert not fake.engine.exists()
+    fake.answers = lambda _arguments: Completed("", "error: [401] unauthorized", 255)
+    with pytest.raises(EngineError, match="Reading the stack's state failed"):
+        fake.engine.exists()
+
+
+def test_secret_outputs_are_asked_of_the_engine(fake: Fake) -> None:
+    secret = {"4dabf18193072939515e22adb298388d": "1b47", "ciphertext": "v1:abc"}
+    fake.state({"resources": [{"urn": "u::p::pulumi:pulumi:Stack::s", "type": "pulumi:pulumi:Stack", "outputs": {"a": secret}}]})
+    fake.answers = lambda _arguments: Completed('{"a": "open"}', "", 0)
+    assert fake.engine.outputs() == {"a": "open"}
+
+
+def test_operations_on_no_stack(fake: Fake) -> None:
+    fake.answers = lambda _arguments: Completed("", "error: no stack named 'prod' found", 255)
+    for operation in (fake.engine.refresh, fake.engine.destroy, lambda: fake.engine.forget([VPC])):
+        with pytest.raises(NotFoundError):
+            operation()
+
+
+def test_configuration_in_every_shape(fake: Fake) -> None:
+    assert fake.engine.configuration() == {}
+    (fake.home / "Pulumi.prod.yaml").write_text(
+        "encryptionsalt: v1:x\nconfig:\n  a:text: x\n  a:flag: true\n  a:number: 30\n  a:list: [1, 2]\n  a:hidden:\n    secure: v1:abc\n"
+    )
+    assert fake.engine.configuration() == {"a:text": "x", "a:flag": "true", "a:number": "30", "a:list": "[1, 2]", "a:hidden": "[secret]"}
+
+
+def test_configuration_creates_the_stack_with_its_secrets_provider(fake: Fake) -> None:
+    fake.engine.configure({"amianai-infra:domainName": "example.com"})
+    assert fake.calls[0][-6:] == ["stack", "init", "prod", "--no-select", "--secrets-provider", "passphrase"]
+    assert fake.calls[1][3:] == ["config", "set-all", "--plaintext", "amianai-infra:domainName=example.com", "--stack", "prod"]
+
+
+def test_nothing_to_unprotect_or_forget_starts_nothing(fake: Fake) -> None:
+    fake.state({"resources": [{"urn": VPC, "type": "aws:ec2/vpc:Vpc", "id": "vpc-1"}]})
+    fake.engine.unprotect([VPC])
+    fake.engine.forget([])
+    assert fake.calls == []
+
+
+def test_a_locked_command_names_the_owner(fake: Fake) -> None:
+    fake.state({})
+    fake.lock(4711, host="elsewhere")
+    fake.answers = lambda _arguments: Completed("", "error: the stack is currently locked by 1 lock(s)", 255)
+    with pytest.raises(LockedError) as caught:
+        fake.engine.configure({"a:b": "c"})
+    assert "alice@elsewhere (process 4711)" in caught.value.where
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    heavy = ("pulumi", "boto3", "rich", "grpc", "pydantic", "yaml")
+    code = f"import sys, amianai_infra.engine; print([name for name in {heavy} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
