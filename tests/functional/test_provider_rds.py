@@ -96,14 +96,14 @@ def database(settings: Settings) -> Program:
     return program
 
 
-def connect(bench: Bench, made: Stack) -> psycopg.Connection[Any]:
+def connect(bench: Bench, made: Stack, database: str = DATABASE) -> psycopg.Connection[Any]:
     """As the application does: over TLS, with the managed secret."""
     out = made.outputs()
     secret = json.loads(bench.client("secretsmanager").get_secret_value(SecretId=out["secret"])["SecretString"])
     return psycopg.connect(
         host="localhost",
         port=out["port"],
-        dbname=DATABASE,
+        dbname=database,
         user=secret["username"],
         password=secret["password"],
         sslmode="verify-full",
@@ -224,17 +224,13 @@ def test_an_instance_cut_short_is_imported_whole(bench: Bench, tmp_path: Path) -
             opts=options,
         )
         pulumi.export("id", instance.id)
+        pulumi.export("port", instance.port)
         pulumi.export("secret", instance.master_user_secrets[0].secret_arn)
 
     with stack(bench, tmp_path, program) as made:
         assert changed(made.up()) == {"update": 1}, "imported, then told what only the state knows: skipFinalSnapshot"
         out = made.outputs()
         assert out["id"] == made_by_hand["DbiResourceId"]
-        secret = json.loads(bench.client("secretsmanager").get_secret_value(SecretId=out["secret"])["SecretString"])
-        port = int(bench.variables["PGPORT"])
-        options = {"sslmode": "verify-full", "sslrootcert": str(bench.sandbox.certificates.ca)}
-        with psycopg.connect(
-            host="localhost", port=port, dbname="cut", user="cut_admin", password=secret["password"], **options
-        ) as connection:
+        with connect(bench, made, "cut") as connection:
             assert one(connection, "SELECT 1") == 1
         assert changed(made.up()) == {}

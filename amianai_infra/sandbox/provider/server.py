@@ -87,11 +87,12 @@ def _answer(method: Callable[..., Any]) -> Callable[..., Any]:
 def describe(error: Exception) -> str:
     """What failed, in words; an unforeseen error is also logged with its traceback."""
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.exceptions import ConnectionError as NoConnection
 
     if isinstance(error, ClientError):
         detail = error.response.get("Error", {})
         return f"{error.operation_name}: {detail.get('Code', '')}: {detail.get('Message', '')}"
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, (HTTPClientError, NoConnection)):
         return f"the sandbox's emulator does not answer ({error}); `amianai sandbox up` starts it"
     if isinstance(error, (ProviderError, RefusedParameters, EscapedError, AmianaiError, BotoCoreError)):
         return str(error)
@@ -275,16 +276,17 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         """Apply the changed inputs."""
         resource = self._resource(request.urn)
         given = decode(request.news)
-        new, old = reveal(given), {**reveal(decode(request.olds)), **reveal(decode(request.old_inputs))}
+        new, state, declared = reveal(given), reveal(decode(request.olds)), reveal(decode(request.old_inputs))
+        old = {**state, **declared}
         secrets = self._secrets(resource, given)
         ctx = self._context(resource, request.urn, {**old, **new})
         kept = {key: value for key, value in old.items() if key not in resource.table or resource.table[key].computed}
         if request.preview:
             unknown = dict.fromkeys(resource.volatile, UNKNOWN)
-            outputs = {**kept, **unknown, **new, **self._tags_all(resource, ctx, new), **_real(resource, old)}
+            outputs = {**kept, **unknown, **new, **self._tags_all(resource, ctx, new), **_real(resource, state)}
             return provider_pb2.UpdateResponse(properties=encode(outputs, secrets))
         with _while(f"updating {_label(request)}"):
-            self._apply(resource, ctx, request.id, old, new, reveal(decode(request.old_inputs)))
+            self._apply(resource, ctx, request.id, old, new, declared)
             state = self._state(resource, ctx, request.id, {**kept, **new})
         return provider_pb2.UpdateResponse(properties=encode({**state, **new, **_real(resource, state)}, secrets))
 

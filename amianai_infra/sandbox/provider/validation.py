@@ -10,6 +10,8 @@ Patterns are written for other regular-expression engines and match the whole va
 from __future__ import annotations
 
 import re
+import unicodedata
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -144,13 +146,52 @@ def _join(path: str, name: str) -> str:
 def compiled_pattern(pattern: str) -> re.Pattern[str] | None:
     """The pattern for Python, or None where Python cannot express it."""
     translated = re.sub(r"\(\?<(?=[A-Za-z])", "(?P<", pattern)
+    translated = re.sub(r"\\w-(?!\])", r"\\w\\-", translated)  # elsewhere a hyphen after a class is itself
+    translated = _without_properties(translated)
     flags = re.ASCII
     if "(?s)" in translated:
         translated, flags = translated.replace("(?s)", ""), flags | re.DOTALL
     try:
-        return re.compile(translated, flags)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return re.compile(translated, flags)
     except re.error:
         return None
+
+
+_PROPERTY: Final = re.compile(r"\\p\{(\w+)\}")
+
+
+def _without_properties(pattern: str) -> str:
+    """`\\p{L}` written out, which Python's expressions do not know."""
+
+    def written_out(found: re.Match[str]) -> str:
+        members = "\\x00-\\x7f" if found[1] == "ASCII" else _categories().get(found[1])
+        if members is None:
+            return found[0]
+        before = pattern[: found.start()]
+        inside = len(re.findall(r"(?<!\\)\[", before)) > len(re.findall(r"(?<!\\)\]", before))
+        return members if inside else f"[{members}]"
+
+    return _PROPERTY.sub(written_out, pattern)
+
+
+# No letter, mark, number, sign, punctuation or separator is assigned beyond.
+_LAST_ASSIGNED: Final = 0x323AF
+
+
+@cache
+def _categories() -> dict[str, str]:
+    """Unicode's major categories (L, M, N, P, S, Z) as members of a character class. Takes 0.1 s, once."""
+    found: dict[str, list[str]] = {letter: [] for letter in "LMNPSZ"}
+    start, kind = 0, "C"
+    for code in range(_LAST_ASSIGNED + 2):
+        category = unicodedata.category(chr(code))[0] if code <= _LAST_ASSIGNED else "C"
+        if category != kind:
+            if kind in found:
+                found[kind].append(f"\\U{start:08x}-\\U{code - 1:08x}")
+            start, kind = code, category
+    return {letter: "".join(ranges) for letter, ranges in found.items()}
 
 
 def uncompilable(model: ServiceModel) -> set[str]:

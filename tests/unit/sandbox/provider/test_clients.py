@@ -1,0 +1,93 @@
+"""The clients reach the emulator and nothing else, whatever the environment says."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from amianai_infra.sandbox.provider.clients import Clients, EscapedError
+from amianai_infra.sandbox.provider.validation import RefusedParameters
+
+
+class Emulator(BaseHTTPRequestHandler):
+    seen: ClassVar[list[tuple[str, str]]] = []
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.seen.append((self.path, self.headers["Authorization"]))
+        result = b"<GetCallerIdentityResult><Account>0</Account></GetCallerIdentityResult>"
+        body = b"<GetCallerIdentityResponse>" + result + b"</GetCallerIdentityResponse>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture
+def endpoint() -> Any:
+    server = HTTPServer(("127.0.0.1", 0), Emulator)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_environment_changes_nothing(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("[profile real]\nregion = eu-central-1\nendpoint_url = http://127.0.0.1:1\nca_bundle = /nonexistent\n")
+    for name, value in {
+        "AWS_PROFILE": "real",
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_ACCESS_KEY_ID": "AKIAREALREALREALREAL",
+        "AWS_SECRET_ACCESS_KEY": "real",
+        "AWS_SESSION_TOKEN": "real",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1",
+        "AWS_CA_BUNDLE": "/nonexistent",
+        "HTTP_PROXY": "http://127.0.0.1:1",
+        "http_proxy": "http://127.0.0.1:1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert Clients(endpoint).get("sts", "us-east-1").get_caller_identity()["Account"] == "0"
+    path, authorization = Emulator.seen[-1]
+    assert path == "/"
+    assert "Credential=test/" in authorization
+    assert "us-east-1" in authorization
+
+
+def test_a_request_for_elsewhere_is_not_sent(endpoint: str) -> None:
+    clients = Clients(endpoint)
+    client = clients.get("sts", "us-east-1")
+    clients.endpoint = "http://127.0.0.1:1"
+    with pytest.raises(EscapedError, match=r"talks to http://127.0.0.1:1 only"):
+        client.get_caller_identity()
+
+
+def test_a_host_that_begins_like_the_emulators_is_elsewhere(endpoint: str) -> None:
+    clients = Clients(endpoint)
+    client = clients.get("sts", "us-east-1")
+    clients.endpoint = endpoint[:-1]
+    with pytest.raises(EscapedError):
+        client.get_caller_identity()
+
+
+def test_every_client_is_checked_and_made_once() -> None:
+    clients = Clients("http://127.0.0.1:1")
+    with pytest.raises(RefusedParameters, match="iam CreateRole: AssumeRolePolicyDocument is required"):
+        clients.get("iam", "us-east-1").create_role(RoleName="r")
+    made: list[Any] = []
+    threads = [threading.Thread(target=lambda: made.append(clients.get("logs", "us-east-1"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(client) for client in made}) == 1
+    assert clients.get("logs", "eu-west-1") is not made[0]
