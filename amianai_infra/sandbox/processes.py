@@ -110,7 +110,6 @@ class Keeper:
             UnreachableError: it ended or did not come up; the message ends with its log's last lines.
         """
         self.stop(daemon.name)
-        self._end_stray(daemon)
         daemon.before()
         process = self._spawn(daemon)
         deadline = time.monotonic() + daemon.patience
@@ -120,11 +119,10 @@ class Keeper:
                 self._give_up(daemon, code)
             time.sleep(0.05)
 
-    def _end_stray(self, daemon: Daemon) -> None:
-        """End one of ours whose record was never written: the command that started it was killed."""
-        owner = port_owner(daemon.port)
-        if owner is not None and self._is_ours(owner, daemon.name):
-            end(owner, _stop_signal(daemon.name), daemon.patience)
+    def _strays(self, name: str) -> list[int]:
+        """Ours without a record: the command that started them was killed before it could write one."""
+        ours = {pid for pid in _processes() if self._is_ours(pid, name)}
+        return [pid for pid in ours if _parent(pid) not in ours]  # the daemon itself, not its children
 
     def _is_ours(self, pid: int, name: str) -> bool:
         found = environment_of(pid)
@@ -171,10 +169,11 @@ class Keeper:
     def stop(self, name: str, patience: float = 40.0) -> bool:
         """End the daemon in an orderly way; whether there was one."""
         known = self.running(name)
-        if known is not None:
-            end(known.pid, _stop_signal(name), patience)
+        mine = [known.pid] if known is not None else self._strays(name)
+        for pid in mine:
+            end(pid, _stop_signal(name), patience)
         (self._records / f"{name}.json").unlink(missing_ok=True)
-        return known is not None
+        return bool(mine)
 
 
 def _stop_signal(name: str) -> signal.Signals:
@@ -287,12 +286,24 @@ def _listening_inodes(port: int) -> Iterator[str]:
 
 
 def _sockets() -> Iterator[tuple[int, str]]:
-    for folder in _PROC.iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):
-                for link in (folder / "fd").iterdir():
-                    with contextlib.suppress(OSError):
-                        yield int(folder.name), str(link.readlink())
+    for pid in _processes():
+        with contextlib.suppress(OSError):
+            for link in (_PROC / str(pid) / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    yield pid, str(link.readlink())
+
+
+def _processes() -> Iterator[int]:
+    """Every process id, where the system lists them as files."""
+    if _LINUX:
+        yield from (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit())
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        return int((_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return None
 
 
 def describe(pid: int | None) -> str:

@@ -178,12 +178,9 @@ class Sandbox:
             return self._stop(progress)
 
     def _stop(self, progress: Progress) -> list[str]:
-        running = [name for name in self.NAMES if self._keeper.recorded(name)]
-        if not running:
-            return []
-        with progress.task("Stopping the sandbox"), ThreadPoolExecutor(len(running)) as pool:
-            stopped = list(pool.map(self._keeper.stop, running))
-        return [name for name, was in zip(running, stopped, strict=True) if was]
+        with progress.task("Stopping the sandbox"), ThreadPoolExecutor(len(self.NAMES)) as pool:
+            stopped = list(pool.map(self._keeper.stop, self.NAMES))
+        return [name for name, was in zip(self.NAMES, stopped, strict=True) if was]
 
     def reset(self, progress: Progress) -> None:
         """End everything and remove all local state: databases, buckets, users, the engine's state. The cache stays."""

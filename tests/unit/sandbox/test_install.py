@@ -113,9 +113,10 @@ def test_of_two_at_once_one_builds_and_the_other_waits(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_build_is_started_over(tmp_path: Path) -> None:
-    (tmp_path / "thing.new" / "half").mkdir(parents=True)
+    (tmp_path / "thing.new-1" / "whole" / "half").mkdir(parents=True)
     install._once(tmp_path / "thing", lambda folder: folder.mkdir(), QUIET, "Installing")
     assert list((tmp_path / "thing").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["thing", "thing.lock"]
 
 
 def test_a_waiter_is_told_once(tmp_path: Path) -> None:

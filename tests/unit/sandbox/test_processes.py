@@ -99,7 +99,7 @@ def test_a_recycled_process_id_is_not_ours(keeper: Keeper, port: int, tmp_path: 
     end(known.pid, signal.SIGTERM, 5)
 
 
-def test_one_without_a_record_is_found_by_its_port_and_replaced(keeper: Keeper, port: int, tmp_path: Path) -> None:
+def test_one_without_a_record_is_found_and_replaced(keeper: Keeper, port: int, tmp_path: Path) -> None:
     keeper.start(daemon(port))
     stray = keeper.running("emulator")
     assert stray is not None
@@ -109,6 +109,13 @@ def test_one_without_a_record_is_found_by_its_port_and_replaced(keeper: Keeper, 
     keeper.start(daemon(port))
     assert birth(stray.pid) is None
     assert keeper.serves("emulator", port, "one")
+
+
+def test_one_without_a_record_is_ended_before_it_even_listens(keeper: Keeper, port: int, tmp_path: Path) -> None:
+    slow = keeper._spawn(daemon(port, "import time; time.sleep(60)"))
+    (tmp_path / "run" / "emulator.json").unlink()
+    assert keeper.stop("emulator")
+    assert slow.poll() is not None
 
 
 def test_one_that_ends_at_once_shows_its_last_words(keeper: Keeper, port: int) -> None:
