@@ -66,7 +66,7 @@ def test_the_bucket_itself_is_closed(deployed: Deployed) -> None:
 
 def test_an_independent_client_sees_the_network_and_the_database(deployed: Deployed) -> None:
     ec2 = deployed.project.aws("ec2")
-    (vpc,) = ec2.describe_vpcs(Filters=[{"Name": "isDefault", "Values": ["false"]}])["Vpcs"]
+    (vpc,) = [vpc for vpc in ec2.describe_vpcs()["Vpcs"] if not vpc["IsDefault"]]
     subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc["VpcId"]]}])["Subnets"]
     assert sorted(subnet["CidrBlock"] for subnet in subnets) == ["10.0.1.0/24", "10.0.10.0/24", "10.0.11.0/24", "10.0.2.0/24"]
     (database,) = deployed.project.aws("rds").describe_db_instances()["DBInstances"]
