@@ -16,17 +16,17 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 
-from amianai_infra.errors import EngineError
 from amianai_infra.sandbox.emulator import site_host
 from amianai_infra.sandbox.provider.acm import Certificate
-from amianai_infra.sandbox.provider.clients import Clients
-from amianai_infra.sandbox.provider.cloudfront import Function, OriginAccessControl, ResponseHeadersPolicy
-from amianai_infra.sandbox.provider.resource import Context, ProviderError, World
+from amianai_infra.sandbox.provider.cloudfront import Distribution, Function, OriginAccessControl, ResponseHeadersPolicy
+from amianai_infra.sandbox.provider.resource import ProviderError, Resource
 from tests.functional.conftest import Bench, Program, changed
+from tests.functional.provider_attempt import attempt, context
 from tests.functional.test_provider import stack, steps
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
 
+NO_CERTIFICATE = "arn:aws:acm:us-east-1:000000000000:certificate/00000000-0000-0000-0000-000000000000"
 CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 INDEXES = "function handler(event) { var r = event.request; if (r.uri.endsWith('/')) { r.uri += 'index.html'; } return r; }"
 MOVED = "function handler(event) { return {statusCode: 301, headers: {location: {value: '/new/'}}}; }"
@@ -38,11 +38,6 @@ class Settings:
     code: str = INDEXES
     frames: str = "DENY"
     price: str = "PriceClass_100"
-    enabled: bool = True
-    ownership: str = "BucketOwnerPreferred"
-    policy: str = CACHING_OPTIMIZED
-    alias: str = ""
-    origin: str = "site"
 
 
 def policy_of(values: list[str]) -> str:
@@ -78,7 +73,7 @@ def site(settings: Settings) -> Program:
             restrict_public_buckets=True,
         )
         logs = aws.s3.Bucket("logs", bucket=f"{settings.name}-logs", force_destroy=True)
-        owner = aws.s3.BucketOwnershipControls("owner", bucket=logs.id, rule={"object_ownership": settings.ownership})
+        owner = aws.s3.BucketOwnershipControls("owner", bucket=logs.id, rule={"object_ownership": "BucketOwnerPreferred"})
         control = aws.cloudfront.OriginAccessControl(
             "control",
             name=settings.name,
@@ -105,8 +100,8 @@ def site(settings: Settings) -> Program:
         )
         distribution = aws.cloudfront.Distribution(
             "distribution",
-            enabled=settings.enabled,
-            aliases=[settings.alias or domain],
+            enabled=True,
+            aliases=[domain],
             comment="the bench",
             is_ipv6_enabled=True,
             http_version="http2and3",
@@ -118,11 +113,11 @@ def site(settings: Settings) -> Program:
                 )
             ],
             default_cache_behavior=aws.cloudfront.DistributionDefaultCacheBehaviorArgs(
-                target_origin_id=settings.origin,
+                target_origin_id="site",
                 viewer_protocol_policy="redirect-to-https",
                 allowed_methods=["GET", "HEAD"],
                 cached_methods=["GET", "HEAD"],
-                cache_policy_id=settings.policy,
+                cache_policy_id=CACHING_OPTIMIZED,
                 compress=True,
                 response_headers_policy_id=headers.id,
                 function_associations=[viewer],
@@ -185,6 +180,7 @@ def publish(bench: Bench, bucket: str) -> None:
 
 def test_the_whole_life_of_a_site_and_what_its_viewers_get(bench: Bench, tmp_path: Path) -> None:
     settings = Settings("cdn-life")
+    cloudfront = bench.client("cloudfront")
     with stack(bench, tmp_path, site(settings)) as made:
         assert changed(made.up()) == {"create": 10}
         out = made.outputs()
@@ -192,7 +188,7 @@ def test_the_whole_life_of_a_site_and_what_its_viewers_get(bench: Bench, tmp_pat
         assert out["zone"] == "Z2FDTNDATAQYW2"
         assert changed(made.refresh()) == {}
         assert changed(made.up()) == {}
-        there = bench.client("cloudfront").get_distribution_config(Id=out["distribution"])["DistributionConfig"]
+        there = cloudfront.get_distribution_config(Id=out["distribution"])["DistributionConfig"]
         assert there["DefaultCacheBehavior"]["ViewerProtocolPolicy"] == "redirect-to-https"
 
         publish(bench, "cdn-life-site")
@@ -227,102 +223,89 @@ def test_the_whole_life_of_a_site_and_what_its_viewers_get(bench: Bench, tmp_pat
         settings.name = "cdn-other"
         assert changed(made.preview())["replace"] >= 4
         settings.name = "cdn-life"
-    cloudfront = bench.client("cloudfront")
+
+        stays(bench, out)
+        spoil(cloudfront, out)
+        assert changed(made.refresh()) == {"update": 4}
+        assert changed(made.up()) == {"update": 4}
+        assert changed(made.refresh()) == {}
+        there = cloudfront.get_distribution_config(Id=out["distribution"])["DistributionConfig"]
+        assert there["CustomErrorResponses"]["Quantity"] == 2
+        assert there["Logging"]["Enabled"] is True
     assert not cloudfront.list_distributions()["DistributionList"].get("Items")
     assert not cloudfront.list_functions()["FunctionList"].get("Items")
     assert not cloudfront.list_origin_access_controls()["OriginAccessControlList"].get("Items")
 
 
-def test_drift_of_a_distribution_is_found_and_put_right(bench: Bench, tmp_path: Path) -> None:
-    cloudfront = bench.client("cloudfront")
-    with stack(bench, tmp_path, site(Settings("cdn-drift"))) as made:
-        made.up()
-        out = made.outputs()
-        found = cloudfront.get_distribution_config(Id=out["distribution"])
-        config = found["DistributionConfig"]
-        config["DefaultCacheBehavior"]["ViewerProtocolPolicy"] = "allow-all"
-        config["Logging"]["Enabled"] = False
-        config["CustomErrorResponses"] = {"Quantity": 0}
-        cloudfront.update_distribution(Id=out["distribution"], IfMatch=found["ETag"], DistributionConfig=config)
-        etag = cloudfront.describe_function(Name="cdn-drift", Stage="DEVELOPMENT")["ETag"]
-        changes = {"FunctionConfig": {"Comment": "", "Runtime": "cloudfront-js-1.0"}, "FunctionCode": MOVED.encode()}
-        cloudfront.update_function(Name="cdn-drift", IfMatch=etag, **changes)
-        policy = cloudfront.get_response_headers_policy(Id=out["headers"])
-        wanted = {"Name": "cdn-drift", "SecurityHeadersConfig": {"ContentTypeOptions": {"Override": False}}}
-        cloudfront.update_response_headers_policy(Id=out["headers"], IfMatch=policy["ETag"], ResponseHeadersPolicyConfig=wanted)
-        control = cloudfront.get_origin_access_control(Id=out["control"])
-        weaker = {**control["OriginAccessControl"]["OriginAccessControlConfig"], "SigningBehavior": "never"}
-        cloudfront.update_origin_access_control(Id=out["control"], IfMatch=control["ETag"], OriginAccessControlConfig=weaker)
-
-        assert changed(made.refresh()) == {"update": 4}
-        assert changed(made.up()) == {"update": 4}
-        assert changed(made.refresh()) == {}
-        config = cloudfront.get_distribution_config(Id=out["distribution"])["DistributionConfig"]
-        assert config["CustomErrorResponses"]["Quantity"] == 2
-        assert config["Logging"]["Enabled"] is True
+def spoil(cloudfront: Any, out: dict[str, Any]) -> None:
+    """Change everything behind the provider's back."""
+    found = cloudfront.get_distribution_config(Id=out["distribution"])
+    config = found["DistributionConfig"]
+    config["DefaultCacheBehavior"]["ViewerProtocolPolicy"] = "allow-all"
+    config["Logging"]["Enabled"] = False
+    config["CustomErrorResponses"] = {"Quantity": 0}
+    cloudfront.update_distribution(Id=out["distribution"], IfMatch=found["ETag"], DistributionConfig=config)
+    etag = cloudfront.describe_function(Name="cdn-life", Stage="DEVELOPMENT")["ETag"]
+    changes = {"FunctionConfig": {"Comment": "", "Runtime": "cloudfront-js-1.0"}, "FunctionCode": MOVED.encode()}
+    cloudfront.update_function(Name="cdn-life", IfMatch=etag, **changes)
+    policy = cloudfront.get_response_headers_policy(Id=out["headers"])
+    wanted = {"Name": "cdn-life", "SecurityHeadersConfig": {"ContentTypeOptions": {"Override": False}}}
+    cloudfront.update_response_headers_policy(Id=out["headers"], IfMatch=policy["ETag"], ResponseHeadersPolicyConfig=wanted)
+    control = cloudfront.get_origin_access_control(Id=out["control"])
+    weaker = {**control["OriginAccessControl"]["OriginAccessControlConfig"], "SigningBehavior": "never"}
+    cloudfront.update_origin_access_control(Id=out["control"], IfMatch=control["ETag"], OriginAccessControlConfig=weaker)
 
 
-def test_what_a_distribution_uses_stays(bench: Bench, tmp_path: Path) -> None:
-    with stack(bench, tmp_path, site(Settings("cdn-used"))) as made:
-        made.up()
-        out = made.outputs()
-        world = World(Clients(bench.variables["AWS_ENDPOINT_URL"]))
-        context = Context(world, "us-east-1", "cloudfront")
-        used = f"in use by the distribution {out['distribution']}"
+def stays(bench: Bench, out: dict[str, Any]) -> None:
+    """What a distribution uses cannot be deleted, and its alias is taken."""
+    used = f"in use by the distribution {out['distribution']}"
+    parts: list[tuple[Resource, str]] = [
+        (OriginAccessControl(), out["control"]),
+        (ResponseHeadersPolicy(), out["headers"]),
+        (Function(), "cdn-life"),
+        (Certificate(), out["certificate"]),
+    ]
+    for kind, ident in parts:
         with pytest.raises(ProviderError, match=used):
-            OriginAccessControl().delete(context, out["control"], {})
-        with pytest.raises(ProviderError, match=used):
-            ResponseHeadersPolicy().delete(context, out["headers"], {})
-        with pytest.raises(ProviderError, match=used):
-            Function().delete(context, "cdn-used", {})
-        with pytest.raises(ProviderError, match=used):
-            Certificate().delete(Context(world, "us-east-1", "acm"), out["certificate"], {})
+            kind.delete(context(bench, kind), ident, {})
+    certificate = {"acmCertificateArn": out["certificate"], "sslSupportMethod": "sni-only"}
+    second = {**SMALLEST, "aliases": ["cdn-life.test"], "viewerCertificate": certificate}
+    assert "CNAMEAlreadyExists" in attempt(bench, Distribution(), second)
+    assert "does not cover the alias other.test" in attempt(bench, Distribution(), {**second, "aliases": ["other.test"]})
+
+
+BEHAVIOR = {
+    "targetOriginId": "o",
+    "viewerProtocolPolicy": "allow-all",
+    "allowedMethods": ["GET", "HEAD"],
+    "cachedMethods": ["GET", "HEAD"],
+    "cachePolicyId": CACHING_OPTIMIZED,
+}
+SMALLEST: dict[str, Any] = {
+    "enabled": True,
+    "origins": [{"originId": "o", "domainName": "b.s3.us-east-1.amazonaws.com"}],
+    "defaultCacheBehavior": BEHAVIOR,
+    "restrictions": {"geoRestriction": {"restrictionType": "none"}},
+    "viewerCertificate": {"cloudfrontDefaultCertificate": True},
+}
 
 
 @pytest.mark.parametrize(
-    ("settings", "reason"),
+    ("given", "reason"),
     [
-        (Settings("cdn-a", alias="www.cdn-a.test"), "does not cover the alias www.cdn-a.test"),
-        (Settings("cdn-b", ownership="BucketOwnerEnforced"), "does not enable ACL access"),
-        (Settings("cdn-c", policy="no-such-policy"), "NoSuchCachePolicy"),
-        (Settings("cdn-d", origin="elsewhere"), "NoSuchOrigin"),
-        (Settings("cdn-e", price="PriceClass_1"), "is not one of"),
-        (Settings("cdn-f", frames="NEVER"), "is not one of"),
+        ({"loggingConfig": {"bucket": "cdn-acl.s3.amazonaws.com"}}, "does not enable ACL access"),
+        ({"loggingConfig": {"bucket": "cdn-none.s3.amazonaws.com"}}, "does not enable ACL access"),
+        ({"defaultCacheBehavior": {**BEHAVIOR, "cachePolicyId": "none"}}, "NoSuchCachePolicy"),
+        ({"defaultCacheBehavior": {**BEHAVIOR, "targetOriginId": "elsewhere"}}, "NoSuchOrigin"),
+        ({"priceClass": "PriceClass_1"}, "is not one of"),
+        ({"viewerCertificate": {"acmCertificateArn": NO_CERTIFICATE, "sslSupportMethod": "sni-only"}}, "does not exist or is not issued"),
     ],
-    ids=["alias", "logs", "cache-policy", "origin", "price", "frames"],
+    ids=["logs", "no-logs", "cache-policy", "origin", "price", "certificate"],
 )
-def test_what_cloudfront_would_refuse_is_refused(bench: Bench, tmp_path: Path, settings: Settings, reason: str) -> None:
-    with stack(bench, tmp_path, site(settings)) as made, pytest.raises(EngineError) as caught:
-        made.up()
-    assert reason in str(caught.value)
-
-
-def test_two_distributions_cannot_have_one_alias(bench: Bench, tmp_path: Path) -> None:
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    settings = Settings("cdn-one")
-    with stack(bench, tmp_path / "one", site(settings)) as made:
-        made.up()
-
-        def program() -> None:
-            aws.cloudfront.Distribution(
-                "second",
-                enabled=True,
-                aliases=["cdn-one.test"],
-                origins=[{"origin_id": "o", "domain_name": "b.s3.us-east-1.amazonaws.com"}],
-                default_cache_behavior={
-                    "target_origin_id": "o",
-                    "viewer_protocol_policy": "allow-all",
-                    "allowed_methods": ["GET", "HEAD"],
-                    "cached_methods": ["GET", "HEAD"],
-                    "cache_policy_id": CACHING_OPTIMIZED,
-                },
-                restrictions={"geo_restriction": {"restriction_type": "none"}},
-                viewer_certificate={"acm_certificate_arn": made.outputs()["certificate"], "ssl_support_method": "sni-only"},
-            )
-
-        with stack(bench, tmp_path / "two", program) as second, pytest.raises(EngineError, match="CNAMEAlreadyExists"):
-            second.up()
+def test_what_cloudfront_would_refuse_is_refused(bench: Bench, given: dict[str, Any], reason: str) -> None:
+    bench.client("s3").create_bucket(Bucket="cdn-acl")
+    assert reason in attempt(bench, Distribution(), {**SMALLEST, **given})
+    bench.client("s3").delete_bucket(Bucket="cdn-acl")
 
 
 def test_a_site_can_be_imported(bench: Bench, tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ import pulumi_aws as aws
 import pytest
 
 from amianai_infra.errors import EngineError
-from amianai_infra.sandbox.provider.clients import Clients
-from amianai_infra.sandbox.provider.cognito import UserPool
-from amianai_infra.sandbox.provider.resource import Context, ProviderError, World
+from amianai_infra.sandbox.provider.cognito import UserPool, UserPoolClient, UserPoolDomain
+from amianai_infra.sandbox.provider.resource import ProviderError, Resource
 from tests.functional.conftest import Bench, Program, changed
+from tests.functional.provider_attempt import attempt, context
 from tests.functional.test_provider import stack, steps
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
@@ -26,7 +26,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor 
 @dataclass
 class Settings:
     name: str
-    protection: str = "INACTIVE"
     length: int = 12
     grace: int = 30
     attributes: list[str] = field(default_factory=list)
@@ -41,7 +40,7 @@ def sign_in(settings: Settings) -> Program:
             name=settings.name,
             username_attributes=[settings.sign_in],
             auto_verified_attributes=["email"],
-            deletion_protection=settings.protection,
+            deletion_protection="INACTIVE",
             mfa_configuration="OPTIONAL",
             software_token_mfa_configuration={"enabled": True},
             password_policy={
@@ -109,40 +108,20 @@ def test_the_whole_life_of_a_pool(bench: Bench, tmp_path: Path) -> None:
         settings.sign_in = "phone_number"
         assert changed(made.preview())["replace"] == 3, "the pool, its client and its domain"
         settings.sign_in = "email"
-    assert cognito.list_user_pools(MaxResults=10)["UserPools"] == []
 
-
-def test_drift_of_a_pool_is_found_and_put_right(bench: Bench, tmp_path: Path) -> None:
-    cognito = bench.client("cognito-idp")
-    with stack(bench, tmp_path, sign_in(Settings("bench-drift"))) as made:
-        made.up()
-        out = made.outputs()
-        cognito.update_user_pool(UserPoolId=out["pool"], Policies={"PasswordPolicy": {"MinimumLength": 6}})
+        with pytest.raises(ProviderError, match="domain bench-life"):
+            UserPool().delete(context(bench, UserPool()), out["pool"], {})
+        cognito.update_user_pool(UserPoolId=out["pool"], Policies={"PasswordPolicy": {"MinimumLength": 6}}, DeletionProtection="ACTIVE")
         cognito.set_user_pool_mfa_config(UserPoolId=out["pool"], MfaConfiguration="OFF")
         cognito.update_user_pool_client(UserPoolId=out["pool"], ClientId=out["client"], PreventUserExistenceErrors="LEGACY")
-        cognito.delete_user_pool_domain(UserPoolId=out["pool"], Domain="bench-drift")
+        cognito.delete_user_pool_domain(UserPoolId=out["pool"], Domain="bench-life")
+        with pytest.raises(ProviderError, match="deletion protection"):
+            UserPool().delete(context(bench, UserPool()), out["pool"], {})
         assert changed(made.refresh()) == {"update": 2, "delete": 1}
         assert changed(made.up()) == {"update": 2, "create": 1}
         assert changed(made.refresh()) == {}
         assert cognito.get_user_pool_mfa_config(UserPoolId=out["pool"])["MfaConfiguration"] == "OPTIONAL"
-
-
-def test_a_protected_pool_stays(bench: Bench, tmp_path: Path) -> None:
-    settings = Settings("bench-kept", protection="ACTIVE")
-    with stack(bench, tmp_path, sign_in(settings)) as made:
-        made.up()
-        with pytest.raises(EngineError, match="deletion protection"):
-            made.destroy()
-        settings.protection = "INACTIVE"
-        made.up()
-
-
-def test_a_pool_with_a_domain_stays(bench: Bench, tmp_path: Path) -> None:
-    with stack(bench, tmp_path, sign_in(Settings("bench-first"))) as made:
-        made.up()
-        context = Context(World(Clients(bench.variables["AWS_ENDPOINT_URL"])), "us-east-1", "cognito-idp")
-        with pytest.raises(ProviderError, match="domain bench-first"):
-            UserPool().delete(context, made.outputs()["pool"], {})
+    assert cognito.list_user_pools(MaxResults=10)["UserPools"] == []
 
 
 def test_pools_and_clients_can_be_imported(bench: Bench, tmp_path: Path) -> None:
@@ -172,21 +151,21 @@ def test_pools_and_clients_can_be_imported(bench: Bench, tmp_path: Path) -> None
         assert changed(made.up()) == {}
 
 
-ROTATION = aws.cognito.UserPoolClientRefreshTokenRotationArgs(feature="ENABLED", retry_grace_period_seconds=61)
+ROTATION = {"feature": "ENABLED", "retryGracePeriodSeconds": 61}
 
 
 @pytest.mark.parametrize(
-    ("declare", "reason"),
+    ("kind", "given", "reason"),
     [
-        (lambda: aws.cognito.UserPoolDomain("x", domain="my-cognito", user_pool_id="us-east-1_x"), "reserved word cognito"),
-        (lambda: aws.cognito.UserPoolClient("x", user_pool_id="us-east-1_x", access_token_validity=25), "outside Cognito's range"),
-        (lambda: aws.cognito.UserPoolClient("x", user_pool_id="us-east-1_x", refresh_token_rotation=ROTATION), "is above 60"),
-        (lambda: aws.cognito.UserPool("x", password_policy={"minimum_length": 5}), "is below 6"),
-        (lambda: aws.cognito.UserPool("x", lambda_config={"pre_sign_up": "arn"}), "no property 'lambdaConfig'"),
+        (UserPoolDomain(), {"domain": "my-cognito"}, "reserved word cognito"),
+        (UserPoolClient(), {"name": "x", "accessTokenValidity": 25}, "outside Cognito's range"),
+        (UserPoolClient(), {"name": "x", "refreshTokenRotation": ROTATION}, "is above 60"),
+        (UserPool(), {"name": "x", "passwordPolicy": {"minimumLength": 5}}, "is below 6"),
+        (UserPool(), {"name": "x", "lambdaConfig": {"preSignUp": "arn"}}, "no property 'lambdaConfig'"),
+        (UserPool(), {"name": "x", "deletionProtection": "YES"}, "is not one of ACTIVE, INACTIVE"),
     ],
-    ids=["domain", "validity", "grace", "password", "property"],
+    ids=["domain", "validity", "grace", "password", "property", "protection"],
 )
-def test_what_cognito_would_refuse_is_refused(bench: Bench, tmp_path: Path, declare: Any, reason: str) -> None:
-    with stack(bench, tmp_path, declare) as made, pytest.raises(EngineError) as caught:
-        made.up()
-    assert reason in str(caught.value)
+def test_what_cognito_would_refuse_is_refused(bench: Bench, kind: Resource, given: dict[str, Any], reason: str) -> None:
+    pool = {} if isinstance(kind, UserPool) else {"userPoolId": "us-east-1_x"}
+    assert reason in attempt(bench, kind, {**pool, **given})

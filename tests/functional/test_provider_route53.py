@@ -11,7 +11,9 @@ import pulumi_aws as aws
 import pytest
 
 from amianai_infra.errors import EngineError
+from amianai_infra.sandbox.provider.route53 import Record, Zone
 from tests.functional.conftest import Bench, Program, changed
+from tests.functional.provider_attempt import attempt, context
 from tests.functional.test_provider import stack, steps
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
@@ -85,84 +87,56 @@ def test_the_whole_life_of_a_domain(bench: Bench, tmp_path: Path) -> None:
         assert changed(made.preview()) == {"replace": 7}
         settings.domain = "life.test"
 
-
-def test_drift_of_records_is_found_and_put_right(bench: Bench, tmp_path: Path) -> None:
-    settings = Settings("drift.test")
-    with stack(bench, tmp_path, domain(settings)) as made:
-        made.up()
-        zone = made.outputs()["zone"]
-        there = records(bench, zone)
-        changes = [
-            {"Action": "DELETE", "ResourceRecordSet": there["drift.test.", "AAAA"]},
-            {
-                "Action": "UPSERT",
-                "ResourceRecordSet": {**there["drift.test.", "CAA"], "ResourceRecords": [{"Value": '0 issue "other.org"'}]},
-            },
-        ]
-        bench.client("route53").change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
+        there = records(bench, out["zone"])
+        other = {**there["life.test.", "CAA"], "ResourceRecords": [{"Value": '0 issue "other.org"'}]}
+        change(bench, out["zone"], ("DELETE", there["life.test.", "AAAA"]), ("UPSERT", other))
         assert changed(made.refresh()) == {"update": 1, "delete": 1}
         assert changed(made.up()) == {"update": 1, "create": 1}
-        assert records(bench, zone) == there
+        assert records(bench, out["zone"]) == there
 
-
-def test_a_zone_with_foreign_records_goes_only_by_force(bench: Bench, tmp_path: Path) -> None:
-    settings = Settings("full.test")
-    with stack(bench, tmp_path, domain(settings)) as made:
-        made.up()
-        zone = made.outputs()["zone"]
-        foreign = {"Name": "mail.full.test", "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.9"}]}
-        batch = {"Changes": [{"Action": "CREATE", "ResourceRecordSet": foreign}]}
-        bench.client("route53").change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
+        foreign = {"Name": "mail.life.test", "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.9"}]}
+        change(bench, out["zone"], ("CREATE", foreign))
         with pytest.raises(EngineError, match="HostedZoneNotEmpty"):
             made.destroy()
         settings.force = True
         made.up()
     left = bench.client("route53").list_hosted_zones()["HostedZones"]
-    assert "full.test." not in [one["Name"] for one in left]
+    assert "life.test." not in [one["Name"] for one in left]
+
+
+def change(bench: Bench, zone: str, *changes: tuple[str, dict[str, Any]]) -> None:
+    """Change records behind the provider's back."""
+    batch = {"Changes": [{"Action": action, "ResourceRecordSet": record} for action, record in changes]}
+    bench.client("route53").change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
 
 
 def test_zones_and_records_can_be_imported(bench: Bench, tmp_path: Path) -> None:
     route53 = bench.client("route53")
     ident = route53.create_hosted_zone(Name="import.test", CallerReference="import")["HostedZone"]["Id"].rpartition("/")[2]
     record = {"Name": "_a.import.test", "Type": "CNAME", "TTL": 60, "ResourceRecords": [{"Value": "b.example.net"}]}
-    batch = {"Changes": [{"Action": "CREATE", "ResourceRecordSet": record}]}
-    route53.change_resource_record_sets(HostedZoneId=ident, ChangeBatch=batch)
+    change(bench, ident, ("CREATE", record))
 
     def program() -> None:
         options = pulumi.ResourceOptions(import_=ident)
         zone = aws.route53.Zone("zone", name="import.test", comment="", opts=options)
         options = pulumi.ResourceOptions(import_=f"{ident}__a.import.test_CNAME")
-        aws.route53.Record("proof", zone_id=zone.zone_id, name="_a.import.test", type="CNAME", ttl=60, records=["b.example.net"], opts=options)
+        aws.route53.Record(
+            "proof", zone_id=zone.zone_id, name="_a.import.test", type="CNAME", ttl=60, records=["b.example.net"], opts=options
+        )
 
     with stack(bench, tmp_path, program) as made:
         assert changed(made.up()) == {"import": 2}
         assert changed(made.up()) == {}
 
 
-def test_two_records_of_one_name_and_a_cname(bench: Bench, tmp_path: Path) -> None:
-    def program() -> None:
-        zone = aws.route53.Zone("zone", name="clash.test", force_destroy=True)
-        first = aws.route53.Record("first", zone_id=zone.zone_id, name="www", type="A", ttl=60, records=["192.0.2.1"])
-        options = pulumi.ResourceOptions(depends_on=[first])
-        aws.route53.Record("second", zone_id=zone.zone_id, name="www", type="CNAME", ttl=60, records=["a.example.net"], opts=options)
-
-    with stack(bench, tmp_path, program) as made, pytest.raises(EngineError, match="a CNAME stands alone"):
-        made.up()
-
-
-def test_a_record_that_is_there_is_not_taken_over_unless_allowed(bench: Bench, tmp_path: Path) -> None:
-    allowed = False
-
-    def program() -> None:
-        zone = aws.route53.Zone("zone", name="twice.test", force_destroy=True)
-        first = aws.route53.Record("first", zone_id=zone.zone_id, name="www", type="A", ttl=60, records=["192.0.2.1"])
-        options = pulumi.ResourceOptions(depends_on=[first])
-        aws.route53.Record(
-            "second", zone_id=zone.zone_id, name="www", type="A", ttl=60, records=["192.0.2.2"], allow_overwrite=allowed, opts=options
-        )
-
-    with stack(bench, tmp_path, program) as made:
-        with pytest.raises(EngineError, match="already exists"):
-            made.up()
-        allowed = True
-        assert changed(made.up()) == {"create": 1}
+def test_records_that_clash(bench: Bench) -> None:
+    route53 = bench.client("route53")
+    zone = route53.create_hosted_zone(Name="clash.test", CallerReference="clash")["HostedZone"]["Id"].rpartition("/")[2]
+    first = {"zoneId": zone, "name": "www", "type": "A", "ttl": 60, "records": ["192.0.2.1"]}
+    assert attempt(bench, Record(), first) == ""
+    assert "already exists" in attempt(bench, Record(), first)
+    assert attempt(bench, Record(), {**first, "records": ["192.0.2.2"], "allowOverwrite": True}) == ""
+    assert "a CNAME stands alone" in attempt(bench, Record(), {**first, "type": "CNAME", "records": ["a.example.net"]})
+    assert "NoSuchHostedZone" in attempt(bench, Record(), {**first, "zoneId": "Z0"})
+    Zone().delete(context(bench, Zone()), zone, {"forceDestroy": True})
+    assert "clash.test." not in [one["Name"] for one in route53.list_hosted_zones()["HostedZones"]]

@@ -18,7 +18,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from amianai_infra.errors import EngineError
+from amianai_infra.sandbox.provider.resource import Resource
+from amianai_infra.sandbox.provider.s3 import Bucket, BucketOwnershipControls, BucketPolicy, BucketVersioning
 from tests.functional.conftest import Bench, Program, changed
+from tests.functional.provider_attempt import attempt
 from tests.functional.test_provider import stack, steps
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
@@ -92,50 +95,49 @@ def test_the_whole_life_of_a_bucket(bench: Bench, tmp_path: Path) -> None:
         settings.name = "bench-other"
         assert changed(made.preview()) == {"replace": 7}, "the bucket and everything on it"
         settings.name = "bench-life"
+
+        spoil(s3, "bench-life")
+        assert changed(made.refresh()) == {"update": 5, "delete": 2}
+        assert changed(made.up()) == {"update": 5, "create": 2}
+        assert changed(made.refresh()) == {}
+        assert s3.get_bucket_versioning(Bucket="bench-life")["Status"] == "Enabled"
+
+        fill(s3, "bench-life")
+        assert anonymous(bench, "bench-life/index.html") == anonymous(bench, "bench-life") == 403
+        with pytest.raises(EngineError, match="BucketNotEmpty"):
+            made.destroy()
+        settings.force = True
+        made.up()
     with pytest.raises(ClientError):
         s3.head_bucket(Bucket="bench-life")
 
 
-def test_drift_of_a_bucket_is_found_and_put_right(bench: Bench, tmp_path: Path) -> None:
-    settings = Settings("bench-drift")
-    s3 = bench.client("s3")
-    with stack(bench, tmp_path, buckets(settings)) as made:
-        made.up()
-        s3.put_bucket_tagging(Bucket="bench-drift", Tagging={"TagSet": [{"Key": "by", "Value": "hand"}]})
-        s3.put_bucket_versioning(Bucket="bench-drift", VersioningConfiguration={"Status": "Suspended"})
-        s3.delete_public_access_block(Bucket="bench-drift")
-        s3.delete_bucket_policy(Bucket="bench-drift")
-        s3.put_bucket_ownership_controls(Bucket="bench-drift", OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
-        s3.delete_bucket_encryption(Bucket="bench-drift")
-        rule = {"ID": "old", "Status": "Disabled", "Filter": {}, "Expiration": {"Days": 1}}
-        s3.put_bucket_lifecycle_configuration(Bucket="bench-drift", LifecycleConfiguration={"Rules": [rule]})
-
-        assert changed(made.refresh()) == {"update": 5, "delete": 2}
-        assert changed(made.up()) == {"update": 5, "create": 2}
-        assert changed(made.refresh()) == {}
-        assert s3.get_bucket_versioning(Bucket="bench-drift")["Status"] == "Enabled"
+def spoil(s3: Any, bucket: str) -> None:
+    """Change everything behind the provider's back."""
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "by", "Value": "hand"}]})
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    s3.delete_public_access_block(Bucket=bucket)
+    s3.delete_bucket_policy(Bucket=bucket)
+    s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
+    s3.delete_bucket_encryption(Bucket=bucket)
+    rule = {"ID": "old", "Status": "Disabled", "Filter": {}, "Expiration": {"Days": 1}}
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})
 
 
-def test_a_bucket_with_content_goes_only_by_force(bench: Bench, tmp_path: Path) -> None:
-    settings = Settings("bench-full")
-    s3 = bench.client("s3")
-    with stack(bench, tmp_path, buckets(settings)) as made:
-        made.up()
-        for text in (b"one", b"two"):
-            s3.put_object(Bucket="bench-full", Key="index.html", Body=text)
-        s3.delete_object(Bucket="bench-full", Key="index.html")
-        s3.create_multipart_upload(Bucket="bench-full", Key="half")
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(f"{bench.variables['AWS_ENDPOINT_URL']}/bench-full/index.html")
-        with refused.value as answer:
-            assert answer.code == 403
+def fill(s3: Any, bucket: str) -> None:
+    """Two versions, a delete marker and half an upload."""
+    for text in (b"one", b"two"):
+        s3.put_object(Bucket=bucket, Key="index.html", Body=text)
+    s3.delete_object(Bucket=bucket, Key="index.html")
+    s3.create_multipart_upload(Bucket=bucket, Key="half")
 
-        with pytest.raises(EngineError, match="BucketNotEmpty"):
-            made.destroy()
-        settings.force = True
-        assert changed(made.up())["update"] == 1
-    with pytest.raises(ClientError):
-        s3.head_bucket(Bucket="bench-full")
+
+def anonymous(bench: Bench, path: str) -> int:
+    """The status of a read without credentials."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{bench.variables['AWS_ENDPOINT_URL']}/{path}")
+    with refused.value as answer:
+        return answer.code
 
 
 def test_buckets_can_be_imported(bench: Bench, tmp_path: Path) -> None:
@@ -154,31 +156,34 @@ def test_buckets_can_be_imported(bench: Bench, tmp_path: Path) -> None:
         assert changed(made.up()) == {}
 
 
-OTHER = {**tls_only("bench-x"), "Resource": "*"}
+OTHER = json.dumps({"Statement": {**tls_only("bench-x"), "Resource": "*"}})
 
 
 @pytest.mark.parametrize(
-    ("declare", "reason"),
+    ("kind", "given", "reason"),
     [
-        (lambda: aws.s3.Bucket("x", bucket="Bad_Name"), "InvalidBucketName"),
-        (lambda: aws.s3.Bucket("x", bucket="bench-x", acl="public-read"), "no property 'acl'"),
-        (lambda: aws.s3.BucketPolicy("x", bucket="bench-x", policy=json.dumps({"Statement": OTHER})), "is not in the bucket bench-x"),
-        (lambda: aws.s3.BucketPolicy("x", bucket="bench-x", policy="{"), "must be a JSON document"),
-        (lambda: aws.s3.BucketOwnershipControls("x", bucket="bench-x", rule={"object_ownership": "Mine"}), "is not one of"),
+        (Bucket(), {"bucket": "Bad_Name"}, "InvalidBucketName"),
+        (Bucket(), {"bucket": "bench-x", "acl": "public-read"}, "no property 'acl'"),
+        (BucketPolicy(), {"bucket": "bench-x", "policy": OTHER}, "is not in the bucket bench-x"),
+        (BucketPolicy(), {"bucket": "bench-x", "policy": "{"}, "must be a JSON document"),
+        (BucketOwnershipControls(), {"bucket": "bench-x", "rule": {"objectOwnership": "Mine"}}, "is not one of"),
     ],
     ids=["name", "property", "policy", "json", "ownership"],
 )
-def test_what_s3_would_refuse_is_refused(bench: Bench, tmp_path: Path, declare: Any, reason: str) -> None:
-    with stack(bench, tmp_path, declare) as made, pytest.raises(EngineError) as caught:
-        made.up()
-    assert reason in str(caught.value)
+def test_what_s3_would_refuse_is_refused(bench: Bench, kind: Resource, given: dict[str, Any], reason: str) -> None:
+    assert reason in attempt(bench, kind, given)
 
 
-def test_a_bucket_of_ours_is_not_taken_for_a_new_one(bench: Bench, tmp_path: Path) -> None:
-    def program() -> None:
-        aws.s3.Bucket("x", bucket="bench-taken")
-
-    bench.client("s3").create_bucket(Bucket="bench-taken")
-    with stack(bench, tmp_path, program) as made, pytest.raises(EngineError, match="BucketAlreadyOwnedByYou"):
-        made.up()
+def test_a_bucket_of_ours_is_not_taken_for_a_new_one(bench: Bench) -> None:
+    assert attempt(bench, Bucket(), {"bucket": "bench-taken"}) == ""
+    assert "BucketAlreadyOwnedByYou" in attempt(bench, Bucket(), {"bucket": "bench-taken"})
     bench.client("s3").delete_bucket(Bucket="bench-taken")
+
+
+def test_versioning_cannot_be_switched_off(bench: Bench) -> None:
+    attempt(bench, Bucket(), {"bucket": "bench-versions"})
+    assert attempt(bench, BucketVersioning(), {"bucket": "bench-versions", "versioningConfiguration": {"status": "Disabled"}}) == ""
+    bench.client("s3").put_bucket_versioning(Bucket="bench-versions", VersioningConfiguration={"Status": "Enabled"})
+    refused = attempt(bench, BucketVersioning(), {"bucket": "bench-versions", "versioningConfiguration": {"status": "Disabled"}})
+    assert "can be suspended, not disabled" in refused
+    bench.client("s3").delete_bucket(Bucket="bench-versions")
