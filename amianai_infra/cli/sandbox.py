@@ -98,13 +98,12 @@ def _misleading(environ: Mapping[str, str], ours: Mapping[str, str]) -> list[str
 
 
 def _engine_folder(environ: Mapping[str, str]) -> Path | None:
-    """Where our cache has the engine, when `pulumi` is not on PATH."""
-    from amianai_infra.sandbox.install import cache_directory
+    """Where our cache has the engine, when the one on PATH is none or too old."""
+    from amianai_infra.engine import find_engine
 
-    if shutil.which("pulumi", path=environ.get("PATH")):
-        return None
-    found = sorted(cache_directory(environ).glob("**/pulumi"))
-    return next((file.parent for file in reversed(found) if file.is_file()), None)
+    found = find_engine(environ)
+    on_path = shutil.which("pulumi", path=environ.get("PATH"))
+    return None if found is None or str(found) == on_path else found.parent
 
 
 def _lines(values: Mapping[str, str], unset: Iterable[str], path: Path | None, *, fish: bool) -> Iterable[str]:

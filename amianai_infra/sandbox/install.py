@@ -27,11 +27,9 @@ _MINUTES = 15
 
 
 def cache_directory(environ: Mapping[str, str]) -> Path:
-    """`AMIANAI_CACHE`, else `amianai-infra` in the user's cache folder."""
+    """Our cache: `AMIANAI_CACHE`, else `~/.cache/amianai-infra`."""
     chosen = environ.get("AMIANAI_CACHE")
-    if chosen:
-        return Path(chosen).resolve()
-    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amianai-infra"
+    return Path(chosen).expanduser().resolve() if chosen else Path.home() / ".cache" / "amianai-infra"
 
 
 def _digest(*files: Path) -> str:

@@ -121,13 +121,9 @@ class SandboxTarget:
         )
 
     def default_settings(self) -> Mapping[str, str]:
-        """A domain of our own, the database's port, and the origins that pages call for sign-in."""
-        ports = self.sandbox.ports()
-        return {
-            "domain_name": DOMAIN,
-            "database.port": str(ports.postgres),
-            "site.connect_src": f"{aws.endpoint(ports.emulator)},http://localhost:{ports.emulator}",
-        }
+        """A domain of our own, and the origins that pages call for sign-in."""
+        port = self.sandbox.ports().emulator
+        return {"domain_name": DOMAIN, "site.connect_src": f"{aws.endpoint(port)},http://localhost:{port}"}
 
     def site_address(self, outputs: StackOutputs) -> SiteAddress:
         """The emulated CDN: browsers resolve `*.localhost` themselves, our own clients connect to 127.0.0.1."""

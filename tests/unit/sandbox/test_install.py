@@ -34,7 +34,6 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 def test_the_cache_is_where_it_is_asked_to_be(tmp_path: Path) -> None:
     assert cache_directory({"AMIANAI_CACHE": str(tmp_path)}) == tmp_path
-    assert cache_directory({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "amianai-infra"
     assert cache_directory({}) == Path.home() / ".cache" / "amianai-infra"
 
 
