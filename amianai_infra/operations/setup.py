@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from amianai_infra.errors import NotFoundError, VerificationError
 from amianai_infra.operations import change, cost, delegation, doctor, state_storage
 from amianai_infra.operations.context import Context
+from amianai_infra.operations.parallel import side_by_side
 from amianai_infra.operations.status import answers
 from amianai_infra.target import cached_outputs, fetch_outputs
 
@@ -111,14 +111,8 @@ def _tools(context: Context, options: Options, hands: Hands) -> None:
     if options.deploy and hands.prepare_site is not None:
         work.append(hands.prepare_site)
     with context.progress.task("Tools") as task:
-        _side_by_side(work)
+        side_by_side(work)
         task.say("all there")
-
-
-def _side_by_side(work: Sequence[Callable[[], object]]) -> None:
-    with ThreadPoolExecutor(max_workers=len(work)) as pool:
-        for one in [pool.submit(piece) for piece in work]:
-            one.result()
 
 
 def _state(context: Context) -> None:
