@@ -27,7 +27,7 @@ from amianai_infra.outputs import StackOutputs
 from amianai_infra.rules.domains import site_names
 from amianai_infra.rules.headers import cognito_origins, content_security_policy
 
-# Isort keeps leaf modules of pulumi_aws below the components that prepare them; see components/leaf_imports.py.
+# After the components: they prepare pulumi_aws so that this loads one module of `ssm` and not all (components/leaf_imports.py).
 from pulumi_aws.ssm.parameter import Parameter  # isort: skip
 
 _URN = f"urn:pulumi:{STACK}::{PROJECT}::"
@@ -235,16 +235,16 @@ class Production:
 
     def export(self) -> None:
         """Export the outputs, and publish them as one SSM parameter once everything they name is there."""
-        found = pulumi.Output.from_input(self.outputs())
+        outputs = self.outputs()
         self.parameter = Parameter(
             "outputs",
             name=stack_parameter(self.settings.prefix),
             description=f"What the stack of {self.settings.domain_name} tells about itself; no secrets",
             type="String",
-            value=found.apply(_published),
+            value=pulumi.Output.from_input(outputs).apply(_published),
             opts=pulumi.ResourceOptions(depends_on=[self.records, self.database, self.auth]),
         )
-        for name, value in self.outputs().items():
+        for name, value in outputs.items():
             pulumi.export(name, value)
 
 

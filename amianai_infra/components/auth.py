@@ -134,7 +134,13 @@ class Auth(pulumi.ComponentResource):
             },
             deletion_protection="ACTIVE" if protected else "INACTIVE",
             tags=tagged(display),
-            opts=pulumi.ResourceOptions(parent=self, protect=protected, import_=args["user_pool_id"] or None),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                protect=protected,
+                import_=args["user_pool_id"] or None,
+                # What was adopted is never deleted by us.
+                retain_on_delete=bool(args["user_pool_id"]),
+            ),
         )
 
     def _totp(self) -> "UserPoolSoftwareTokenMfaConfigurationArgsDict | None":

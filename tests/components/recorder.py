@@ -1,0 +1,206 @@
+"""Pulumi's mocks that record every resource, and refuse what the stack has no business asking for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pulumi
+
+from amianai_infra.naming import PROJECT, STACK
+
+Built = TypeVar("Built")
+ACCOUNT = "123456789012"
+ZONES = ["us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d"]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One resource as it was registered."""
+
+    type: str
+    name: str
+    inputs: dict[str, Any]
+
+    def json(self, name: str) -> Any:
+        """An input that holds JSON."""
+        return json.loads(self.inputs[name])
+
+
+@dataclass
+class Recording:
+    """Everything that one program registered."""
+
+    resources: list[Recorded] = field(default_factory=list)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def of(self, kind: str) -> list[Recorded]:
+        """Resources of a type, by the last part of its token: `Vpc`, `SecurityGroupIngressRule`."""
+        return [one for one in self.resources if one.type.rpartition(":")[2] == kind and one.type.startswith("aws:")]
+
+    def one(self, kind: str, name: str | None = None) -> Recorded:
+        """The only resource of a type, or the one of that name."""
+        found = [one for one in self.of(kind) if name is None or one.name == name]
+        assert len(found) == 1, f"{kind} {name or ''}: {[one.name for one in found]}"
+        return found[0]
+
+    def counts(self) -> dict[str, int]:
+        """How many of each type, components left out."""
+        return dict(Counter(one.type.rpartition(":")[2] for one in self.resources if one.type.startswith("aws:")))
+
+
+def computed(kind: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What AWS would add to a resource. A type that is not listed is a mistake."""
+    service, _, rest = kind.removeprefix("aws:").partition("/")
+    arn = {"arn": f"arn:aws:{service}:us-east-1:{ACCOUNT}:{rest.rpartition(':')[2]}/{name}"}
+    bucket = inputs.get("bucket", "")
+    known: dict[str, dict[str, Any]] = {
+        "aws:ec2/vpc:Vpc": arn,
+        "aws:ec2/subnet:Subnet": arn,
+        "aws:ec2/internetGateway:InternetGateway": arn,
+        "aws:ec2/routeTable:RouteTable": arn,
+        "aws:ec2/route:Route": {},
+        "aws:ec2/routeTableAssociation:RouteTableAssociation": {},
+        "aws:ec2/eip:Eip": {"publicIp": "192.0.2.1"},
+        "aws:ec2/natGateway:NatGateway": {},
+        "aws:ec2/vpcEndpoint:VpcEndpoint": arn,
+        "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": arn,
+        "aws:ec2/securityGroup:SecurityGroup": arn,
+        "aws:ec2/flowLog:FlowLog": arn,
+        "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": arn,
+        "aws:cloudwatch/logGroup:LogGroup": {"arn": f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:{inputs.get('name')}"},
+        "aws:iam/role:Role": {"arn": f"arn:aws:iam::{ACCOUNT}:role/{inputs.get('name')}"},
+        "aws:iam/rolePolicy:RolePolicy": {},
+        "aws:iam/rolePolicyAttachment:RolePolicyAttachment": {},
+        "aws:iam/openIdConnectProvider:OpenIdConnectProvider": {"arn": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{inputs.get('url')}"},
+        "aws:rds/subnetGroup:SubnetGroup": arn,
+        "aws:rds/parameterGroup:ParameterGroup": arn,
+        "aws:rds/instance:Instance": {
+            **arn,
+            "address": "db.example.internal",
+            "port": 5432,
+            "resourceId": "db-ABC",
+            "masterUserSecrets": [{"secretArn": f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:rds!db-1", "secretStatus": "active"}],
+        },
+        "aws:cognito/userPool:UserPool": arn,
+        "aws:cognito/userPoolClient:UserPoolClient": {},
+        "aws:cognito/userPoolDomain:UserPoolDomain": {},
+        "aws:s3/bucket:Bucket": {
+            "arn": f"arn:aws:s3:::{bucket}",
+            "bucketDomainName": f"{bucket}.s3.amazonaws.com",
+            "bucketRegionalDomainName": f"{bucket}.s3.us-east-1.amazonaws.com",
+        },
+        "aws:s3/bucketVersioning:BucketVersioning": {},
+        "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": {},
+        "aws:s3/bucketOwnershipControls:BucketOwnershipControls": {},
+        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": {},
+        "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": {},
+        "aws:s3/bucketPolicy:BucketPolicy": {},
+        "aws:cloudfront/originAccessControl:OriginAccessControl": {},
+        "aws:cloudfront/function:Function": arn,
+        "aws:cloudfront/responseHeadersPolicy:ResponseHeadersPolicy": {},
+        "aws:cloudfront/distribution:Distribution": {
+            "arn": f"arn:aws:cloudfront::{ACCOUNT}:distribution/E1",
+            "domainName": "d1.cloudfront.net",
+            "hostedZoneId": "Z2FDTNDATAQYW2",
+        },
+        "aws:route53/zone:Zone": {"zoneId": "ZNEW", "nameServers": ["ns-1.example", "ns-2.example"]},
+        "aws:route53/record:Record": {"fqdn": inputs.get("name")},
+        "aws:acm/certificate:Certificate": {**arn, "domainValidationOptions": validation_options(inputs)},
+        "aws:acm/certificateValidation:CertificateValidation": {},
+        "aws:ssm/parameter:Parameter": arn,
+    }
+    return known[kind]
+
+
+def validation_options(inputs: dict[str, Any]) -> list[dict[str, str]]:
+    names = [inputs.get("domainName", ""), *inputs.get("subjectAlternativeNames", [])]
+    return [
+        {
+            "domainName": name,
+            "resourceRecordName": f"_check.{name.removeprefix('*.')}.",
+            "resourceRecordType": "CNAME",
+            "resourceRecordValue": f"_answer.{name.removeprefix('*.')}.acm.test.",
+        }
+        for name in names
+    ]
+
+
+class Recorder(pulumi.runtime.Mocks):
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        inputs = dict(args.inputs)
+        if not args.typ.startswith("aws:"):
+            self.recording.resources.append(Recorded(args.typ, args.name, inputs))
+            return "", inputs
+        state = {**inputs, **computed(args.typ, args.name, inputs)}
+        self.recording.resources.append(Recorded(args.typ, args.name, inputs))
+        return args.resource_id or f"{args.name}-id", state
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]]]:
+        given = dict(args.args)
+        self.recording.calls.append((args.token, given))
+        answers: dict[str, dict[str, Any]] = {
+            "aws:index/getAvailabilityZones:getAvailabilityZones": {"names": ZONES},
+            "aws:index/getCallerIdentity:getCallerIdentity": {"accountId": ACCOUNT},
+            "aws:route53/getZone:getZone": {"zoneId": given.get("zoneId"), "nameServers": ["ns-9.example"]},
+        }
+        return answers[args.token], []
+
+
+Record = Callable[..., Recording]
+
+
+def record_program(build: Callable[[], Any], tags: Any = None) -> Recording:
+    recording = Recording()
+
+    def watch(args: pulumi.ResourceTransformationArgs) -> None:
+        names = ("protect", "parent", "import_", "retain_on_delete", "ignore_changes", "depends_on", "custom_timeouts")
+        recording.options[args.name] = {name: getattr(args.opts, name) for name in names}
+
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
+    def run() -> None:
+        pulumi.runtime.register_stack_transformation(watch)  # type: ignore[arg-type]
+        if tags is not None:
+            pulumi.runtime.register_stack_transformation(tags)
+        build()
+
+    with _event_loop():
+        pulumi.runtime.set_mocks(Recorder(recording), project=PROJECT, stack=STACK, preview=False)
+        run()
+    return recording
+
+
+@contextmanager
+def _event_loop() -> Iterator[None]:
+    """A loop that is closed at the end, and with it the one that Pulumi's mocks open in the thread they answer from."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    thread = ThreadPoolExecutor(max_workers=1)
+    loop.set_default_executor(thread)
+    try:
+        yield
+    finally:
+        for task in (pending := asyncio.all_tasks(loop)):
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        thread.submit(_close).result()
+        thread.shutdown()
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _close() -> None:
+    with suppress(RuntimeError):
+        loop = asyncio.get_event_loop_policy().get_event_loop()
+        asyncio.set_event_loop(None)
+        loop.close()

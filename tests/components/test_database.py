@@ -1,0 +1,175 @@
+"""The database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+import pytest
+
+from amianai_infra.components.database import Database, DatabaseArgs
+from amianai_infra.rules.policies import RDS_MONITORING_POLICY
+from tests.components.recorder import ACCOUNT, Record
+
+ARGS: DatabaseArgs = {
+    "prefix": "eeyore",
+    "account": ACCOUNT,
+    "vpc_id": "vpc-1",
+    "subnet_ids": ["subnet-a", "subnet-b"],
+    "client_cidrs": ["10.0.10.0/24", "10.0.11.0/24"],
+}
+
+
+def test_the_defaults(record: Record) -> None:
+    found = record(lambda: Database("database", {**ARGS, "final_snapshot_suffix": "k3x9"}))
+
+    assert found.counts() == {
+        "SecurityGroup": 1,
+        "SecurityGroupIngressRule": 2,
+        "SubnetGroup": 1,
+        "ParameterGroup": 1,
+        "LogGroup": 2,
+        "Role": 1,
+        "RolePolicyAttachment": 1,
+        "Instance": 1,
+    }
+    assert found.one("Instance").inputs == {
+        "identifier": "eeyore-postgres",
+        "engine": "postgres",
+        "engineVersion": "16",
+        "autoMinorVersionUpgrade": True,
+        "instanceClass": "db.t3.micro",
+        "allocatedStorage": 20,
+        "maxAllocatedStorage": 100,
+        "storageType": "gp3",
+        "storageEncrypted": True,
+        "dbName": "amianai",
+        "username": "amianai_admin",
+        "manageMasterUserPassword": True,
+        "iamDatabaseAuthenticationEnabled": True,
+        "port": 5432,
+        "multiAz": False,
+        "publiclyAccessible": False,
+        "dbSubnetGroupName": "eeyore-postgres",
+        "vpcSecurityGroupIds": ["database-sg-id"],
+        "parameterGroupName": "eeyore-postgres-postgres16",
+        "caCertIdentifier": "rds-ca-rsa2048-g1",
+        "backupRetentionPeriod": 7,
+        "backupWindow": "03:00-04:00",
+        "maintenanceWindow": "sun:04:00-sun:05:00",
+        "copyTagsToSnapshot": True,
+        "deleteAutomatedBackups": True,
+        "skipFinalSnapshot": False,
+        "finalSnapshotIdentifier": "eeyore-postgres-final-k3x9",
+        "deletionProtection": True,
+        "enabledCloudwatchLogsExports": ["postgresql", "upgrade"],
+        "databaseInsightsMode": "standard",
+        "performanceInsightsEnabled": True,
+        "performanceInsightsRetentionPeriod": 7,
+        "monitoringInterval": 60,
+        "monitoringRoleArn": f"arn:aws:iam::{ACCOUNT}:role/eeyore-postgres-monitoring",
+        "tags": {"Name": "eeyore-postgres"},
+    }
+
+
+def test_only_the_given_ranges_may_connect_and_nothing_goes_out(record: Record) -> None:
+    found = record(lambda: Database("database", {**ARGS, "port": 5544}))
+    rules = [one.inputs for one in found.of("SecurityGroupIngressRule")]
+    assert {rule["cidrIpv4"] for rule in rules} == {"10.0.10.0/24", "10.0.11.0/24"}
+    assert all((rule["fromPort"], rule["toPort"], rule["ipProtocol"]) == (5544, 5544, "tcp") for rule in rules)
+    group = found.one("SecurityGroup").inputs
+    assert "egress" not in group
+    assert "ingress" not in group
+    assert not found.of("SecurityGroupEgressRule")
+
+
+@pytest.mark.parametrize(("version", "family"), [("16", "postgres16"), ("16.4", "postgres16"), ("17", "postgres17")])
+def test_version_and_parameter_family_have_one_source(record: Record, version: str, family: str) -> None:
+    found = record(lambda: Database("database", {**ARGS, "engine_version": version}))
+    group = found.one("ParameterGroup").inputs
+    assert (group["family"], group["name"]) == (family, f"eeyore-postgres-{family}")
+    assert found.one("Instance").inputs["engineVersion"] == version
+
+
+def test_parameters(record: Record) -> None:
+    found = record(lambda: Database("database", {**ARGS, "slow_statement_ms": 250}))
+    parameters = {one["name"]: (one["value"], one["applyMethod"]) for one in found.one("ParameterGroup").inputs["parameters"]}
+    assert parameters == {
+        "rds.force_ssl": ("1", "immediate"),
+        "log_min_duration_statement": ("250", "immediate"),
+        "shared_preload_libraries": ("pg_stat_statements", "pending-reboot"),
+        "pg_stat_statements.track": ("all", "immediate"),
+    }
+
+
+def test_log_groups_come_before_the_instance_and_expire(record: Record) -> None:
+    found = record(lambda: Database("database", {**ARGS, "log_days": 90}))
+    groups = {one.inputs["name"]: one.inputs["retentionInDays"] for one in found.of("LogGroup")}
+    assert groups == {"/aws/rds/instance/eeyore-postgres/postgresql": 90, "/aws/rds/instance/eeyore-postgres/upgrade": 90}
+    before = {one.pulumi_resource_name for one in found.options["database-instance"]["depends_on"]}
+    assert before == {"database-log-postgresql", "database-log-upgrade", "database-monitoring-policy"}
+
+
+def test_enhanced_monitoring(record: Record) -> None:
+    found = record(lambda: Database("database", ARGS))
+    trust = found.one("Role").json("assumeRolePolicy")["Statement"][0]
+    assert trust["Principal"] == {"Service": "monitoring.rds.amazonaws.com"}
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    assert found.one("RolePolicyAttachment").inputs["policyArn"] == RDS_MONITORING_POLICY
+
+    without = record(lambda: Database("database", {**ARGS, "monitoring_seconds": 0}))
+    assert not without.of("Role")
+    assert without.one("Instance").inputs["monitoringInterval"] == 0
+    assert "monitoringRoleArn" not in without.one("Instance").inputs
+
+
+def test_advanced_insights_keep_fifteen_months(record: Record) -> None:
+    instance = record(lambda: Database("database", {**ARGS, "insights": "advanced"})).one("Instance").inputs
+    assert (instance["databaseInsightsMode"], instance["performanceInsightsRetentionPeriod"]) == ("advanced", 465)
+
+
+@pytest.mark.parametrize(("storage", "ceiling", "expected"), [(20, 100, 100), (100, 100, None), (100, 105, None), (100, 110, 110)])
+def test_autoscaling_needs_room(record: Record, storage: int, ceiling: int, expected: int | None) -> None:
+    instance = record(lambda: Database("database", {**ARGS, "storage_gib": storage, "max_storage_gib": ceiling})).one("Instance").inputs
+    assert instance.get("maxAllocatedStorage") == expected
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_one_setting_protects_in_aws_and_in_the_engine(record: Record, on: bool) -> None:
+    found = record(lambda: Database("database", {**ARGS, "deletion_protection": on}))
+    assert found.one("Instance").inputs["deletionProtection"] is on
+    assert found.options["database-instance"]["protect"] is on
+
+
+def test_the_secret_is_named_and_never_read(record: Record) -> None:
+    seen: list[Any] = []
+
+    def build() -> None:
+        database = Database("database", ARGS)
+        pulumi.Output.all(database.secret_arn, database.host, database.port, database.resource_id).apply(seen.extend)
+
+    found = record(build)
+    assert seen == [f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:rds!db-1", "db.example.internal", 5432, "db-ABC"]
+    assert "password" not in str(found.one("Instance").inputs).replace("manageMasterUserPassword", "").lower()
+
+
+def test_two_databases_coexist(record: Record) -> None:
+    def both() -> None:
+        Database("one", ARGS)
+        Database("two", {**ARGS, "identifier": "other"})
+
+    found = record(both)
+    for kind, name in (
+        ("Instance", "identifier"),
+        ("ParameterGroup", "name"),
+        ("SubnetGroup", "name"),
+        ("Role", "name"),
+        ("LogGroup", "name"),
+    ):
+        names = [one.inputs[name] for one in found.of(kind)]
+        assert len(names) == len(set(names)) >= 2
+
+
+def test_a_version_that_is_none_fails_at_once(record: Record) -> None:
+    with pytest.raises(ValueError, match="is not a PostgreSQL version"):
+        record(lambda: Database("database", {**ARGS, "engine_version": "latest"}))

@@ -1,0 +1,82 @@
+"""DNS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+
+from amianai_infra.components.dns import Dns, DnsArgs, SiteRecords
+from tests.components.recorder import Record, Recording
+
+ARGS: DnsArgs = {"domain": "example.com", "names": ["example.com", "www.example.com"]}
+
+
+def records(found: Recording) -> set[tuple[str, str, str]]:
+    return {(one.inputs["zoneId"], one.inputs["name"], one.inputs["type"]) for one in found.of("Record")}
+
+
+def test_a_zone_with_caa_and_a_validated_certificate(record: Record) -> None:
+    seen: list[Any] = []
+
+    def build() -> None:
+        dns = Dns("dns", ARGS)
+        pulumi.Output.all(dns.zone_id, dns.name_servers, dns.certificate_arn).apply(seen.extend)
+
+    found = record(build)
+    assert found.counts() == {"Zone": 1, "Record": 3, "Certificate": 1, "CertificateValidation": 1}
+    assert records(found) == {
+        ("ZNEW", "example.com", "CAA"),
+        ("ZNEW", "_check.example.com.", "CNAME"),
+        ("ZNEW", "_check.www.example.com.", "CNAME"),
+    }
+    assert found.one("Record", "dns-caa").inputs["records"] == ['0 issue "amazon.com"']
+    assert found.one("Record", "dns-validation-example.com").inputs["records"] == ["_answer.example.com.acm.test."]
+    assert seen == ["ZNEW", ["ns-1.example", "ns-2.example"], found.one("CertificateValidation").inputs["certificateArn"]]
+
+
+def test_the_certificate_is_in_us_east_1_whatever_the_region(record: Record) -> None:
+    found = record(lambda: Dns("dns", ARGS))
+    certificate = found.one("Certificate").inputs
+    assert certificate["region"] == "us-east-1"
+    assert (certificate["domainName"], certificate["subjectAlternativeNames"]) == ("example.com", ["www.example.com"])
+    assert certificate["validationMethod"] == "DNS"
+    validation = found.one("CertificateValidation").inputs
+    assert validation["region"] == "us-east-1"
+    assert validation["validationRecordFqdns"] == ["_check.example.com.", "_check.www.example.com."]
+
+
+def test_a_wildcard_shares_the_record_of_its_domain(record: Record) -> None:
+    found = record(lambda: Dns("dns", {**ARGS, "names": ["example.com", "*.example.com"]}))
+    assert [one.name for one in found.of("Record") if "validation" in one.name] == ["dns-validation-example.com"]
+
+
+def test_an_adopted_zone_is_looked_up_and_not_managed(record: Record) -> None:
+    found = record(lambda: Dns("dns", {**ARGS, "zone_id": "ZOLD"}))
+    assert not found.of("Zone")
+    assert {one.inputs["zoneId"] for one in found.of("Record")} == {"ZOLD"}
+    assert "CAA" not in {one.inputs["type"] for one in found.of("Record")}, "what an adopted zone says about authorities is its owner's"
+    assert [token for token, _ in found.calls] == ["aws:route53/getZone:getZone"]
+
+
+def test_every_name_leads_to_the_distribution_over_ipv4_and_ipv6(record: Record) -> None:
+    found = record(
+        lambda: SiteRecords(
+            "records",
+            {"zone_id": "Z1", "names": ARGS["names"], "distribution_domain": "d1.cloudfront.net", "distribution_zone_id": "ZCDN"},
+        )
+    )
+    assert records(found) == {("Z1", name, kind) for name in ("example.com", "www.example.com") for kind in ("A", "AAAA")}
+    for one in found.of("Record"):
+        assert one.inputs["aliases"] == [{"name": "d1.cloudfront.net", "zoneId": "ZCDN", "evaluateTargetHealth": False}]
+
+
+def test_two_domains_coexist(record: Record) -> None:
+    def both() -> None:
+        Dns("one", ARGS)
+        Dns("two", {"domain": "example.org", "names": ["example.org"]})
+
+    found = record(both)
+    names = [one.name for one in found.resources]
+    assert len(names) == len(set(names))
+    assert {one.inputs["name"] for one in found.of("Zone")} == {"example.com", "example.org"}
