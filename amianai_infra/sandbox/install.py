@@ -101,7 +101,7 @@ def _tool(name: str, environ: Mapping[str, str]) -> str:
         raise MissingToolError(
             f"`{name}` was not found; the sandbox installs PostgreSQL with it and runs CloudFront functions with Node.",
             where="PATH",
-            fix="install Node.js 20 or later, with npm",
+            fix="install Node.js 18.17 or later, with npm",
         )
     return found
 
