@@ -93,8 +93,8 @@ def complaints(ended: Completed) -> list[str]:
     """The lines of the engine's output that say what went wrong."""
     text = plain(f"{ended.stderr}\n{ended.stdout}")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    marked = [line.removeprefix("error: ") for line in lines if line.startswith("error:")]
-    return marked or lines[-3:]
+    first = next((number for number, line in enumerate(lines) if line.startswith("error:")), None)
+    return lines[-3:] if first is None else [line.removeprefix("error: ") for line in lines[first:]]
 
 
 def classify(text: str) -> tuple[type[AmianaiError], str]:

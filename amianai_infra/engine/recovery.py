@@ -89,6 +89,7 @@ def _insert(resources: list[dict[str, Any]], entry: dict[str, Any]) -> None:
     """Put a resource behind everything it depends on; what it replaces is marked for deletion, as the engine does."""
     entry.pop("outputs", None)
     entry.pop("delete", None)
+    _unlink(entry, set(references(entry)) - {other["urn"] for other in resources})  # the next `up` writes them again
     for index, old in enumerate(resources):
         if old["urn"] == entry["urn"] and not old.get("delete"):
             if old.get("pendingReplacement"):

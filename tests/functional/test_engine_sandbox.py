@@ -1,0 +1,84 @@
+"""The worst kill there can be, on the whole production stack in a sandbox: every creation was under way, nothing was recorded.
+
+What this cannot prove: that pulumi-aws reads each type by the identifier we give it. The identifiers are those of its own
+documentation's import sections.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amianai_infra.engine import Engine, find_engine
+from amianai_infra.progress import Progress
+from amianai_infra.sandbox.target import DOMAIN, SandboxTarget
+from amianai_infra.stack import program
+
+pytestmark = pytest.mark.sandbox
+ROOT = Path(__file__).parents[2]
+# Creating these again changes nothing: they adopt, or wait for, what exists.
+AGAIN = {"aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", "aws:acm/certificateValidation:CertificateValidation"}
+QUIET = Progress(quiet=True)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[SandboxTarget]:
+    if find_engine() is None:
+        pytest.skip("no Pulumi engine on PATH or in the cache: run scripts/setup.sh --sandbox once")
+    for name in ("Pulumi.yaml", "Pulumi.prod.yaml", "__main__.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    made = SandboxTarget(tmp_path, QUIET)
+    made.ready()
+    yield made
+    made.sandbox.stop(QUIET)
+
+
+def managed(deployment: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        one["urn"]: one
+        for one in deployment["resources"]
+        if one.get("custom") and one["type"].startswith("aws:") and not one.get("external")
+    }
+
+
+def lose_everything(path: Path) -> dict[str, dict[str, Any]]:
+    """Rewrite the state as a kill would have left it; gives the resources as they were recorded."""
+    content = json.loads(path.read_text())
+    latest = content["checkpoint"]["latest"]
+    lost = managed(latest)
+    latest["resources"] = [one for one in latest["resources"] if one["urn"] not in lost]
+    latest["pending_operations"] = [
+        {"type": "creating", "resource": {key: value for key, value in one.items() if key not in ("id", "outputs")}}
+        for one in lost.values()
+    ]
+    path.write_text(json.dumps(content))
+    return lost
+
+
+def test_everything_in_flight_is_found_again(target: SandboxTarget) -> None:
+    engine = Engine(target.engine(), program, QUIET, clients=target.client)
+    engine.configure(
+        {"amianai-infra:domainName": DOMAIN, "aws:region": target.region, "amianai-infra:databaseFinalSnapshotSuffix": "a1b2c3d4"}
+    )
+    made = engine.up()
+    assert made.counts["create"] > 50
+    state = target.local / "state" / ".pulumi" / "stacks" / "amianai-infra" / "prod.json"
+    lost = lose_everything(state)
+
+    done = engine.recover()
+    again = {urn for urn, one in lost.items() if one["type"] in AGAIN}
+    assert sum("adopted" in line for line in done) == len(lost) - len(again), "\n".join(done)
+    found = managed(json.loads(state.read_text())["checkpoint"]["latest"])
+    assert {urn: one["id"] for urn, one in found.items()} == {urn: one["id"] for urn, one in lost.items() if urn not in again}
+
+    converged = engine.up()
+    assert {step.urn for step in converged.steps} == again
+    assert not engine.up().changed
+    assert len(target.client("ec2").describe_vpcs(Filters=[{"Name": "tag-key", "Values": ["amianai:urn"]}])["Vpcs"]) == 1
+    assert len(target.client("route53").list_hosted_zones()["HostedZones"]) == 1
+    assert len(target.client("cognito-idp").list_user_pools(MaxResults=60)["UserPools"]) == 1
