@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pulumi
 import pulumi_aws as aws
 import pytest
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from amianai_infra.engine import Summary
 from amianai_infra.errors import EngineError
@@ -21,6 +23,7 @@ from amianai_infra.sandbox.provider.clients import Clients
 from amianai_infra.sandbox.provider.logs import LogGroup
 from amianai_infra.sandbox.provider.resource import Context, Inputs, ProviderError, World
 from amianai_infra.sandbox.provider.server import serve
+from amianai_infra.sandbox.provider.values import encode
 from tests.functional.conftest import Bench, Program, Stack, changed
 
 # pulumi-aws warns of other types' names when one of its modules is first used.
@@ -140,11 +143,36 @@ def test_the_whole_life_of_a_network(bench: Bench, tmp_path: Path) -> None:
     assert not [found for found in bench.client("iam").list_roles()["Roles"] if found["RoleName"].startswith("bench")]
 
 
+def assert_importable(bench: Bench, made: Stack, told_later: set[str]) -> None:
+    """Each resource, read by nothing but its id, differs from its declaration in nothing that replaces it.
+
+    Args:
+        bench: the sandbox.
+        made: a stack that is up.
+        told_later: properties that only the state or the program knows.
+    """
+    _, _, port = bench.variables["PULUMI_DEBUG_PROVIDERS"].partition(":")
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: Any = provider_pb2_grpc.ResourceProviderStub(channel)
+        for found in made.resources():
+            if not found.id or found.type.startswith("pulumi:"):
+                continue
+            region = found.inputs.get("region")
+            ident = f"{found.id}@{region}" if region else found.id
+            read = stub.Read(provider_pb2.ReadRequest(urn=found.urn, id=ident))
+            assert read.id == found.id, found.urn
+            request = provider_pb2.DiffRequest(urn=found.urn, id=found.id, old_inputs=read.inputs, news=encode(found.inputs))
+            answer = stub.Diff(request)
+            assert not answer.replaces, (found.urn, list(answer.replaces))
+            assert set(answer.diffs) <= told_later, (found.urn, list(answer.diffs))
+
+
 def test_drift_is_found_and_put_right(bench: Bench, tmp_path: Path) -> None:
     settings = Settings()
     settings.cidr = "10.2.0.0/16"
     with stack(bench, tmp_path, network(settings)) as made:
         made.up()
+        assert_importable(bench, made, {"allocationId", "iamRoleArn", "forceDetachPolicies", "value"})
         out = made.outputs()
         ec2, logs = bench.client("ec2"), bench.client("logs")
         anyone = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}

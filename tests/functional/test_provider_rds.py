@@ -16,7 +16,7 @@ import pytest
 
 from amianai_infra.errors import EngineError
 from tests.functional.conftest import Bench, Program, Stack, changed
-from tests.functional.test_provider import stack, steps
+from tests.functional.test_provider import assert_importable, stack, steps
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
 
@@ -122,6 +122,8 @@ def test_the_whole_life_of_a_database(bench: Bench, tmp_path: Path) -> None:
     with stack(bench, tmp_path, database(settings)) as made:
         assert changed(made.up()) == {}
         assert changed(made.refresh()) == {}
+        told_later = {"enabledCloudwatchLogsExports", "skipFinalSnapshot", "parameters"}
+        assert_importable(bench, made, told_later)
 
         found = rds.describe_db_instances(DBInstanceIdentifier=IDENTIFIER)["DBInstances"][0]
         assert (found["StorageEncrypted"], found["PubliclyAccessible"], found["BackupRetentionPeriod"]) == (True, False, 7)

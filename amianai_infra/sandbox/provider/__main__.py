@@ -9,6 +9,10 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amianai_infra.sandbox.provider.resource import World
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,10 +38,19 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     world = World(Clients(options.endpoint), options.socket_dir, options.postgres_port, options.region)
     server, _ = serve(world, options.port)
+    threading.Thread(target=warm_up, args=(world,), daemon=True).start()
     logging.info("serving on 127.0.0.1:%d for %s", options.port, options.endpoint)
     stop.wait()
     server.stop(grace=5).wait()
     return 0
+
+
+def warm_up(world: World) -> None:
+    """Make every client before it is asked for: the first call of each service would wait up to a second for its model."""
+    from amianai_infra.sandbox.provider import registry
+
+    for service in sorted({"sts", "secretsmanager", *(kind.service for kind in registry.resources().values())}):
+        world.clients.get(service, world.region)
 
 
 if __name__ == "__main__":

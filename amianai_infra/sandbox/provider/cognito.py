@@ -308,13 +308,13 @@ class UserPoolClient(Resource):
         "enablePropagateAdditionalUserContextData": flag(computed=True),
         "enableTokenRevocation": flag(computed=True),
         "explicitAuthFlows": text_set(computed=True),
-        "generateSecret": flag(force_new=True, write_only=True),
+        "generateSecret": flag(computed=True, force_new=True),
         "idTokenValidity": number(computed=True),
         "logoutUrls": text_set(computed=True),
         "preventUserExistenceErrors": text(computed=True),
         "readAttributes": text_set(computed=True),
         "refreshTokenRotation": obj(
-            {"feature": text(required=True, choices=("ENABLED", "DISABLED")), "retryGracePeriodSeconds": number(default=0)}, write_only=True
+            {"feature": text(required=True, choices=("ENABLED", "DISABLED")), "retryGracePeriodSeconds": number(default=0)}, unreported=True
         ),
         "refreshTokenValidity": number(computed=True),
         "supportedIdentityProviders": text_set(computed=True),
@@ -339,7 +339,8 @@ class UserPoolClient(Resource):
         found = ctx.client().describe_user_pool_client(UserPoolId=pool, ClientId=client)["UserPoolClient"]
         real = from_api(found, _CLIENT_NAMES)
         return {
-            **{name: real.get(name) for name, prop in self.props.items() if not prop.write_only},
+            **{name: real.get(name) for name, prop in self.props.items() if not prop.silent},
+            "generateSecret": "ClientSecret" in found,
             "tokenValidityUnits": real.get("tokenValidityUnits") or None,
             "clientSecret": found.get("ClientSecret", ""),
             **({"id": client} if client != ident else {}),

@@ -37,7 +37,7 @@ def _compare(prop: Prop, old: Any, new: Any, path: str, replace: bool) -> Iterat
         if not prop.computed:
             yield Change(path, "delete", replace)
     elif is_empty(old):
-        yield Change(path, "add", replace)
+        yield Change(path, "add", replace and not prop.unreported)
     elif isinstance(new, Unknown) or isinstance(old, Unknown):
         yield Change(path, "update", replace)
     elif prop.kind == "object" and isinstance(old, dict) and isinstance(new, dict):
@@ -86,14 +86,14 @@ def _canonical(prop: Prop, value: Any) -> Any:
     if prop.kind == "json":
         return _document(value)
     if prop.kind == "object" and isinstance(value, dict):
-        found = {name: _canonical(inner, value.get(name)) for name, inner in (prop.fields or {}).items() if not inner.write_only}
+        found = {name: _canonical(inner, value.get(name)) for name, inner in (prop.fields or {}).items() if not inner.silent}
         return {name: item for name, item in found.items() if item is not None}
     if prop.kind == "map" and isinstance(value, dict):
         return {key: _canonical(prop.item or Prop(), item) for key, item in value.items()}
     if prop.kind == "list" and isinstance(value, list):
         items = [_canonical(prop.item or Prop(), item) for item in value]
         return sorted(items, key=lambda item: json.dumps(item, sort_keys=True)) if prop.unordered else items
-    return value
+    return prop.canonical(value) if prop.canonical else value
 
 
 def _document(value: Any) -> Any:
@@ -130,7 +130,7 @@ def drifted_inputs(props: Props, declared: Mapping[str, Any], real: Mapping[str,
 
 
 def _drifted(prop: Prop, declared: Any, real: Any, importing: bool) -> Any:
-    if prop.write_only:
+    if prop.silent:
         return prop.default if importing and declared is None else declared
     if importing:
         return None if is_empty(real) else real

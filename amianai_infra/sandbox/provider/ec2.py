@@ -274,10 +274,7 @@ class RouteTable(_Taggable):
 
 
 class Route(Resource):
-    """`aws.ec2.Route` to an internet or NAT gateway; its id is `r-<table><hash of the destination>` as in pulumi-aws.
-
-    Imported as `<table>_<destination>`.
-    """
+    """`aws.ec2.Route` to an internet or NAT gateway; its id is `<table>_<destination>`, by which pulumi-aws imports it."""
 
     token = "aws:ec2/route:Route"
     service = "ec2"
@@ -367,7 +364,9 @@ class RouteTableAssociation(Resource):
 
     def read(self, ctx: Context, ident: str, known: Inputs) -> State | None:
         found = self._find(ctx, ident, known)
-        return None if found is None else {"subnetId": found["SubnetId"], "routeTableId": found["RouteTableId"]}
+        if found is None:
+            return None
+        return {"id": found["RouteTableAssociationId"], "subnetId": found["SubnetId"], "routeTableId": found["RouteTableId"]}
 
     def _find(self, ctx: Context, ident: str, known: Inputs) -> dict[str, Any] | None:
         subnet = known.get("subnetId") or (ident.partition("/")[0] if "/" in ident else None)
@@ -426,7 +425,7 @@ class NatGateway(_Taggable):
     kind = "natgateway"
     props = {
         "subnetId": text(required=True, force_new=True),
-        "allocationId": text(force_new=True, write_only=True),
+        "allocationId": text(force_new=True, unreported=True),
         "connectivityType": text(default="public", force_new=True, choices=("public", "private")),
     }
     outputs = ("publicIp", "privateIp", "networkInterfaceId", "associationId")
@@ -479,9 +478,9 @@ class VpcEndpoint(_Taggable):
         "vpcEndpointType": text(default="Gateway", force_new=True, choices=("Gateway", "Interface")),
         "routeTableIds": text_set(),
         "subnetIds": text_set(computed=True),
-        "securityGroupIds": text_set(computed=True, write_only=True),
-        "privateDnsEnabled": flag(computed=True, write_only=True),
-        "policy": document(computed=True, write_only=True),
+        "securityGroupIds": text_set(computed=True, unreported=True),
+        "privateDnsEnabled": flag(computed=True, unreported=True),
+        "policy": document(computed=True, unreported=True),
     }
     outputs = ("arn", "ownerId", "state", "prefixListId", "cidrBlocks", "networkInterfaceIds", "requesterManaged", "dnsEntries")
     missing = ("InvalidVpcEndpointId.NotFound",)
@@ -846,9 +845,9 @@ class FlowLog(_Taggable):
             "trafficType": text(required=True, choices=("ACCEPT", "REJECT", "ALL")),
             "logDestinationType": text(default="cloud-watch-logs", choices=("cloud-watch-logs", "s3")),
             "logDestination": text(required=True),
-            "iamRoleArn": text(write_only=True),
-            "maxAggregationInterval": number(default=600, choices=(60, 600), write_only=True),
-            "logFormat": text(computed=True, write_only=True),
+            "iamRoleArn": text(unreported=True),
+            "maxAggregationInterval": number(default=600, choices=(60, 600), unreported=True),
+            "logFormat": text(computed=True, unreported=True),
         }
     )
     outputs = ("arn",)

@@ -24,12 +24,14 @@ class Prop:
         computed: AWS chooses when the program does not; the choice is no difference.
         secret: always encrypted in the state.
         write_only: AWS does not give it back, so refresh cannot see it change.
+        unreported: AWS gives it back and the emulator does not; as write-only, and giving it after an import replaces nothing.
         default: what the provider fills in at Check.
         unordered: (list) the order means nothing.
         choices: the only values allowed.
         fields: (object) the properties inside; a list of objects has them in `item`.
         item: (list, map) the property of each element.
         autoname: named after the Pulumi resource plus seven characters when the program gives no name.
+        canonical: the form in which two spellings of one value are equal, for scalars.
         drift_same: (declared, real) -> whether the real value is what was declared, where equality is not enough.
     """
 
@@ -39,13 +41,20 @@ class Prop:
     computed: bool = False
     secret: bool = False
     write_only: bool = False
+    unreported: bool = False
     default: Any = None
     unordered: bool = False
     choices: tuple[Any, ...] = ()
     fields: Props | None = None
     item: Prop | None = None
     autoname: bool = False
+    canonical: Callable[[Any], Any] | None = None
     drift_same: Callable[[Any, Any], bool] | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether a reader cannot report it."""
+        return self.write_only or self.unreported
 
 
 def text(**options: Any) -> Prop:

@@ -21,10 +21,6 @@ def bare(name: str) -> str:
     return name.rstrip(".").lower().replace("\\052", "*")
 
 
-def _same_name(declared: Any, real: Any) -> bool:
-    return bare(str(declared)) == bare(str(real))
-
-
 class Zone(Resource):
     """A public hosted zone. One with records of its own is deleted only with `forceDestroy`."""
 
@@ -34,7 +30,7 @@ class Zone(Resource):
     tagged = True
     missing = ("NoSuchHostedZone",)
     props = {
-        "name": text(autoname=True, force_new=True, drift_same=_same_name),
+        "name": text(autoname=True, force_new=True, canonical=bare),
         "comment": text(default="Managed by Pulumi"),
         "forceDestroy": flag(default=False, write_only=True),
     }
@@ -111,13 +107,13 @@ class Record(Resource):
     missing = ("NoSuchHostedZone",)
     props = {
         "zoneId": text(required=True, force_new=True),
-        "name": text(required=True, force_new=True, drift_same=_same_name),
+        "name": text(required=True, force_new=True, canonical=bare),
         "type": text(required=True),
         "ttl": number(),
         "records": text_set(),
         "aliases": objects(
             {
-                "name": text(required=True, drift_same=_same_name),
+                "name": text(required=True, canonical=bare),
                 "zoneId": text(required=True),
                 "evaluateTargetHealth": flag(required=True),
             }
@@ -164,7 +160,7 @@ class Record(Resource):
             "type": kind,
             "ttl": found.get("TTL"),
             "records": [_unquoted(kind, one["Value"]) for one in found.get("ResourceRecords", [])],
-            "aliases": [_alias_inputs(alias, known)] if alias else [],
+            "aliases": [_alias_inputs(alias)] if alias else [],
             "fqdn": full_name(name, apex),
         }
 
@@ -223,11 +219,9 @@ def record_set(inputs: Inputs, apex: str) -> dict[str, Any]:
     return found
 
 
-def _alias_inputs(alias: Mapping[str, Any], known: Inputs) -> State:
-    declared = (known.get("aliases") or [{}])[0].get("name", "")
-    name = alias["DNSName"]
+def _alias_inputs(alias: Mapping[str, Any]) -> State:
     return {
-        "name": declared if _same_name(declared, name) else bare(name),
+        "name": bare(alias["DNSName"]),
         "zoneId": alias["HostedZoneId"],
         "evaluateTargetHealth": alias["EvaluateTargetHealth"],
     }

@@ -217,9 +217,13 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         """Compare declared inputs with the last declared ones."""
         resource = self._resource(request.urn)
         old, new = reveal(decode(request.old_inputs)), reveal(decode(request.news))
+        state = reveal(decode(request.olds))
+        if resource.regional and "region" in state:
+            # Naming the region where the resource is anyway changes nothing.
+            old.setdefault("region", state["region"])
         changes = compare(resource.table, old, new)
         if not changes and resource.tagged:
-            changes = self._default_tags_changed(reveal(decode(request.olds)), new)
+            changes = self._default_tags_changed(state, new)
         return _diff_response(resource, changes, old, new)
 
     def _default_tags_changed(self, state: Inputs, new: Inputs) -> list[Change]:
@@ -364,7 +368,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             state["region"] = ctx.region
         if resource.tagged:
             _split_tags(state, ctx, known)
-        unread = [name for name, prop in resource.table.items() if not prop.write_only and name not in state]
+        unread = [name for name, prop in resource.table.items() if not prop.silent and name not in state]
         if unread:
             raise ProviderError(f"{resource.token}'s reader does not report {', '.join(unread)}")
         return state

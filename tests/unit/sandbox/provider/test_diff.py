@@ -24,6 +24,7 @@ TABLE = {
     "rules": objects({"port": number(), "from": text_set()}, unordered=True),
     "block": obj({"a": text(), "b": text(force_new=True)}),
     "local": text(write_only=True),
+    "mute": text(unreported=True, force_new=True),
     "version": text(drift_same=lambda declared, real: real.startswith(declared)),
 }
 
@@ -56,6 +57,8 @@ TABLE = {
         ]),
         ({"on": False}, {"on": True}, [Change("on", "update", False)]),
         ({"size": 0}, {"size": 0}, []),
+        ({}, {"mute": "told after an import"}, [Change("mute", "add", False)]),
+        ({"mute": "a"}, {"mute": "b"}, [Change("mute", "update", True)]),
     ],
 )  # fmt: skip
 def test_each_kind_of_difference(old: dict[str, Any], new: dict[str, Any], changes: list[Change]) -> None:
@@ -106,7 +109,7 @@ def drift(declared: dict[str, Any], real: dict[str, Any], *, importing: bool = F
 
 
 def test_drift_keeps_the_words_of_the_declaration_where_they_hold() -> None:
-    declared = {"set": ["a", "b"], "policy": '{ "a": "x" }', "version": "16", "local": "kept", "zone": "z"}
+    declared = {"set": ["a", "b"], "policy": '{ "a": "x" }', "version": "16", "local": "kept", "mute": "kept", "zone": "z"}
     assert drift(declared, {"set": ["b", "a"], "policy": '{"a":["x"]}', "version": "16.4", "zone": "z"}) == declared
     assert drift({"version": "16"}, {"version": "17.1"}) == {"version": "17.1"}
 

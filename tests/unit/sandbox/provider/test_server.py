@@ -116,8 +116,10 @@ class Provider:
         return self.stub.Read(provider_pb2.ReadRequest(urn=URN, id=ident, inputs=encode(inputs or {}), properties=encode(state or {})))
 
     def update(self, ident: str, old: Any, new: Any, state: Any, *, preview: bool = False) -> dict[str, Any]:
-        messages = {"old_inputs": encode(old), "news": encode(new), "olds": encode(state)}
-        return decode(self.stub.Update(provider_pb2.UpdateRequest(urn=URN, id=ident, preview=preview, **messages)).properties)
+        request = provider_pb2.UpdateRequest(
+            urn=URN, id=ident, preview=preview, old_inputs=encode(old), news=encode(new), olds=encode(state)
+        )
+        return decode(self.stub.Update(request).properties)
 
     def delete(self, ident: str, state: Any = None) -> None:
         self.stub.Delete(provider_pb2.DeleteRequest(urn=URN, id=ident, properties=encode(state or {})))
@@ -137,7 +139,7 @@ def provider() -> Iterator[Provider]:
 def failing(provider: Provider, call: Any) -> str:
     with pytest.raises(grpc.RpcError) as caught:
         call()
-    return str(caught.value.details())  # type: ignore[attr-defined]
+    return str(caught.value.details())
 
 
 def test_the_handshake_promises_secrets(provider: Provider) -> None:
@@ -204,7 +206,7 @@ def test_a_failure_after_creation_leaves_the_id_with_the_engine(provider: Provid
     provider.box.broken = True
     with pytest.raises(grpc.RpcError) as caught:
         provider.create(name="a")
-    trailing: dict[str, bytes] = dict(caught.value.trailing_metadata())  # type: ignore[attr-defined]
+    trailing = {entry.key: entry.value for entry in caught.value.trailing_metadata()}
     status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
     detail = provider_pb2.ErrorResourceInitFailed()
     assert status.details[0].Unpack(detail)
