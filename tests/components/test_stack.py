@@ -1,0 +1,204 @@
+"""The whole program: what is wired to what, what is tagged, what is published."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pytest
+
+from amianai_infra import stack
+from amianai_infra.config import Settings, load_settings, to_pulumi
+from amianai_infra.errors import ConfigurationError
+from amianai_infra.naming import TAG_STACK, TAG_URN
+from amianai_infra.outputs import StackOutputs
+from tests.components.recorder import ACCOUNT, Record, Recording, record_program
+
+
+def config(**flags: str) -> dict[str, str]:
+    settings = load_settings({"domain_name": "example.com", **{name.replace("__", "."): text for name, text in flags.items()}}, {}, {})
+    return {**to_pulumi(settings), "aws:region": settings.region}
+
+
+def run(record: Record, values: Mapping[str, Any]) -> Recording:
+    def build() -> None:
+        pulumi.runtime.set_all_config(dict(values))
+        stack.program()
+
+    return record(build)
+
+
+@pytest.fixture(scope="module")
+def default() -> Recording:
+    """The stack as it is when nothing is chosen but the domain: recorded once."""
+    return run(lambda build: contextvars.Context().run(record_program, build), config())
+
+
+def test_the_default_stack(default: Recording) -> None:
+    found = default
+    counts = found.counts()
+    assert sum(counts.values()) == 61
+    assert {kind: counts[kind] for kind in ("Vpc", "Subnet", "Instance", "UserPool", "Bucket", "Distribution", "Zone", "Certificate")} == {
+        "Vpc": 1,
+        "Subnet": 4,
+        "Instance": 1,
+        "UserPool": 1,
+        "Bucket": 2,
+        "Distribution": 1,
+        "Zone": 1,
+        "Certificate": 1,
+    }
+    assert "NatGateway" not in counts
+    assert not [one for one in found.resources if one.type.startswith("pulumi:providers")], "one default provider"
+    assert {one.name for one in found.resources if one.type.startswith("amianai:")} == {
+        "network",
+        "database",
+        "auth",
+        "dns",
+        "site",
+        "records",
+    }
+
+
+def test_names_carry_the_prefix(record: Record) -> None:
+    found = run(record, config(prefix="tigger", database__identifier="tigger-postgres"))
+    parents = ("Route", "Record", "Zone", "RolePolicy")
+    for one in found.resources:
+        for name in ("name", "bucket", "identifier"):
+            value = one.inputs.get(name)
+            if isinstance(value, str) and one.type.startswith("aws:") and one.type.rpartition(":")[2] not in parents:
+                assert "tigger" in value or value.endswith("-id"), (one.name, value)
+            assert "eeyore" not in json.dumps(one.inputs)
+
+
+def test_everything_that_takes_tags_is_tagged_with_its_own_urn(record: Record) -> None:
+    found = run(record, config(tags="Team=web", github_username="someone", delivery__repository="shop"))
+    untagged = {
+        *("Route", "RouteTableAssociation", "RolePolicy", "RolePolicyAttachment", "UserPoolClient", "UserPoolDomain", "Record"),
+        *("BucketVersioning", "BucketPublicAccessBlock", "BucketOwnershipControls", "BucketServerSideEncryptionConfiguration"),
+        *("BucketLifecycleConfiguration", "BucketPolicy", "OriginAccessControl", "ResponseHeadersPolicy", "CertificateValidation"),
+    }
+    tagged = [one for one in found.resources if one.type.startswith("aws:") and one.type.rpartition(":")[2] not in untagged]
+    assert len(tagged) > 30
+    for one in tagged:
+        tags = one.inputs["tags"]
+        assert tags["Team"] == "web"
+        assert tags["ManagedBy"] == "pulumi"
+        assert tags[TAG_STACK] == "amianai-infra/prod"
+        assert tags[TAG_URN].startswith("urn:pulumi:prod::amianai-infra::amianai:") or one.name == "outputs"
+        assert tags[TAG_URN].endswith(f"{one.type}::{one.name}")
+    assert len({one.inputs["tags"][TAG_URN] for one in tagged}) == len(tagged)
+
+
+def test_the_zone_has_the_urn_that_setup_targets(default: Recording) -> None:
+    found = default
+    assert found.one("Zone").inputs["tags"][TAG_URN] == stack.ZONE_URN.replace("$", "@")
+    assert f"{stack.DNS_URN}".endswith("amianai:dns:Dns::dns")
+    assert stack.ZONE_TARGETS == (stack.DNS_URN, stack.ZONE_URN)
+
+
+def test_the_distribution_waits_for_the_certificate_and_the_records_for_the_distribution(default: Recording) -> None:
+    found = default
+    issued = found.one("CertificateValidation").inputs["certificateArn"]
+    assert found.one("Distribution").inputs["viewerCertificate"]["acmCertificateArn"] == issued
+    order = [one.name for one in found.resources]
+    assert order.index("dns-certificate-issued") < order.index("site-cdn") < order.index("records-example.com-a")
+    assert found.one("Record", "records-example.com-a").inputs["aliases"][0]["name"] == "d1.cloudfront.net"
+
+
+def test_the_database_is_reached_from_private_subnets_alone(record: Record) -> None:
+    found = run(record, config(network__availability_zones="3", network__cidr="10.7.0.0/16"))
+    private = {one.inputs["cidrBlock"] for one in found.of("Subnet") if "private" in one.name}
+    assert {one.inputs["cidrIpv4"] for one in found.of("SecurityGroupIngressRule")} == private
+    assert len(private) == 3
+    assert found.one("SubnetGroup").inputs["subnetIds"] == [f"network-private-{i}-id" for i in (1, 2, 3)]
+
+
+def test_published_outputs(default: Recording) -> None:
+    found = default
+    parameter = found.one("Parameter").inputs
+    assert (parameter["name"], parameter["type"]) == ("/eeyore/stack", "String")
+    outputs = StackOutputs.model_validate_json(parameter["value"])
+    assert (outputs.domain, outputs.account, outputs.region, outputs.prefix) == ("example.com", ACCOUNT, "us-east-1", "eeyore")
+    assert outputs.site.bucket == "eeyore-site-example-com"
+    assert outputs.database.secret_arn.startswith("arn:aws:secretsmanager:")
+    assert outputs.network.private_route_table_ids == ["network-private-rt-1-id", "network-private-rt-2-id"]
+    assert outputs.deploy_role_arn == ""
+    assert len(parameter["value"]) < 4096, "what a standard parameter holds"
+    assert {one.pulumi_resource_name for one in found.options["outputs"]["depends_on"]} == {"records", "database", "auth"}
+
+
+def test_delivery_needs_owner_and_repository(record: Record) -> None:
+    for flags in ({}, {"github_username": "someone"}, {"delivery__repository": "shop"}):
+        assert "delivery" not in {one.name for one in run(record, config(**flags)).resources}
+    found = run(record, config(github_username="someone", delivery__repository="shop"))
+    trust = found.one("Role", "delivery-role").inputs["assumeRolePolicy"]
+    assert "repo:someone/shop:ref:refs/heads/main" in trust
+    policy = found.one("RolePolicy", "delivery-policy").inputs["policy"]
+    assert f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/eeyore/stack" in policy
+    assert StackOutputs.model_validate_json(found.one("Parameter").inputs["value"]).deploy_role_arn.endswith("role/eeyore-deploy")
+
+
+def test_the_csp_lets_pages_reach_sign_in_and_what_the_settings_name(record: Record) -> None:
+    found = run(record, config(region="eu-west-1", site__connect_src="https://api.example.com"))
+    policy = found.one("ResponseHeadersPolicy").inputs["securityHeadersConfig"]["contentSecurityPolicy"]["contentSecurityPolicy"]
+    connect = next(part for part in policy.split("; ") if part.startswith("connect-src"))
+    assert connect.split() == [
+        "connect-src",
+        "'self'",
+        "https://cognito-idp.eu-west-1.amazonaws.com",
+        "https://eeyore-example-com.auth.eu-west-1.amazoncognito.com",
+        "https://api.example.com",
+    ]
+
+
+def test_adoption(record: Record) -> None:
+    found = run(record, config(dns__zone_id="ZOLD", auth__user_pool_id="us-east-1_AbC"))
+    assert not found.of("Zone")
+    assert {one.inputs["zoneId"] for one in found.of("Record")} == {"ZOLD"}
+    assert found.options["auth-pool"]["import_"] == "us-east-1_AbC"
+
+
+def test_every_database_setting_reaches_the_instance(record: Record) -> None:
+    flags = {
+        "instance_class": "db.m6g.large",
+        "storage_gib": "50",
+        "multi_az": "true",
+        "backup_days": "14",
+        "name": "shop",
+        "username": "boss",
+    }
+    instance = run(record, config(**{f"database__{name}": text for name, text in flags.items()})).one("Instance").inputs
+    assert instance["instanceClass"] == "db.m6g.large"
+    assert instance["allocatedStorage"] == 50
+    assert instance["multiAz"] is True
+    assert instance["backupRetentionPeriod"] == 14
+    assert (instance["dbName"], instance["username"]) == ("shop", "boss")
+
+
+def test_a_bad_value_in_the_stack_file_fails_before_anything_is_registered(record: Record) -> None:
+    with pytest.raises(ConfigurationError, match=r"network.cidr"):
+        run(record, {**config(), "amianai-infra:networkCidr": "10.0.0.0/30"})
+    with pytest.raises(ConfigurationError, match="unknown key"):
+        run(record, {**config(), "amianai-infra:networkCird": "10.0.0.0/16"})
+
+
+def test_the_provider_must_work_in_the_stacks_region(record: Record) -> None:
+    with pytest.raises(ConfigurationError, match="us-west-2"):
+        run(record, {**config(), "aws:region": "us-west-2"})
+
+
+def test_configuration_survives_the_engine(record: Record) -> None:
+    """What setup writes is what the program reads."""
+    settings = load_settings({"domain_name": "example.com", "auth.callback_urls": "http://localhost:4000/,http://localhost:5000/"}, {}, {})
+    seen: list[Settings] = []
+
+    def build() -> None:
+        pulumi.runtime.set_all_config(to_pulumi(settings))
+        seen.append(stack.read_settings())
+
+    record(build)
+    assert seen == [settings]

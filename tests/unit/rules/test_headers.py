@@ -1,0 +1,64 @@
+"""Security headers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amianai_infra.rules.headers import checked_origin, cognito_origins, content_security_policy
+
+
+def directives(policy: str) -> dict[str, list[str]]:
+    return {name: sources for name, *sources in (part.split() for part in policy.split("; "))}
+
+
+def test_the_default_policy() -> None:
+    found = directives(content_security_policy())
+    assert found["default-src"] == ["'self'"]
+    assert found["frame-ancestors"] == ["'none'"]
+    assert found["object-src"] == ["'none'"]
+    assert found["connect-src"] == ["'self'"]
+
+
+def test_origins_are_added_once_and_in_order() -> None:
+    policy = content_security_policy(["https://a.example", "http://127.0.0.1:4566", "https://a.example"])
+    assert directives(policy)["connect-src"] == ["'self'", "https://a.example", "http://127.0.0.1:4566"]
+
+
+def test_sign_in_is_reachable() -> None:
+    assert cognito_origins("eu-west-1", "shop") == (
+        "https://cognito-idp.eu-west-1.amazonaws.com",
+        "https://shop.auth.eu-west-1.amazoncognito.com",
+    )
+    assert cognito_origins("eu-west-1", "auth.example.com")[1] == "https://auth.example.com"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "example.com",
+        "https://example.com/path",
+        "https://a b",
+        "https://a;script-src *",
+        "'self'",
+        "javascript:alert(1)",
+        "https://",
+        "*",
+        "",
+    ],
+)
+def test_what_is_no_origin_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an origin"):
+        content_security_policy([text])
+
+
+@given(st.text())
+def test_no_text_can_add_a_directive(text: str) -> None:
+    try:
+        policy = content_security_policy([text])
+    except ValueError:
+        return
+    assert checked_origin(text) == text
+    assert directives(policy).keys() == directives(content_security_policy()).keys()
+    assert directives(policy)["connect-src"] == ["'self'", text]

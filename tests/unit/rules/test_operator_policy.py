@@ -1,0 +1,131 @@
+"""The operator policy. Only AWS can say whether it suffices; here: that it is well formed, bounded, and names real operations."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from botocore.session import Session
+
+from amianai_infra.config import Settings, load_settings
+from amianai_infra.rules.operator_policy import LONGEST, operator_policies, probes, size, statements
+from amianai_infra.rules.policies import actions_of
+
+ACCOUNT = "123456789012"
+SETTINGS = Settings(domain_name="example.com")
+LONG = load_settings(
+    {
+        "domain_name": "a" * 60 + ".a-rather-long-name.example.com",
+        "prefix": "abcdefghijklmnopqrst",
+        "database.identifier": "abcdefghijklmnopqrst-" + "x" * 40,
+        "region": "ap-southeast-2",
+    },
+    {},
+    {},
+)
+
+# Permissions that are no API operation of the same name.
+# Source: Service Authorization Reference, the page of each service.
+NO_OPERATION = {
+    "iam:PassRole",
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "rds-db:connect",
+    "s3:GetAccelerateConfiguration",
+    "s3:GetEncryptionConfiguration",
+    "s3:GetLifecycleConfiguration",
+    "s3:GetObjectVersion",
+    "s3:DeleteObjectVersion",
+    "s3:GetReplicationConfiguration",
+    "s3:ListBucketMultipartUploads",
+    "s3:ListBucketVersions",
+    "s3:ListBucket",
+    "s3:ListMultipartUploadParts",
+    "s3:PutBucketPublicAccessBlock",
+    "s3:PutEncryptionConfiguration",
+    "s3:PutLifecycleConfiguration",
+    "s3:TagResource",
+    "s3:UntagResource",
+    "s3:ListTagsForResource",
+}
+SERVICES = {"tag": "resourcegroupstaggingapi"}
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, LONG], ids=["default", "long"])
+def test_every_policy_fits_its_quota(settings: Settings) -> None:
+    policies = operator_policies(settings, ACCOUNT)
+    assert 1 <= len(policies) <= 5, "a principal takes ten managed policies"
+    for policy in policies:
+        assert size(policy) <= LONGEST
+        assert all(one["Effect"] == "Allow" for one in policy["Statement"])
+    sids = [one["Sid"] for policy in policies for one in policy["Statement"]]
+    assert len(sids) == len(set(sids))
+    assert all(sid.isalnum() for sid in sids)
+
+
+def test_every_action_exists() -> None:
+    """Names are those of API operations, but for the known exceptions: a typing error would grant nothing, silently."""
+    session = Session()
+    models: dict[str, set[str]] = {}
+    for action in set(actions_of(operator_policies(SETTINGS, ACCOUNT))) - NO_OPERATION:
+        service, _, name = action.partition(":")
+        if service not in models:
+            model = session.get_service_model(SERVICES.get(service, service))
+            models[service] = {re.sub(r"\d{4}_\d\d_\d\d$", "", one) for one in model.operation_names}
+        pattern = re.compile(re.escape(name).replace(r"\*", ".*"))
+        assert any(pattern.fullmatch(one) for one in models[service]), action
+
+
+def test_nothing_that_is_not_named_is_unbounded() -> None:
+    """On every resource ("*") either a condition bounds it, or docs/aws.md says that AWS offers no bound."""
+    unbounded = {
+        statement["Sid"]
+        for policy in operator_policies(SETTINGS, ACCOUNT)
+        for statement in policy["Statement"]
+        if statement["Resource"] == "*" and "Condition" not in statement
+    }
+    assert unbounded == {"CdnChange", "DnsFind", "FindByTag"}
+
+
+def test_no_service_is_open_altogether() -> None:
+    for action in actions_of(operator_policies(SETTINGS, ACCOUNT)):
+        name = action.partition(":")[2]
+        assert name not in ("*", ""), action
+        assert "*" not in name or name.startswith(("Describe", "Get", "List")), action
+
+
+def test_names_are_bounded_by_the_prefix() -> None:
+    for service in ("s3", "iam", "ssm", "logs"):
+        for statement in statements(SETTINGS, ACCOUNT)[service]:
+            resources = statement["Resource"] if isinstance(statement["Resource"], (list, tuple)) else [statement["Resource"]]
+            for resource in resources:
+                known = ("eeyore", "oidc-provider/", "aws-service-role/rds")
+                assert resource == "*" or any(part in resource for part in known), resource
+
+
+def test_a_role_is_passed_to_two_services_and_takes_one_managed_policy() -> None:
+    found: dict[str, Any] = {one["Sid"]: one for one in statements(SETTINGS, ACCOUNT)["iam"]}
+    assert found["IamPass"]["Condition"]["StringEquals"]["iam:PassedToService"] == [
+        "monitoring.rds.amazonaws.com",
+        "vpc-flow-logs.amazonaws.com",
+    ]
+    assert list(found["IamAttach"]["Condition"]) == ["ArnEquals"]
+
+
+def test_records_of_other_domains_are_out_of_reach() -> None:
+    (records,) = [one for one in statements(SETTINGS, ACCOUNT)["route53"] if one["Sid"] == "DnsRecords"]
+    assert records["Condition"]["ForAllValues:StringLike"] == {
+        "route53:ChangeResourceRecordSetsNormalizedRecordNames": ["example.com", "*.example.com"]
+    }
+
+
+def test_probes_ask_for_everything_that_is_allowed() -> None:
+    found = probes(SETTINGS, ACCOUNT)
+    assert sorted({action for probe in found for action in probe.actions}) == actions_of(operator_policies(SETTINGS, ACCOUNT))
+    assert all(probe.resource == "*" or "*" not in probe.resource for probe in found)
+    create = next(probe for probe in found if "ec2:CreateVpc" in probe.actions)
+    assert {entry["ContextKeyName"]: entry["ContextKeyValues"] for entry in create.context_entries()} == {
+        "aws:RequestTag/amianai:stack": ["amianai-infra/prod"],
+        "aws:RequestedRegion": ["us-east-1"],
+    }

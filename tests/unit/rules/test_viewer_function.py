@@ -1,0 +1,96 @@
+"""The viewer function, run by node. It cannot prove what CloudFront's own runtime lacks; docs name the features it has."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from amianai_infra.rules.viewer_function import LONGEST, viewer_function
+
+pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+
+CASES: list[tuple[str, str]] = [
+    ("/", "/index.html"),
+    ("/index.html", "/index.html"),
+    ("/docs", "/docs/index.html"),
+    ("/docs/", "/docs/index.html"),
+    ("/docs/start", "/docs/start/index.html"),
+    ("/docs/start/", "/docs/start/index.html"),
+    ("/_next/static/chunks/main-0a1b.js", "/_next/static/chunks/main-0a1b.js"),
+    ("/docs/index.txt", "/docs/index.txt"),
+    ("/v1.2/", "/v1.2/index.html"),
+    ("/v1.2/guide", "/v1.2/guide/index.html"),
+    ("/.well-known/apple-app-site-association", "/.well-known/apple-app-site-association"),
+    ("/opengraph-image", "/opengraph-image"),
+    ("/blog/twitter-image-1x2y", "/blog/twitter-image-1x2y"),
+    ("/icon", "/icon"),
+    ("/icons", "/icons/index.html"),
+    ("/caf%C3%A9", "/caf%C3%A9/index.html"),
+    ("/.amianai/lock", "/.amianai/lock/index.html"),
+]
+
+
+def run(events: list[dict[str, Any]], code: str) -> list[Any]:
+    """All events in one node: what the function returns for each."""
+    script = code + "\nconst events = JSON.parse(require('fs').readFileSync(0)); console.log(JSON.stringify(events.map(handler)));"
+    done = subprocess.run(["node", "-e", script], input=json.dumps(events), capture_output=True, text=True, check=True, timeout=60)
+    found: list[Any] = json.loads(done.stdout)
+    return found
+
+
+def event(uri: str, host: str = "example.com", query: dict[str, Any] | None = None) -> dict[str, Any]:
+    headers = {"host": {"value": host}} if host else {}
+    return {"version": "1.0", "request": {"method": "GET", "uri": uri, "querystring": query or {}, "headers": headers, "cookies": {}}}
+
+
+def test_pages_are_served_by_their_index_and_files_as_they_are() -> None:
+    found = run([event(uri) for uri, _ in CASES], viewer_function("example.com"))
+    assert [one["uri"] for one in found] == [expected for _, expected in CASES]
+
+
+def test_a_query_stays_with_the_request() -> None:
+    (found,) = run([event("/docs", query={"a": {"value": "1"}})], viewer_function("example.com"))
+    assert found["querystring"] == {"a": {"value": "1"}}
+
+
+def test_www_goes_to_the_apex_with_path_and_query() -> None:
+    events = [
+        event("/", "www.example.com"),
+        event("/index.html", "www.example.com"),
+        event("/docs/start", "WWW.EXAMPLE.COM:443"),
+        event("/docs/", "www.example.com", {"a": {"value": "1", "multiValue": [{"value": "1"}, {"value": "2"}]}, "b": {"value": ""}}),
+        event("/caf%C3%A9", "www.example.com", {"q": {"value": "a%20b"}}),
+        event("//evil.test", "www.example.com"),
+        event("/x", "www.example.com", {"q": {"value": 'a b\r\nset-cookie: "x"'}}),
+    ]
+    found = run(events, viewer_function("example.com", 60))
+    assert {one["statusCode"] for one in found} == {301}
+    assert [one["headers"]["location"]["value"] for one in found] == [
+        "https://example.com/",
+        "https://example.com/",
+        "https://example.com/docs/start",
+        "https://example.com/docs/?a=1&a=2&b",
+        "https://example.com/caf%C3%A9?q=a%20b",
+        "https://example.com//evil.test",
+        "https://example.com/x?q=a%20b%0D%0Aset-cookie:%20%22x%22",
+    ]
+    assert found[0]["headers"]["strict-transport-security"]["value"] == "max-age=60"
+
+
+def test_other_hosts_are_served() -> None:
+    hosts = ["example.com", "d1.cloudfront.net", "www.example.com.evil.test", "notwww.example.com", ""]
+    found = run([event("/docs", host) for host in hosts], viewer_function("example.com"))
+    assert [one["uri"] for one in found] == ["/docs/index.html"] * len(hosts)
+
+
+def test_without_hsts_the_redirect_sends_none() -> None:
+    (found,) = run([event("/", "www.example.com")], viewer_function("example.com"))
+    assert "strict-transport-security" not in found["headers"]
+
+
+def test_it_fits() -> None:
+    assert len(viewer_function("a" * 63 + ".example.com", 63_072_000).encode()) < LONGEST
