@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 # Read at import: a fixture of the whole suite strips the environment later.
 _GIVEN_SITE = os.environ.get("AMIANAI_TEST_SITE_URL", "")
@@ -30,6 +30,8 @@ _FLAGS = (
     "--disable-sync",
     "--no-first-run",
 )
+
+_PATIENCE_MS = 30_000  # for a busy machine; what is there is seen at once
 
 # The library says so wherever the endpoint is not AWS itself, as in the sandbox.
 _ALWAYS = ("You are using a custom Amazon",)
@@ -97,7 +99,8 @@ def browser(site_url: str, browser_path: str) -> Iterator[Browser]:
 def visit(browser: Browser, site_url: str) -> Iterator[Visit]:
     """A fresh visitor. Afterwards the console must hold nothing that the test did not expect, CSP violations included."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(_PATIENCE_MS)
+    expect.set_options(timeout=_PATIENCE_MS)
     visit = Visit(context.new_page(), site_url)
     yield visit
     context.close()

@@ -94,7 +94,7 @@ export function AccountView() {
           <dd className="secret">{state.account.id}</dd>
         </div>
         <Time name="Session since" value={state.account.issuedAt} />
-        <Time name="Renewed by" value={state.account.expiresAt} />
+        <Time name="Good until" value={state.account.expiresAt} />
       </dl>
       <p className="actions">
         <button className="button" type="button" onClick={() => void leave()}>

@@ -23,7 +23,7 @@ import { Amplify, fetchAuthSession, type JWT } from "@aws-amplify/core";
 import { announceSession } from "@/lib/session";
 import { authConfigured, settings } from "@/lib/settings";
 
-if (authConfigured) {
+if (authConfigured && typeof window !== "undefined") {
   const auth = {
     Cognito: {
       userPoolId: settings.userPoolId,
