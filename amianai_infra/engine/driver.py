@@ -62,6 +62,7 @@ class Engine:
         self._environ = dict(os.environ if environ is None else environ)
         self._error: BaseException | None = None
         self._expected = 0
+        self._size = 0
 
     @cached_property
     def binary(self) -> Path:
@@ -119,14 +120,16 @@ class Engine:
 
     def _ensure_stack(self) -> None:
         if not self.exists():
-            name, secrets = self.environment.stack, self.environment.secrets_provider
-            self._command("Creating the stack", "stack", "init", name, "--no-select", "--secrets-provider", secrets, stack=False)
+            self._create_stack()
+
+    def _create_stack(self) -> None:
+        name, secrets = self.environment.stack, self.environment.secrets_provider
+        self._command("Creating the stack", "stack", "init", name, "--no-select", "--secrets-provider", secrets, stack=False)
 
     # -- operations
 
     def preview(self, targets: Sequence[str] = ()) -> Summary:
-        """What `up` would change."""
-        self._ensure_stack()
+        """What `up` would change. A stack that does not exist yet is created, empty."""
         summary = self._operate("preview", targets=targets)
         self._expected = sum(summary.counts.values())
         return summary
@@ -137,7 +140,6 @@ class Engine:
         Args:
             targets: URNs to limit it to, `**` stands for anything; what does not exist yet needs its parents named too.
         """
-        self._ensure_stack()
         return self._operate("up", targets=targets)
 
     def refresh(self) -> Summary:
@@ -162,12 +164,12 @@ class Engine:
         needs_stack: bool = False,
         recover: bool = True,
     ) -> Summary:
-        if needs_stack and not self.exists():
-            raise NotFoundError("The stack does not exist.", where=self.environment.stack, fix="run `amianai setup` first")
-        if recover:
-            self._recover_aloud()
+        if recover and not self._recover_aloud():
+            if needs_stack:
+                raise _no_stack(self.environment.stack)
+            self._create_stack()
         display = display_for(self._progress)
-        expected = len(targets) or self._expected or self._known_resources()
+        expected = len(targets) or self._expected or self._size
         record = Record(operation, expected, display.changed)
         ended: Completed | None = None
         display.begin(record)
@@ -227,10 +229,6 @@ class Engine:
         error = failures.failure(operation, record, ended or Completed("", "", 1))
         return refuse(held[0]) if held and error.exit_code == refuse(held[0]).exit_code else error
 
-    def _known_resources(self) -> int:
-        deployment = self._files.deployment() if self._files else None
-        return sum(1 for entry in state_resources(deployment or {}) if entry.id and not entry.type.startswith("pulumi:"))
-
     # -- what the state says
 
     def outputs(self) -> dict[str, Any]:
@@ -285,7 +283,7 @@ class Engine:
     def _rewrite(self, change: Callable[[Deployment], Deployment]) -> None:
         exported = self._export()
         if exported is None:
-            raise NotFoundError("The stack does not exist.", where=self.environment.stack, fix="run `amianai setup` first")
+            raise _no_stack(self.environment.stack)
         exported["deployment"] = change(exported["deployment"])
         self._command("Writing the stack's state", "stack", "import", stdin=json.dumps(exported))
 
@@ -309,16 +307,22 @@ class Engine:
         Raises:
             LockedError: somebody else is working on the stack.
         """
-        done = self._settle_locks()
-        if deployment := self._deployment():
-            leftovers = recovery.survey(deployment)
-            if leftovers:
-                done += self._repair(leftovers)
-        return done
+        return self._recovered()[0]
 
-    def _recover_aloud(self) -> None:
-        for line in self.recover():
+    def _recovered(self) -> tuple[list[str], Deployment | None]:
+        done = self._settle_locks()
+        deployment = self._deployment()
+        self._size = sum(1 for entry in (deployment or {}).get("resources", []) if recovery.is_real(entry))
+        if deployment and (leftovers := recovery.survey(deployment)):
+            done += self._repair(leftovers)
+        return done, deployment
+
+    def _recover_aloud(self) -> bool:
+        """Recover and say what was done; whether there is a stack."""
+        done, deployment = self._recovered()
+        for line in done:
             self._progress.note(line)
+        return deployment is not None
 
     def _raw_locks(self) -> list[RawLock]:
         return self._files.locks() if self._files else []
@@ -416,6 +420,10 @@ class Engine:
 
 _QUIETLY = ("--non-interactive", "--color", "never")
 _STOPPING = "Stopping: what is under way is finished and saved. Press Ctrl-C again to end it at once."
+
+
+def _no_stack(name: str) -> NotFoundError:
+    return NotFoundError("The stack does not exist.", where=name, fix="run `amianai setup` first")
 
 
 def _raw(lock: Lock) -> RawLock:

@@ -91,10 +91,12 @@ def command_failure(doing: str, ended: Completed) -> AmianaiError:
 
 def complaints(ended: Completed) -> list[str]:
     """The lines of the engine's output that say what went wrong."""
-    text = plain(f"{ended.stderr}\n{ended.stdout}")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    first = next((number for number, line in enumerate(lines) if line.startswith("error:")), None)
-    return lines[-3:] if first is None else [line.removeprefix("error: ") for line in lines[first:]]
+    texts = [[line.strip() for line in plain(text).splitlines() if line.strip()] for text in (ended.stderr, ended.stdout)]
+    for lines in texts:
+        first = next((number for number, line in enumerate(lines) if line.startswith("error:")), None)
+        if first is not None:
+            return [line.removeprefix("error: ") for line in lines[first:]]
+    return [line for lines in texts for line in lines][-3:]
 
 
 def classify(text: str) -> tuple[type[AmianaiError], str]:

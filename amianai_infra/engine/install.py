@@ -174,12 +174,12 @@ def _install(folder: Path, progress: Progress, environ: Mapping[str, str]) -> Pa
 
 
 def _obtain(work: Path, progress: Progress, environ: Mapping[str, str]) -> Path:
-    try:
-        with progress.task(f"Downloading the Pulumi engine {VERSION}") as task:
+    with progress.task(f"Installing the Pulumi engine {VERSION}") as task:
+        try:
             return _download(work, task)
-    except UnreachableError as error:
-        progress.note(f"{error.what} Building it from its public Go modules instead: about 5 minutes the first time.")
-    with progress.task(f"Building the Pulumi engine {VERSION}") as task:
+        except UnreachableError as error:
+            progress.detail(str(error))
+            progress.note(f"{error.what} It is built from its public Go modules instead: about 5 minutes, once.")
         return _build(work, task, environ)
 
 
@@ -197,13 +197,16 @@ def release_name() -> str:
 
 def _download(work: Path, task: Task) -> Path:
     name = release_name()
-    sums = _fetch(f"{_RELEASES}/pulumi-{VERSION}-checksums.txt", task).decode()
+    sums = b"".join(_fetch(f"{_RELEASES}/pulumi-{VERSION}-checksums.txt")).decode()
     wanted = next((line.split()[0] for line in sums.splitlines() if line.endswith(name)), None)
     if wanted is None:
         raise UnreachableError(f"The official checksums do not list {name}.")
-    archive = work / name
-    archive.write_bytes(_fetch(f"{_RELEASES}/{name}", task))
-    if hashlib.sha256(archive.read_bytes()).hexdigest() != wanted:
+    archive, digest = work / name, hashlib.sha256()
+    with archive.open("wb") as file:
+        for part in _fetch(f"{_RELEASES}/{name}", task):
+            file.write(part)
+            digest.update(part)
+    if digest.hexdigest() != wanted:
         raise EngineError(
             "The downloaded engine does not match its checksum; it was not installed.",
             where=f"{_RELEASES}/{name}",
@@ -215,25 +218,26 @@ def _download(work: Path, task: Task) -> Path:
     return work / "pulumi"
 
 
-def _fetch(url: str, task: Task) -> bytes:
+def _fetch(url: str, task: Task | None = None) -> Iterator[bytes]:
     """Download with a short patience for connecting: many networks drop what they do not allow."""
     import http.client
-    import urllib.error
     import urllib.request
 
-    parts: list[bytes] = []
+    done = 0
     try:
         with urllib.request.urlopen(url, timeout=_CONNECT_SECONDS) as answer:  # noqa: S310  (a constant https address)
             _patient(answer)
             size = int(answer.headers.get("Content-Length") or 0)
-            task.total(size)
+            if task is not None and size:
+                task.total(size)
             while part := answer.read(1 << 18):
-                parts.append(part)
-                task.advance(len(part))
-                task.say(f"{sum(map(len, parts)) >> 20} of {size >> 20} MB")
-    except (OSError, urllib.error.URLError, http.client.HTTPException) as error:
+                yield part
+                done += len(part)
+                if task is not None:
+                    task.advance(len(part))
+                    task.say(f"downloading, {done >> 20} of {size >> 20} MB")
+    except (OSError, http.client.HTTPException) as error:
         raise UnreachableError("The official download of the engine cannot be reached.", where=f"{url}: {error}") from error
-    return b"".join(parts)
 
 
 def _patient(answer: object) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -79,18 +79,13 @@ def run(
         KeyboardInterrupt: after the engine has ended, when the run was interrupted.
         MissingToolError: the program cannot be run.
     """
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err, tempfile.TemporaryFile("w+") as given:
+    with ExitStack() as files:
+        given, out, err = (files.enter_context(_scratch()) for _ in range(3))
         given.write(stdin or "")
         given.seek(0)
         try:
             process = subprocess.Popen(
-                [str(part) for part in command],
-                cwd=cwd,
-                env=dict(env),
-                stdin=given,
-                stdout=out,
-                stderr=err,
-                process_group=0,
+                [str(part) for part in command], cwd=cwd, env=dict(env), stdin=given, stdout=out, stderr=err, process_group=0
             )
         except FileNotFoundError as error:
             where = str(cwd if not cwd.is_dir() else command[0])
@@ -103,6 +98,14 @@ def run(
         if stopped:
             raise KeyboardInterrupt
         return Completed(_text(out), _text(err), process.returncode)
+
+
+def _scratch() -> IO[str]:
+    try:
+        return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+    except OSError as error:
+        fix = "make the folder for temporary files writable, or name another one in TMPDIR"
+        raise EngineError("There is no room for temporary files.", where=str(error), fix=fix) from error
 
 
 def _text(file: IO[str]) -> str:

@@ -48,7 +48,7 @@ def survey(deployment: Deployment) -> Leftovers:
         resource, kind = operation["resource"], operation["type"]
         if kind != "creating":
             others.append((resource["urn"], kind))
-        elif not _real(resource):
+        elif not is_real(resource):
             bookkeeping.append(resource["urn"])
         else:
             creates.append(_interrupted(resource, deployment))
@@ -56,13 +56,14 @@ def survey(deployment: Deployment) -> Leftovers:
     return Leftovers(tuple(creates), tuple(bookkeeping), tuple(others), tuple(half))
 
 
-def _real(resource: Mapping[str, Any]) -> bool:
+def is_real(resource: Mapping[str, Any]) -> bool:
+    """Whether something outside the state stands behind it: components and providers have nothing."""
     return bool(resource.get("custom")) and not resource["type"].startswith("pulumi:")
 
 
 def _half(entry: Mapping[str, Any]) -> bool:
     settled = entry.get("delete") or entry.get("external") or entry.get("outputs")
-    return _real(entry) and bool(entry.get("id")) and bool(entry.get("inputs")) and not settled
+    return is_real(entry) and bool(entry.get("id")) and bool(entry.get("inputs")) and not settled
 
 
 def _interrupted(resource: Mapping[str, Any], deployment: Deployment) -> Interrupted:
