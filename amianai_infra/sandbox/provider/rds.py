@@ -347,7 +347,7 @@ class Instance(_Tagged):
         "resourceId",
         "status",
     )
-    volatile = ("masterUserSecrets", "engineVersionActual", "latestRestorableTime")
+    volatile = ("engineVersionActual", "latestRestorableTime")
     real_outputs = ("port",)
     name_prop = "identifier"
     missing = ("DBInstanceNotFound", "DBInstanceNotFoundFault")
