@@ -117,12 +117,22 @@ def _data_folder(local: Path, user: tuple[int, int] | None) -> Path:
     else:
         home = SYSTEM_HOME / f"sandbox-{hashlib.sha256(str(local).encode()).hexdigest()[:12]}"
         link.symlink_to(home)
+        _sweep()
     home.mkdir(mode=0o755, parents=True, exist_ok=True)
     (home / "checkout").write_text(f"{local.parent}\n")  # for a person who finds this folder
     if user is not None:
         os.chown(home, *user)
     home.chmod(0o700)
     return home / "data"
+
+
+def _sweep() -> None:
+    """Remove the data of checkouts in the system's temporary folder that are gone: tests leave those behind, people do not."""
+    for note in SYSTEM_HOME.glob("sandbox-*/checkout"):
+        owner = Path(note.read_text().strip())
+        gone = owner.is_relative_to(tempfile.gettempdir()) and not owner.exists()
+        if gone and not _in_cluster(note.parent / "data"):
+            shutil.rmtree(note.parent, ignore_errors=True)
 
 
 def _socket_folder(data: Path, user: tuple[int, int] | None) -> Path:
@@ -295,18 +305,18 @@ def clear_stale_locks(place: Place, port: int) -> None:
     A killed server's own children may outlive it for a moment and still hold its shared memory: wait for them.
     """
     deadline = time.monotonic() + _CHILDREN_LEAVE_WITHIN
-    while _in_cluster(place) and time.monotonic() < deadline:
+    while _in_cluster(place.data) and time.monotonic() < deadline:
         time.sleep(0.05)
     for lock in (place.data / "postmaster.pid", place.sockets / f".s.PGSQL.{port}.lock"):
         try:
             pid = int(lock.read_text().splitlines()[0])
         except (OSError, ValueError, IndexError):
             continue
-        if birth(pid) is None or not _in_cluster(place):
+        if birth(pid) is None or not _in_cluster(place.data):
             lock.unlink(missing_ok=True)
 
 
-def _in_cluster(place: Place) -> bool:
+def _in_cluster(data: Path) -> bool:
     """Whether any process still works in this cluster's folder."""
     proc = Path("/proc")
     if not (proc / "self" / "cwd").exists():
@@ -314,7 +324,7 @@ def _in_cluster(place: Place) -> bool:
     for entry in proc.iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                if (entry / "cwd").readlink() == place.data:
+                if (entry / "cwd").readlink() == data:
                     return True
     return False
 

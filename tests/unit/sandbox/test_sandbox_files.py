@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,24 @@ def test_as_root_the_data_moves_to_where_its_user_may_go(tmp_path: Path) -> None
     database.forget(local)
     assert not place.data.parent.exists()
     assert not (local / "postgres").is_symlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as somebody else")
+def test_data_of_temporary_checkouts_that_are_gone_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "SYSTEM_HOME", tmp_path / "system")
+    monkeypatch.setattr(database, "_may_enter", lambda *_: False)
+    locals_ = [tmp_path / name / ".sandbox" for name in ("gone", "there", "new")]
+    homes = []
+    for local in locals_[:2]:
+        local.mkdir(parents=True)
+        homes.append(database.locate(local).data.parent)
+    elsewhere = tmp_path / "system" / "sandbox-elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "checkout").write_text("/mnt/unmounted/checkout\n")
+    shutil.rmtree(locals_[0].parent)
+    locals_[2].mkdir(parents=True)
+    database.locate(locals_[2])
+    assert [home.exists() for home in (*homes, elsewhere)] == [False, True, True]
 
 
 @pytest.fixture
