@@ -82,7 +82,7 @@ export function NewPasswordField({ label = "Password" }: Readonly<{ label?: stri
       type="password"
       autoComplete="new-password"
       maxLength={256}
-      hint="At least 12 characters, with upper and lower case letters, a digit and a symbol."
+      hint="At least 12 characters, with upper and lower case letters and a digit."
     />
   );
 }

@@ -144,7 +144,6 @@ const MESSAGES: Readonly<Record<string, string>> = {
   CodeMismatchException: "That code is not right. Check the latest e-mail and try again.",
   EnableSoftwareTokenMFAException: "That code is not right. Check the clock of your device and try again.",
   ExpiredCodeException: "That code has expired. Ask for a new one.",
-  InvalidPasswordException: "That password is too weak: it needs 12 characters with upper and lower case, a digit and a symbol.",
   LimitExceededException: "Too many attempts. Wait a few minutes and try again.",
   NetworkError: "The sign-in service cannot be reached. Check your connection and try again.",
   NotAuthorizedException: "E-mail address or password is wrong.",
