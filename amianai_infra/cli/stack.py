@@ -209,17 +209,24 @@ def destroy(app: App, keep_users: bool, keep_zone: bool, delete_state: bool, con
 
 
 @click.command()
+@click.option("--policy", is_flag=True, help="Print the IAM policies that setup needs, and check nothing.")
 @click.pass_obj
-def doctor(app: App) -> None:
+def doctor(app: App, policy: bool) -> None:
     """Check every prerequisite and say how to fix what is missing.
 
     \b
     amianai doctor
+    amianai doctor --policy > policies.json
     amianai --sandbox --json doctor
     """
     from amianai_infra.engine import cache_dir
     from amianai_infra.operations import doctor as operation
 
+    if policy:
+        from amianai_infra.rules.operator_policy import operator_policies
+
+        app.print(operator_policies(app.settings))
+        return
     local = app.root / (".sandbox" if app.sandbox else ".amianai")
     checks = operation.machine(app.root, local, cache_dir(app.environ))
     checks += operation.configuration(lambda: app.settings, app.root)

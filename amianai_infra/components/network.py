@@ -71,7 +71,7 @@ class Network(pulumi.ComponentResource):
     private one a zone; NAT gateways on request; an S3 gateway endpoint; flow logs to CloudWatch with their role; and takes
     every rule out of the VPC's default security group.
 
-    Cost: nothing but flow logs ($0.50 a GB). A NAT gateway is about $33 a month each, plus $0.045 a GB.
+    Cost: nothing but flow logs ($0.50 a GB). A NAT gateway with its address is about $36 a month, plus $0.045 a GB.
 
     Source: Amazon VPC User Guide, "VPC with servers in private subnets and NAT"; Amazon VPC pricing, us-east-1.
     """

@@ -86,8 +86,13 @@ def statements(settings: Settings, account: str) -> dict[str, list[Policy]]:
     return {part.__name__.removeprefix("_"): list(part(scope)) for part in parts}
 
 
-def operator_policies(settings: Settings, account: str) -> list[Policy]:
-    """The operator's managed policies, each of at most 6,144 characters without white space."""
+def operator_policies(settings: Settings, account: str = "*") -> list[Policy]:
+    """The operator's managed policies, each of at most 6,144 characters without white space.
+
+    Args:
+        settings: region, prefix, domain and database they are bounded by.
+        account: account number; `*` where it is not known yet, which widens nothing: a policy acts in its own account.
+    """
     packed: list[list[Policy]] = [[]]
     for group in statements(settings, account).values():
         for statement in group:
@@ -131,10 +136,10 @@ def _ec2(scope: _Scope) -> Iterator[Policy]:
         "*",
         scope.new,
     )
-    changed = """AssociateRouteTable AttachInternetGateway AuthorizeSecurityGroupIngress CreateRoute DeleteFlowLogs DeleteInternetGateway DeleteNatGateway
-        DeleteRoute DeleteRouteTable DeleteSecurityGroup DeleteSubnet DeleteTags DeleteVpc DeleteVpcEndpoints DetachInternetGateway
-        DisassociateRouteTable ModifySecurityGroupRules ModifySubnetAttribute ModifyVpcAttribute ModifyVpcEndpoint ReleaseAddress
-        ReplaceRoute ReplaceRouteTableAssociation UpdateSecurityGroupRuleDescriptionsIngress"""
+    changed = """AssociateRouteTable AttachInternetGateway AuthorizeSecurityGroupIngress CreateRoute DeleteFlowLogs DeleteInternetGateway
+        DeleteNatGateway DeleteRoute DeleteRouteTable DeleteSecurityGroup DeleteSubnet DeleteTags DeleteVpc DeleteVpcEndpoints
+        DetachInternetGateway DisassociateRouteTable ModifySecurityGroupRules ModifySubnetAttribute ModifyVpcAttribute
+        ModifyVpcEndpoint ReleaseAddress ReplaceRoute ReplaceRouteTableAssociation UpdateSecurityGroupRuleDescriptionsIngress"""
     yield allow("Ec2Change", tuple(f"ec2:{name}" for name in changed.split()), "*", scope.ours)
     yield allow("Ec2TagNew", "ec2:CreateTags", "*", scope.new)
     yield allow("Ec2TagOurs", "ec2:CreateTags", "*", scope.ours)
