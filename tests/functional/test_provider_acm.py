@@ -102,7 +102,9 @@ def test_certificates_can_be_imported(bench: Bench, tmp_path: Path) -> None:
 
     def program() -> None:
         options = pulumi.ResourceOptions(import_=requested["CertificateArn"])
-        aws.acm.Certificate("certificate", domain_name="import.test", validation_method="DNS", tags={"a": "b"}, opts=options)
+        aws.acm.Certificate(
+            "certificate", domain_name="import.test", validation_method="DNS", region="us-east-1", tags={"a": "b"}, opts=options
+        )
 
     with stack(bench, tmp_path, program) as made:
         assert changed(made.up()) == {"import": 1}

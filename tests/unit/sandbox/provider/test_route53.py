@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amianai_infra.sandbox.provider.diff import compare
 from amianai_infra.sandbox.provider.resource import ProviderError
 from amianai_infra.sandbox.provider.route53 import Record, bare, full_name, known_as, record_set
 from amianai_infra.sandbox.provider.values import UNKNOWN
@@ -39,6 +40,14 @@ def test_the_apex_and_the_wildcard() -> None:
     assert full_name("example.com.", "example.com") == "example.com"
     assert full_name("notexample.com", "example.com") == "notexample.com.example.com"
     assert bare("\\052.Example.com.") == "*.example.com"
+
+
+def test_two_spellings_of_a_name_are_no_difference() -> None:
+    alias = {"name": "D1.cloudfront.net.", "zoneId": "Z2", "evaluateTargetHealth": False}
+    old = {"name": "_a.Example.com.", "aliases": [alias]}
+    new = {"name": "_a.example.com", "aliases": [{**alias, "name": "d1.cloudfront.net"}]}
+    assert compare(Record().table, old, new) == []
+    assert [change.path for change in compare(Record().table, old, {**new, "name": "_b.example.com"})] == ["name"]
 
 
 def test_record_sets() -> None:
