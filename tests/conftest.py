@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.project import Deployed, Project, copy_project
 
 AMBIENT = ("AWS_", "AMIANAI_", "PULUMI_", "DOMAIN_NAME", "GITHUB_USERNAME", "PG")
 KEPT = ("AMIANAI_CACHE",)
@@ -21,3 +24,18 @@ def _nothing_ambient(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project whose sandbox is stopped at the end."""
+    made = copy_project(tmp_path_factory.mktemp("project") / "checkout")
+    yield made
+    made.run("sandbox", "stop")
+
+
+@pytest.fixture(scope="session")
+def deployed(project: Project) -> Deployed:
+    """The production stack, set up once with the real site."""
+    summary = project.json("setup")
+    return Deployed(project, summary, project.json("status"))

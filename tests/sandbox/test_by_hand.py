@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.conftest import Deployed
+from tests.project import Deployed
 
 pytestmark = pytest.mark.sandbox
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sandbox.conftest import Project, copy_project
+from tests.project import Project, copy_project
 
 pytestmark = pytest.mark.sandbox
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.sandbox.conftest import Deployed
+from tests.project import Deployed
 
 pytestmark = pytest.mark.sandbox
 

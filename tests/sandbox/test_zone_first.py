@@ -11,7 +11,7 @@ import pytest
 
 from amianai_infra.cli.options import App
 from amianai_infra.operations import change, setup
-from tests.sandbox.conftest import copy_project
+from tests.project import copy_project
 
 pytestmark = pytest.mark.sandbox
 

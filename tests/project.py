@@ -1,4 +1,4 @@
-"""One whole stack in a sandbox of its own, shared by every test of the life cycle and of the browser."""
+"""A project of its own with a sandbox of its own, driven from the outside as a person drives it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[1]
 LEFT_BEHIND = shutil.ignore_patterns("node_modules", ".next", "out", ".env.local")
 
 
@@ -75,14 +73,6 @@ def copy_project(root: Path) -> Project:
     return Project(root)
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project whose sandbox is stopped at the end."""
-    made = copy_project(tmp_path_factory.mktemp("project") / "checkout")
-    yield made
-    made.run("sandbox", "stop")
-
-
 @dataclass
 class Deployed:
     """The stack after `setup`."""
@@ -94,10 +84,3 @@ class Deployed:
     @property
     def site_url(self) -> str:
         return str(self.status["site"]["url"])
-
-
-@pytest.fixture(scope="session")
-def deployed(project: Project) -> Deployed:
-    """The production stack, set up once with the real site."""
-    summary = project.json("setup")
-    return Deployed(project, summary, project.json("status"))
