@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
+import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 
 from amianai_infra.engine import Engine, Summary, find_engine
+from amianai_infra.errors import EngineError
 from amianai_infra.naming import PROJECT
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import Sandbox
@@ -22,9 +26,27 @@ Program = Callable[[], None]
 class Stack(Engine):
     """An engine on a stack of the test's own."""
 
+    def _operate(self, *args: Any, **kwargs: Any) -> Summary:
+        try:
+            return super()._operate(*args, **kwargs)
+        except EngineError:
+            _sweep()
+            raise
+
     def state(self) -> str:
         """The state file as it lies on the disk."""
         return next(Path(self.environment.backend_url.removeprefix("file://")).glob(".pulumi/stacks/*/*.json")).read_text()
+
+
+def _sweep() -> None:
+    """Collect what the SDK leaves of a program whose engine stopped early, where pytest does not take it for a leak of ours."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gc.collect()
+    finally:
+        sys.unraisablehook = hook
 
 
 class Bench:
