@@ -52,7 +52,7 @@ def invalidate(
             client = target.client("cloudfront")
             batch = {"Paths": {"Quantity": len(paths), "Items": list(paths)}, "CallerReference": reference}
             answer = client.create_invalidation(DistributionId=distribution, InvalidationBatch=batch)["Invalidation"]
-            while answer["Status"] != "Completed":
+            while answer["Status"].lower() != "completed":
                 waited = clock() - started
                 if waited > PATIENCE:
                     raise UnreachableError(

@@ -2,7 +2,8 @@
 
 A free lock is an empty object (or none), so that a listing shows whether a release is under way or was cut off. A held
 lock says who, where, since when and what new files it is about to write. Its holder renews it; one that is not renewed is
-taken over, which is always said. No lock has to be cleared by hand.
+taken over, which is always said. A release that fails leaves a note in its place, so that the next one finishes what it
+began. No lock has to be cleared by hand.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Holder:
         doing: `deploy` or `rollback`.
         release: number of the release in the making.
         pending: files that it is about to add to the bucket.
+        ended: it gave up, and what it began is not finished.
     """
 
     token: str
@@ -71,6 +73,7 @@ class Holder:
     doing: str
     release: int
     pending: tuple[str, ...] = ()
+    ended: bool = False
 
 
 def whoami() -> str:
@@ -149,6 +152,8 @@ class Lock:
         self._ended = threading.Event()
         self._turn = threading.Lock()
         self._thread: threading.Thread | None = None
+        self.settled = True
+        """Whether everything that was begun is finished; decides what is left when the lock is given back."""
 
     def acquire(self, doing: str, release: int, pending: tuple[str, ...] = (), wait: float = 0.0) -> Holder | None:
         """Take the lock.
@@ -181,7 +186,8 @@ class Lock:
             before = holder.pending if holder else ()
             if self._take(doing, release, tuple(dict.fromkeys((*before, *pending))), found.etag if found else None):
                 if holder:
-                    self._say(f"Took over the release lock of {holder.who}: its {holder.doing} was cut off {_ago(self._age(found))}.")
+                    self.settled = False
+                    self._say(f"Finishing what {holder.who} began: its {holder.doing} was cut off {_ago(self._age(found))}.")
                 return holder
 
     def _take(self, doing: str, release: int, pending: tuple[str, ...], replaces: str | None) -> bool:
@@ -205,6 +211,8 @@ class Lock:
 
     def _holds(self, holder: Holder, found: Content) -> bool:
         """Whether that holder is still at work."""
+        if holder.ended:
+            return False
         if holder.machine == machine():
             return alive(holder.process, holder.born)
         if self._age(found) < self._stale:
@@ -277,9 +285,10 @@ class Lock:
         with self._turn:
             if self._holder is None:
                 return
+            left = b"" if self.settled else _encode(replace(self._holder, ended=True))
             self._holder = None
             try:
-                self._store.put(LOCK, b"", _ATTRIBUTES, replaces=self._etag)
+                self._store.put(LOCK, left, _ATTRIBUTES, replaces=self._etag)
             except AmianaiError as failure:
                 self._say(f"The release lock could not be given back ({failure.what}); the next release takes it over.")
 
@@ -292,7 +301,7 @@ def _parse(data: bytes) -> Holder | None:
     """The holder; None when the lock holds something that we did not write, which is then as good as free."""
     try:
         raw = json.loads(data)
-        return Holder(**{name: raw[name] for name in Holder.__dataclass_fields__ if name != "pending"}, pending=tuple(raw["pending"]))
+        return Holder(**{name: raw[name] for name in Holder.__dataclass_fields__} | {"pending": tuple(raw["pending"])})
     except (ValueError, KeyError, TypeError):
         return None
 

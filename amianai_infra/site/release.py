@@ -406,6 +406,7 @@ class Publisher:
         if not plan.changed and before is None:
             return self._unchanged(last, len(plan.kept))
         manifest = last
+        lock.settled = False
         if plan.changed or last is None:
             with self._progress.task("Upload") as task:
                 task.total(len(plan.uploads))
@@ -415,6 +416,7 @@ class Publisher:
                 task.say(f"{len(done)} files, {amount_of(plan.size)}; {len(plan.kept)} unchanged")
         assert manifest is not None  # noqa: S101
         paths = self._invalidate(plan, manifest, cut_off=before is not None)
+        lock.settled = True
         pruned = self._prune(manifest, state.bucket)
         release = replace(self._release(content, manifest.number, paths), pruned=pruned)
         if self._verify:

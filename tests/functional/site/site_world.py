@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,7 @@ class Stage:
     target: FakeTarget
     s3: int
     cdn: int
+    outputs: StackOutputs = field(default_factory=outputs)
 
     @property
     def out(self) -> Path:
@@ -138,7 +139,7 @@ class Stage:
         return Publisher(
             self.target,  # type: ignore[arg-type]
             release_settings(**settings),
-            outputs(),
+            self.outputs,
             Progress(quiet=True),
             verify=verify,
             wait=wait,
@@ -153,14 +154,14 @@ class Stage:
         return self.publisher(**options).rollback(number)
 
     def releases(self) -> list[Listed]:
-        return releases(self.target, release_settings(), outputs(), Progress(quiet=True))  # type: ignore[arg-type]
+        return releases(self.target, release_settings(), self.outputs, Progress(quiet=True))  # type: ignore[arg-type]
 
     def prepare_command(self) -> None:
         """Make the project one that the `amianai` command works in."""
         root = self.target.root
         (root / "Pulumi.yaml").write_text("name: amianai-infra\nruntime: python\n")
         self.target.local.mkdir(exist_ok=True)
-        (self.target.local / "stack.json").write_text(outputs().model_dump_json())
+        (self.target.local / "stack.json").write_text(self.outputs.model_dump_json())
 
     def environment(self) -> dict[str, str]:
         return {

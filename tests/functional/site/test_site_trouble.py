@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections import Counter
+from unittest.mock import Mock
 
 import pytest
 
-from amianai_infra.errors import LockedError, UnreachableError
+from amianai_infra.errors import ForbiddenError, LockedError, UnreachableError
 from amianai_infra.site.lock import Lock
 from amianai_infra.site.manifest import LOCK
 from tests.functional.site.s3_server import Faults
@@ -107,9 +109,30 @@ def test_an_interrupted_release_gives_the_lock_back(stage: Stage, number: signal
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert stage.world.records()[LOCK].data == b""
+    assert json.loads(stage.world.records()[LOCK].data)["ended"]
     stage.world.latency = 0.0
     assert stage.deploy(verify=False).number == 1
+    assert stage.world.records()[LOCK].data == b""
+
+
+def test_an_invalidation_that_failed_is_made_good_by_the_next_release(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.write(next_site("one"))
+    stage.deploy(verify=False)
+    stage.write(next_site("two"))
+    with monkeypatch.context() as patch:
+        patch.setattr("amianai_infra.site.cdn.invalidate", Mock(side_effect=ForbiddenError("not allowed")))
+        with pytest.raises(ForbiddenError):
+            stage.deploy(verify=False)
+    assert stage.world.invalidated == []
+    stage.world.forget()
+    release = stage.deploy(verify=False)
+    assert not release.uploaded
+    assert stage.world.puts() == []
+    assert stage.world.invalidated == [["/*"]]
+    assert [one.summary.number for one in stage.releases()] == [2, 1]
+    stage.world.forget()
+    stage.deploy(verify=False)
+    assert stage.world.requests == [("GET", "")]
 
 
 def test_a_release_that_lost_its_lock_stops_before_the_pages(stage: Stage) -> None:
