@@ -31,6 +31,13 @@ _STOP_SIGNALS = {"postgres": signal.SIGINT}
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
+class _Detached(subprocess.Popen[bytes]):
+    """A process that is meant to outlive this one."""
+
+    def __del__(self) -> None:
+        """Say nothing: Popen would warn that it still runs."""
+
+
 @dataclass(frozen=True)
 class Daemon:
     """How one daemon runs.
@@ -140,9 +147,9 @@ class Keeper:
         log = self.log(daemon.name)
         _rotate(log)
         environment = {**daemon.environment, ROOT_VARIABLE: str(self._root), NAME_VARIABLE: daemon.name}
-        identity = {"user": daemon.user[0], "group": daemon.user[1], "extra_groups": []} if daemon.user else {}
+        user, group = daemon.user or (None, None)
         with log.open("ab") as sink:
-            process = subprocess.Popen(  # type: ignore[call-overload]
+            process = _Detached(
                 daemon.command,
                 env=environment,
                 cwd="/",
@@ -150,12 +157,14 @@ class Keeper:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **identity,
+                user=user,
+                group=group,
+                extra_groups=None if user is None else [],
             )
         _children[process.pid] = process
         known = Running(process.pid, birth(process.pid) or "", _now(), daemon.port, daemon.fingerprint)
         _write(self._records / f"{daemon.name}.json", json.dumps(asdict(known)))
-        return process  # type: ignore[no-any-return]
+        return process
 
     def _give_up(self, daemon: Daemon, code: int | None) -> None:
         self.stop(daemon.name)
