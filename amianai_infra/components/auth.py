@@ -185,5 +185,6 @@ class Auth(pulumi.ComponentResource):
             f"{self._name_of}-domain",
             domain=self._args["hosted_domain"],
             user_pool_id=self.user_pool.id,
-            opts=pulumi.ResourceOptions(parent=self),
+            # A pool has one hosted domain: a second one cannot stand beside it.
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )

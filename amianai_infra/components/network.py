@@ -279,5 +279,6 @@ class Network(pulumi.ComponentResource):
             iam_role_arn=role.arn,
             max_aggregation_interval=600,
             tags=self._tags("flow-log"),
-            opts=self._child(policy),
+            # AWS refuses a second flow log of the same network into the same group.
+            opts=pulumi.ResourceOptions.merge(self._child(policy), pulumi.ResourceOptions(delete_before_replace=True)),
         )

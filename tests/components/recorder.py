@@ -170,7 +170,7 @@ def record_program(build: Callable[[], Any], tags: Any = None) -> Recording:
     recording = Recording()
 
     def watch(args: pulumi.ResourceTransformationArgs) -> None:
-        names = ("protect", "parent", "import_", "retain_on_delete", "ignore_changes", "depends_on", "custom_timeouts")
+        names = ("protect", "parent", "import_", "retain_on_delete", "ignore_changes", "depends_on", "delete_before_replace")
         recording.options[args.name] = {name: getattr(args.opts, name) for name in names}
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]

@@ -50,7 +50,9 @@ def test_the_hosted_domain_and_the_issuer(record: Record) -> None:
         auth = Auth("auth", {**ARGS, "region": "eu-west-1"})
         pulumi.Output.all(auth.hosted_domain, auth.issuer, auth.user_pool_id, auth.client_id).apply(seen.extend)
 
-    assert record(build).one("UserPoolDomain").inputs == {"domain": "eeyore-example-com", "userPoolId": "auth-pool-id"}
+    found = record(build)
+    assert found.one("UserPoolDomain").inputs == {"domain": "eeyore-example-com", "userPoolId": "auth-pool-id"}
+    assert found.options["auth-domain"]["delete_before_replace"] is True, "a pool has one domain at a time"
     assert seen == [
         "eeyore-example-com.auth.eu-west-1.amazoncognito.com",
         "https://cognito-idp.eu-west-1.amazonaws.com/auth-pool-id",

@@ -84,6 +84,7 @@ def test_flow_logs_may_write_into_their_own_group_alone(record: Record) -> None:
     assert (group["name"], group["retentionInDays"]) == ("/eeyore/vpc/flow-logs", 90)
     log = found.one("FlowLog").inputs
     assert log["trafficType"] == "ALL"
+    assert found.options["network-flow-log"]["delete_before_replace"] is True, "AWS refuses a second one beside it"
     assert log["logDestination"] == f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/eeyore/vpc/flow-logs"
     policy = found.one("RolePolicy").json("policy")
     assert all("/eeyore/vpc/flow-logs" in arn for statement in policy["Statement"] for arn in statement["Resource"])
