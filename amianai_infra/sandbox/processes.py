@@ -371,4 +371,4 @@ def _output(*command: str) -> str:
 def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What every daemon inherits: enough to find programs, nothing that could lead it to AWS or change how it works."""
     kept = {name: environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT") if name in environ}
-    return {"PATH": os.defpath, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **kept}
+    return {"PATH": os.defpath, "PYTHONUNBUFFERED": "1", **kept}

@@ -179,4 +179,4 @@ def test_nothing_about_aws_or_python_reaches_a_daemon() -> None:
         "HTTP_PROXY": "http://p",
         "HOME": "/h",
     }
-    assert base_environment(ambient).keys() == {"PATH", "HOME", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
+    assert base_environment(ambient).keys() == {"PATH", "HOME", "PYTHONUNBUFFERED"}
