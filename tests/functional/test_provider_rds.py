@@ -120,6 +120,7 @@ def one(connection: psycopg.Connection[Any], query: Any) -> Any:
 def test_the_whole_life_of_a_database(bench: Bench, tmp_path: Path) -> None:
     settings, rds = Settings(), bench.client("rds")
     with stack(bench, tmp_path, database(settings)) as made:
+        made.up()
         assert changed(made.up()) == {}
         assert changed(made.refresh()) == {}
         told_later = {"enabledCloudwatchLogsExports", "skipFinalSnapshot", "parameters"}
