@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amianai_infra.config import Settings, every_setting, read_stack_file, to_pulumi
+from amianai_infra.errors import NotFoundError
 from amianai_infra.operations.context import Context
+from amianai_infra.operations.state_storage import StateStorage, has_bucket
 from amianai_infra.target import forget_outputs
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ def preview(context: Context, *, refresh: bool = False) -> Summary:
     environment = context.target.engine()
     engine = context.engine()
     if not engine.exists():
+        require_state(context)
         configure(context, engine)
         return engine.preview()
     if refresh:
@@ -108,6 +111,8 @@ def preview(context: Context, *, refresh: bool = False) -> Summary:
 def up(context: Context, engine: Engine | None = None, *, refresh: bool = False) -> Summary:
     """Write the settings down and bring the stack to them. The engine itself recovers first what a killed run left."""
     engine = engine or context.engine()
+    if not engine.exists():
+        require_state(context)
     configure(context, engine)
     release_adopted(context, engine)
     if refresh and engine.exists():
@@ -116,6 +121,19 @@ def up(context: Context, engine: Engine | None = None, *, refresh: bool = False)
     if summary.changed:
         forget_outputs(context.target)
     return summary
+
+
+def require_state(context: Context) -> None:
+    """Refuse on AWS while `setup` has not made the place where the state lives.
+
+    Raises:
+        NotFoundError: there is no state bucket.
+    """
+    if context.target.name != "aws":
+        return
+    storage = StateStorage.of(context.target, context.settings.prefix)
+    if storage.bucket in context.target.engine().backend_url and not has_bucket(context.target, storage):
+        raise NotFoundError("The stack is not set up.", where=f"state bucket {storage.bucket}", fix="run `amianai setup`")
 
 
 def release_adopted(context: Context, engine: Engine) -> None:

@@ -309,6 +309,10 @@ def _empty(context: Context, buckets: Sequence[str]) -> None:
 
 
 def _remove_state(context: Context, options: Options) -> Iterable[str]:
-    if options.delete_state and context.target.name == "aws":
-        storage = state_storage.StateStorage.of(context.target, context.settings.prefix)
-        yield from state_storage.remove(context.target, storage, context.progress)
+    if not options.delete_state:
+        return
+    if context.target.name != "aws":
+        yield "the sandbox's state goes with `amianai sandbox reset`"
+        return
+    storage = state_storage.StateStorage.of(context.target, context.settings.prefix)
+    yield from state_storage.remove(context.target, storage, context.progress)

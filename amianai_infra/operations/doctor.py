@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 NODE_LEAST = (18, 17)
 PYTHON_LEAST = (3, 11)
-FREE_LEAST_GIB = 3.0
+FREE_LEAST_GIB = 3.0  # engine, its build, the sandbox's servers, the site's packages
+FREE_LATER_GIB = 0.5  # once the engine is there
 SKEW_MOST_SECONDS = 240
 Run = Callable[[Sequence[str]], str]
 
@@ -128,7 +129,7 @@ def disk(folders: Iterable[Path], least: float = FREE_LEAST_GIB) -> Check:
     good = free[tightest] >= least
     found = f"{free[tightest]:.1f} GiB free in {tightest}"
     return Check(
-        f"Disk space, {least:.0f} GiB",
+        f"Disk space, {least:g} GiB",
         good,
         found,
         "" if good else f"free {least - free[tightest]:.1f} GiB more, or move the cache with AMIANAI_CACHE",
@@ -170,7 +171,8 @@ def machine(root: Path, local: Path, cache: Path) -> list[Check]:
         programs = [pool.submit(check) for check in (node, npm, git)]
         engines = pool.submit(engine)
         found = [python(), *(one.result() for one in programs), *engines.result()]
-    return [*found, disk([root, cache]), writable([root, local, cache])]
+    installed = any(check.name == "Pulumi engine" and check.required for check in found)
+    return [*found, disk([root, cache], FREE_LATER_GIB if installed else FREE_LEAST_GIB), writable([root, local, cache])]
 
 
 def configuration(load: Callable[[], Settings], root: Path) -> list[Check]:

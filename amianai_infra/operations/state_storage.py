@@ -83,6 +83,16 @@ def ensure(target: Target, storage: StateStorage, *, bucket: bool = True, key: b
     return done
 
 
+def has_bucket(target: Target, storage: StateStorage) -> bool:
+    """Whether the state bucket is there."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return _bucket_exists(target.client("s3"), storage.bucket)
+    except BotoCoreError as error:
+        raise aws_error(error, f"looking for the state bucket {storage.bucket}") from error
+
+
 def _ensure_bucket(target: Target, name: str) -> list[str]:
     s3 = target.client("s3")
     done = []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from amianai_infra.errors import ForbiddenError, RefusedError
-from amianai_infra.operations import state_storage
+from amianai_infra.errors import ForbiddenError, NotFoundError, RefusedError
+from amianai_infra.operations import change, state_storage
 from amianai_infra.operations.state_storage import StateStorage
 from amianai_infra.progress import Progress
-from tests.unit.operations.fakes import ACCOUNT, Target
+from tests.unit.operations.fakes import ACCOUNT, Context, Target
 
 QUIET = Progress(quiet=True)
 
@@ -106,6 +107,18 @@ def test_a_bucket_that_is_not_ours_to_read_is_said_so(target: Target, storage: S
     monkeypatch.setattr(target.clients["s3"], "head_bucket", head_bucket)
     with pytest.raises(ForbiddenError, match="not accessible"):
         ensure(target, storage)
+
+
+def test_up_and_preview_before_setup_are_refused(tmp_path: Path, target: Target, storage: StateStorage) -> None:
+    context = Context(tmp_path, target)
+    context.there = False
+    environment = target.engine()
+    target.engine = lambda: replace(environment, backend_url=f"s3://{storage.bucket}?region=us-east-1")  # type: ignore[method-assign]
+    for operation in (change.up, change.preview):
+        with pytest.raises(NotFoundError, match="not set up"):
+            operation(context)
+    ensure(target, storage)
+    change.up(context)
 
 
 def put(target: Target, storage: StateStorage, key: str, body: bytes = b"{}") -> None:
