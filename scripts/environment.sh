@@ -35,7 +35,8 @@ make_venv() {
   local python
   python=$(find_python)
   if command -v uv >/dev/null; then
-    uv venv --quiet --clear --python "$python" "$root/.venv"
+    # Seeded with pip: the engine asks it for the installed packages when a person types `pulumi up`.
+    uv venv --quiet --clear --seed --python "$python" "$root/.venv"
   elif ! "$python" -m venv --clear "$root/.venv"; then
     say "Error: $python cannot make a virtual environment."
     say "  next:  install its venv module (Debian and Ubuntu: apt install python3-venv) or uv (https://docs.astral.sh/uv)"
