@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from amianai_infra.cli.main import cli
+from amianai_infra.cli.options import App
+from amianai_infra.engine import Lock, Step, Summary
+from amianai_infra.operations import change, status
+from amianai_infra.operations.status import Part
+from tests.unit.operations.fakes import OUTPUTS, Context, names, resource
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """The command line with stand-ins behind it."""
+    made = Context(tmp_path)
+    monkeypatch.setenv("AMIANAI_ROOT", str(tmp_path))
+    monkeypatch.setattr(App, "target", made.target)
+    monkeypatch.setattr(App, "settings", made.settings)
+    monkeypatch.setattr(App, "engine", lambda self, environment=None: made.engine(environment))
+    monkeypatch.setattr(App, "outputs", lambda self, fresh=False: OUTPUTS)
+    change.configure(made, made.engine())
+    made.log.clear()
+    return made
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["--sandbox", *arguments])
+
+
+STEP = Step("update", "urn::db", "aws:rds/instance:Instance", "db", ("backupRetentionPeriod",))
+
+
+def test_up_tells_what_it_did(context: Context) -> None:
+    context.answers["up"] = Summary("up", {"update": 1, "same": 9}, [STEP], 2.5, True)
+    result = run("up")
+    assert result.exit_code == 0, result.output
+    assert "update    aws:rds/instance:Instance db (backupRetentionPeriod)" in result.stdout
+    assert "1 updated (2.5 s)" in result.stdout
+    data = json.loads(run("up", "--json").stdout)
+    assert data["changed"] is True
+    assert data["steps"][0]["diffs"] == ["backupRetentionPeriod"]
+
+
+def test_up_without_a_change_says_so(context: Context) -> None:
+    assert "no changes" in run("up").stdout
+
+
+def test_preview_may_refresh_first(context: Context) -> None:
+    context.answers["preview"] = Summary("preview", {"create": 2}, [], 1.0, True)
+    assert "Would be: 2 created" in run("preview", "--refresh").stdout
+    assert names(context.log) == ["refresh", "preview"]
+
+
+@pytest.mark.parametrize("arguments", [("destroy",), ("destroy", "--yes"), ("destroy", "--confirm", "example.org")])
+def test_destroy_wants_the_domain(context: Context, arguments: tuple[str, ...]) -> None:
+    context.state = [resource("urn::vpc", "aws:ec2/vpc:Vpc", "vpc-1")]
+    result = run(*arguments)
+    assert result.exit_code == 3
+    assert "ec2: 1 Vpc" in result.stderr
+    assert names(context.log) == ["recover"]
+
+
+def test_a_dry_run_of_destroy_shows_and_does_nothing(context: Context) -> None:
+    context.state = [resource("urn::vpc", "aws:ec2/vpc:Vpc", "vpc-1")]
+    result = run("destroy", "--dry-run")
+    assert result.exit_code == 0
+    assert "ec2: 1 Vpc" in result.stdout
+    assert names(context.log) == ["recover"]
+
+
+def test_destroy_with_the_domain(context: Context) -> None:
+    context.state = [resource("urn::vpc", "aws:ec2/vpc:Vpc", "vpc-1")]
+    context.target.clients["s3"] = object()
+    context.answers["destroy"] = Summary("destroy", {"delete": 1}, [], 1.0, True)
+    result = run("destroy", "--confirm", "example.com", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["counts"] == {"delete": 1}
+
+
+@pytest.mark.parametrize(("good", "code"), [(True, 0), (False, 1)])
+def test_status_ends_as_the_stack_is(context: Context, monkeypatch: pytest.MonkeyPatch, good: bool, code: int) -> None:
+    monkeypatch.setattr(status, "look", lambda *_: [Part("database", good, "available", {"class": "small"}, {"port": 5432})])
+    result = run("status")
+    assert result.exit_code == code
+    assert "class" in result.stdout
+    assert json.loads(run("status", "--json").stdout)["database"]["port"] == 5432
+
+
+def test_env_writes_into_the_sites_folder(context: Context, tmp_path: Path) -> None:
+    assert run("env").exit_code == 2  # there is no such folder yet
+    (tmp_path / "examples/site").mkdir(parents=True)
+    assert "DATABASE_SECRET_ARN" in run("env").stdout
+    assert "no changes" in run("env").stdout
+    text = (tmp_path / "examples/site/.env.local").read_text()
+    assert f"NEXT_PUBLIC_USER_POOL_ID={OUTPUTS.auth.user_pool_id}\n" in text
+    other = tmp_path / "other.env"
+    run("env", "--file", str(other))
+    assert other.read_text() == text
+
+
+LOCK = Lock("locks/one.json", "somebody", "elsewhere", 7, datetime(2025, 1, 1, tzinfo=UTC), 60.0, None)
+
+
+def test_locks_are_listed_and_released(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    released: list[Any] = []
+    found = [LOCK]
+
+    class Locked:
+        def locks(self) -> list[Lock]:
+            return found
+
+        def unlock(self, lock: Lock) -> None:
+            released.append(lock)
+
+    monkeypatch.setattr(App, "engine", lambda self: Locked())
+    assert "somebody@elsewhere (process 7)" in run("state", "locks").stdout
+    assert json.loads(run("state", "locks", "--json").stdout)[0]["id"] == "one"
+    assert run("state", "unlock").exit_code == 3
+    assert run("state", "unlock", "--yes", "other").exit_code == 1
+    assert released == []
+    assert run("state", "unlock", "--yes", "one").exit_code == 0
+    assert released == [LOCK]
+    found.clear()
+    assert "no locks" in run("state", "locks").stdout
