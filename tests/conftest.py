@@ -31,7 +31,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project whose sandbox is stopped at the end."""
     made = copy_project(tmp_path_factory.mktemp("project") / "checkout")
     yield made
-    made.run("sandbox", "stop")
+    made.run("sandbox", "reset", "--confirm", "sandbox")
 
 
 @pytest.fixture(scope="session")

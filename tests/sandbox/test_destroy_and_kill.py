@@ -32,7 +32,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     (made.root / "site").mkdir()
     (made.root / "site/index.html").write_text("<!doctype html><html lang='en'><title>One page</title><h1>One page, 404 or not</h1></html>")
     yield made
-    made.run("sandbox", "stop")
+    made.run("sandbox", "reset", "--confirm", "sandbox")
 
 
 def kill_after(project: Project, seconds: float) -> bool:

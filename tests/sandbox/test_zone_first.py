@@ -27,4 +27,4 @@ def test_the_zone_alone_is_made_first(tmp_path: Path) -> None:
         made = [one.type for one in engine.resources() if one.type.startswith("aws:")]
         assert made == [change.ZONE_TYPE]
     finally:
-        project.run("sandbox", "stop")
+        project.run("sandbox", "reset", "--confirm", "sandbox")
