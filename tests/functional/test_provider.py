@@ -225,6 +225,41 @@ def test_what_aws_would_refuse_is_refused(bench: Bench, tmp_path: Path, declare:
     assert reason in str(caught.value)
 
 
+def test_functions_find_what_is_there(bench: Bench, tmp_path: Path) -> None:
+    zone = bench.client("route53").create_hosted_zone(Name="bench-functions.test", CallerReference="bench")["HostedZone"]["Id"]
+    ours = bench.client("iam").create_open_id_connect_provider(Url="https://bench-functions.test", ClientIDList=["a"])[
+        "OpenIDConnectProviderArn"
+    ]
+    url = "https://bench-functions.test"
+
+    def program() -> None:
+        found = aws.route53.get_zone(name="bench-functions.test")
+        pulumi.export("zone", found.zone_id)
+        pulumi.export("servers", found.name_servers)
+        pulumi.export("provider", aws.iam.get_open_id_connect_provider(url=url).arn)
+        pulumi.export("region", aws.get_region().region)
+        pulumi.export("zones", aws.get_availability_zones(state="available", region="eu-west-1").names)
+
+    with stack(bench, tmp_path, program) as made:
+        made.up()
+        out = made.outputs()
+        assert out["zone"] == zone.removeprefix("/hostedzone/")
+        assert len(out["servers"]) == 4
+        assert (out["provider"], out["region"]) == (ours, "us-east-1")
+        assert out["zones"][:2] == ["eu-west-1a", "eu-west-1b"]
+        url = "https://elsewhere.test"
+        with pytest.raises(EngineError, match="no OpenID Connect provider for"):
+            made.up()
+
+    def second() -> None:
+        aws.iam.OpenIdConnectProvider("taken", url="https://bench-functions.test", client_id_lists=["a"])
+
+    with stack(bench, tmp_path, second) as made, pytest.raises(EngineError, match="EntityAlreadyExists"):
+        made.up()
+    bench.client("route53").delete_hosted_zone(Id=zone)
+    bench.client("iam").delete_open_id_connect_provider(OpenIDConnectProviderArn=ours)
+
+
 class Flaky(LogGroup):
     """A log group whose retention cannot be set the first time."""
 

@@ -172,6 +172,8 @@ def test_the_whole_life_of_a_database(bench: Bench, tmp_path: Path) -> None:
         made.up()
         with connect(bench, made) as connection:
             assert one(connection, "SELECT text FROM kept") == "data"
+            assert one(connection, "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'application'") is True
+            assert one(connection, "SHOW log_min_duration_statement") == "500ms"
         settings.restore = None
         assert changed(made.up()) == {}, "no longer naming the snapshot is no change"
     rds.delete_db_snapshot(DBSnapshotIdentifier="bench-final-1")

@@ -207,11 +207,16 @@ class Postgres:
     # -- removal and snapshots
 
     def remove(self, owner: str, database: str | None, user: str, *, snapshot: str | None) -> None:
-        """Drop an instance's database, or keep it as the snapshot's; drop its roles unless a snapshot needs them."""
+        """Drop an instance's database and roles, or keep them as the snapshot's."""
+        from psycopg.sql import SQL, Identifier
+
         with self._lock, self.connected() as connection:
             if database is not None and _comment(connection, database) == _OWNER + owner:
                 self._drop_or_keep(connection, database, snapshot)
-            self._drop_roles(connection, user)
+            if snapshot is None:
+                self._drop_roles(connection, user)
+            elif _role_exists(connection, user):
+                connection.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
 
     def _drop_or_keep(self, connection: Connection[Any], database: str, snapshot: str | None) -> None:
         from psycopg.sql import SQL, Identifier, Literal
@@ -229,7 +234,7 @@ class Postgres:
 
     @staticmethod
     def _drop_roles(connection: Connection[Any], user: str) -> None:
-        """Drop the master user and what it created; a role that a snapshot needs stays, without its login."""
+        """Drop the master user and what it created; a role that an earlier snapshot needs stays, without its login."""
         from psycopg import errors
         from psycopg.sql import SQL, Identifier
 

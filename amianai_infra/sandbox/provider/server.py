@@ -137,6 +137,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def __init__(self, world: World, resources: Mapping[str, Resource] | None = None) -> None:
         self.world = world
         self.resources = registry.resources() if resources is None else resources
+        self._default_region = world.region
 
     # -- the provider itself
 
@@ -178,8 +179,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         allowed = args.get("allowedAccountIds")
         if allowed and self.world.account not in allowed:
             raise ProviderError(f"aws:allowedAccountIds is {allowed}, but the sandbox's account is {self.world.account}")
-        if isinstance(args.get("region"), str):
-            self.world.region = args["region"]
+        self.world.region = args.get("region") or self._default_region
         self.world.default_tags = dict((args.get("defaultTags") or {}).get("tags") or {})
         return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
 
