@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +22,8 @@ from amianai_infra.target import EngineEnvironment, aws_error
 
 Clients = Callable[[str, str | None], Any]
 Deployment = dict[str, Any]
+# An operation writes the state after every step, and keeps backups and a history.
+_ROOM = 64 << 20
 
 
 class Store(Protocol):
@@ -35,6 +39,10 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove it; nothing happens when it is gone already."""
+        ...
+
+    def require_room(self) -> None:
+        """Raise when it cannot be written: the engine leaves a damaged state behind when it finds out half-way."""
         ...
 
 
@@ -69,6 +77,15 @@ class FolderStore:
             raise EngineError(
                 "The state cannot be changed.", where=str(error), fix="check the permissions of the state directory"
             ) from error
+
+    def require_room(self) -> None:
+        """A folder that can be written, on a disk that is not full."""
+        place = next((folder for folder in (self.folder, *self.folder.parents) if folder.is_dir()), self.folder)
+        if not os.access(place, os.W_OK):
+            raise EngineError("The state cannot be written.", where=str(place), fix="make the state directory writable")
+        free = shutil.disk_usage(place).free
+        if free < _ROOM:
+            raise EngineError(f"Only {free >> 20} MB are free where the state is kept.", where=str(place), fix=f"free {_ROOM >> 20} MB")
 
 
 class BucketStore:
@@ -112,6 +129,9 @@ class BucketStore:
     def delete(self, key: str) -> None:
         """Remove the object."""
         self._call("delete_object", "removing a lock", Key=self._prefix + key)
+
+    def require_room(self) -> None:
+        """A bucket is never full."""
 
 
 def open_store(environment: EngineEnvironment, clients: Clients | None) -> Store | None:
@@ -186,6 +206,10 @@ class StateFiles:
             if data is not None:
                 found.append(_lock(key, data))
         return sorted(found, key=lambda lock: lock.since)
+
+    def require_room(self) -> None:
+        """Raise when the state could not be written."""
+        self._store.require_room()
 
     def remove_lock(self, key: str) -> None:
         """Release a lock."""

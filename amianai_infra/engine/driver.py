@@ -164,6 +164,8 @@ class Engine:
         needs_stack: bool = False,
         recover: bool = True,
     ) -> Summary:
+        if operation != "preview" and self._files:
+            self._files.require_room()
         if recover and not self._recover_aloud():
             if needs_stack:
                 raise _no_stack(self.environment.stack)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -110,6 +111,19 @@ def test_a_bucket_works_like_a_folder(tmp_path: Path) -> None:
     (held,) = files.locks()
     files.remove_lock(held.key)
     assert files.locks() == []
+
+
+def test_a_full_disk_and_a_folder_that_cannot_be_written_are_noticed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FolderStore(tmp_path / "state" / "not yet")
+    store.require_room()
+    with monkeypatch.context() as patch:
+        patch.setattr("amianai_infra.engine.backend.shutil.disk_usage", lambda _: SimpleNamespace(free=3 << 20))
+        with pytest.raises(EngineError, match="Only 3 MB"):
+            store.require_room()
+    monkeypatch.setattr("amianai_infra.engine.backend.os.access", lambda _path, _mode: False)
+    with pytest.raises(EngineError) as caught:
+        store.require_room()
+    assert caught.value.where == str(tmp_path)
 
 
 def test_an_unreachable_bucket_is_said_to_be_unreachable() -> None:
