@@ -163,7 +163,7 @@ class Live:
 
         mark = Text("✗ ", "red") if summary is None else Text("✓ ", "green")
         said = "stopped after " + duration(self._record.seconds()) if summary is None else str(summary)
-        self._progress.console.print(Text.assemble(mark, TITLES[self._record.operation], " ", (said, "dim")))
+        self._progress.console.print(Text.assemble(mark, TITLES[self._record.operation], ": ", (said, "dim")))
 
     def _draw(self) -> Group:
         from rich.columns import Columns
