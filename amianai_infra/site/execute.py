@@ -10,6 +10,7 @@ import hashlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,9 @@ from amianai_infra.site.store import CONNECTIONS, ConflictError, Written
 from amianai_infra.site.tree import PART, etag_of_parts, parts
 
 IN_FLIGHT = 12 * 1024 * 1024
-"""Bytes of files that are held in memory at a time."""
+"""Bytes of files above 64 KiB that are held in memory at a time; smaller ones are bounded by the connections."""
 
+_SMALL = 64 * 1024
 _GRACE = 5.0
 _STACK = 256 * 1024
 
@@ -62,17 +64,20 @@ class _Budget:
 
 @dataclass
 class _Run:
-    """One group under way, shared by its threads."""
+    """One group under way, shared by its threads. A deque and a dictionary need no lock for what is done to them here."""
 
-    waiting: Iterator[Upload]
+    waiting: deque[Upload]
     done: dict[str, Entry]
     failed: list[tuple[Upload, BaseException]] = field(default_factory=list)
-    turn: threading.Lock = field(default_factory=threading.Lock)
-    stopped: threading.Event = field(default_factory=threading.Event)
 
     def next(self) -> Upload | None:
-        with self.turn:
-            return None if self.stopped.is_set() else next(self.waiting, None)
+        try:
+            return self.waiting.popleft()
+        except IndexError:
+            return None
+
+    def stop(self) -> None:
+        self.waiting.clear()
 
 
 class Executor:
@@ -114,7 +119,7 @@ class Executor:
         return done
 
     def _run_group(self, members: Sequence[Upload], done: dict[str, Entry], total: int) -> None:
-        run = _Run(iter(members), done)
+        run = _Run(deque(members), done)
         threads = [
             threading.Thread(target=self._work, args=(run,), name=f"upload {number}", daemon=True)
             for number in range(min(self._connections, len(members)))
@@ -126,7 +131,7 @@ class Executor:
             for thread in threads:
                 thread.join()
         except BaseException:
-            run.stopped.set()
+            run.stop()
             _leave(threads)
             raise
         finally:
@@ -139,12 +144,10 @@ class Executor:
             try:
                 entry = self._upload(upload)
             except BaseException as error:
-                run.stopped.set()
-                with run.turn:
-                    run.failed.append((upload, error))
+                run.failed.append((upload, error))
+                run.stop()
                 return
-            with run.turn:
-                run.done[upload.path] = entry
+            run.done[upload.path] = entry
             self._advance(1)
 
     def _upload(self, upload: Upload) -> Entry:
@@ -154,6 +157,8 @@ class Executor:
             with self._alone:
                 self._check()
                 written = self._store.put_parts(upload.path, _checked_parts(where, upload), attributes)
+        elif upload.size <= _SMALL:
+            written = self._store.put(upload.path, _checked(where, upload), attributes, replaces=upload.replaces)
         else:
             taken = self._budget.take(upload.size)
             try:

@@ -175,18 +175,15 @@ class SiteBucket:
         mode: Any = {"e_tag": f'"{replaces}"'} if replaces is not None else "create"
         for attempt in range(1, _TRIES + 1):
             try:
-                with self._explained(f"writing {key}"):
-                    answer = obstore.put(self._quick, key, data, attributes=dict(attributes), mode=mode, use_multipart=False)
-                    return Written(_bare(answer["e_tag"]), answer["version"])
-            except (ConflictError, NotFoundError) as error:
-                found = self._ours(key, data)
+                answer = obstore.put(self._quick, key, data, attributes=attributes, mode=mode, use_multipart=False)  # type: ignore[arg-type]
+                return Written(_bare(answer["e_tag"]), answer["version"])
+            except (failures.BaseError, OSError, ValueError) as raised:
+                error = explained(raised, f"writing {key}", self.name)
+                found = self._ours(key, data) if isinstance(error, (ConflictError, NotFoundError)) else None
                 if found is not None:
                     return found
-                if attempt == _TRIES or " 409 " not in error.where:
-                    raise
-            except UnreachableError:
-                if attempt == _TRIES:
-                    raise
+                if attempt == _TRIES or not (isinstance(error, UnreachableError) or " 409 " in error.where):
+                    raise error from raised
             self._sleep(random.uniform(0.05, 0.2 * 2**attempt))  # noqa: S311
         raise AssertionError("unreachable")
 
