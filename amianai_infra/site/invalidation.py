@@ -86,7 +86,7 @@ def _whole_folder(folder: str) -> set[str]:
 
 def encoded(path: str) -> str:
     """A path as CloudFront takes it: characters that are no ASCII or unsafe are percent-encoded, no others."""
-    return quote(path, safe=_SAFE)
+    return quote(path, safe=_SAFE).replace("~", "%7E")
 
 
 def cost(paths: int) -> str:

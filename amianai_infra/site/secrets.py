@@ -9,7 +9,11 @@ LONGEST = 8 * 1024 * 1024
 
 # A quick look for each kind before the exact pattern: most files hold none of these.
 _KINDS: tuple[tuple[str, tuple[bytes, ...], re.Pattern[bytes]], ...] = (
-    ("a private key", (b"PRIVATE KEY-----",), re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----\s*[A-Za-z0-9+/=\\]")),
+    (
+        "a private key",
+        (b"PRIVATE KEY-----",),
+        re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----(?:[\r\n]|\\+[rn])+[ \t]*[A-Za-z0-9+/=]"),
+    ),
     ("an AWS access key id", (b"AKIA", b"ASIA"), re.compile(rb"(?<![A-Za-z0-9+/=_-])(?:AKIA|ASIA)[A-Z2-7]{16}(?![A-Za-z0-9+/=_-])")),
     (
         "an AWS secret access key",
