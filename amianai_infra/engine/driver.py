@@ -22,13 +22,13 @@ from amianai_infra.engine.backend import (
     stack_outputs,
     state_resources,
 )
-from amianai_infra.engine.display import display_for
+from amianai_infra.engine.display import Display, display_for
 from amianai_infra.engine.events import Operation, Record, Summary
 from amianai_infra.engine.install import cache_dir, engine_version, ensure_engine
 from amianai_infra.engine.locks import Lock, Runs, judge, refuse
 from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup
 from amianai_infra.engine.process import Completed, alive, environment, run
-from amianai_infra.errors import AmianaiError, EngineError, NotFoundError
+from amianai_infra.errors import AmianaiError, ConfigurationError, EngineError, NotFoundError
 from amianai_infra.progress import Progress, duration
 from amianai_infra.target import EngineEnvironment
 
@@ -116,6 +116,8 @@ class Engine:
             content = yaml.safe_load(path.read_text()) or {}
         except FileNotFoundError:
             return {}
+        except yaml.YAMLError as error:
+            raise ConfigurationError("The stack file cannot be understood.", where=f"{path}: {error}", fix="correct its YAML") from error
         return {key: _text(value) for key, value in (content.get("config") or {}).items()}
 
     def _ensure_stack(self) -> None:
@@ -170,6 +172,7 @@ class Engine:
             if needs_stack:
                 raise _no_stack(self.environment.stack)
             self._create_stack()
+        version = engine_version(self.binary, self._environ)  # installs it if need be, before anything is drawn
         display = display_for(self._progress)
         expected = len(targets) or self._expected or self._size
         record = Record(operation, expected, display.changed)
@@ -177,7 +180,7 @@ class Engine:
         display.begin(record)
         summary: Summary | None = None
         try:
-            ended = self._run_program(operation, record, display.tick, display.note, targets, extra)
+            ended = self._run_program(operation, record, display, version, targets, extra)
             if ended.code == 0:
                 summary = record.summary()
         finally:
@@ -192,8 +195,8 @@ class Engine:
         self,
         operation: Operation,
         record: Record,
-        tick: Callable[[], None],
-        note: Callable[[str], None],
+        display: Display,
+        version: str,
         targets: Sequence[str],
         extra: Sequence[str],
     ) -> Completed:
@@ -202,14 +205,14 @@ class Engine:
         self._error = None
 
         def runner(arguments: Sequence[str]) -> Completed:
-            return self._run(arguments, tick=tick, interrupted=lambda: note(_STOPPING))
+            return self._run(arguments, tick=display.tick, interrupted=lambda: display.note(_STOPPING))
 
         return operate(
             operation,
             stack=self.environment.stack,
             project_dir=self.environment.project_dir,
             program=self._watched_program,
-            version=engine_version(self.binary, self._environ),
+            version=version,
             runner=runner,
             record=record,
             targets=targets,

@@ -362,7 +362,7 @@ def test_ctrl_c_finishes_what_is_under_way_and_saves_it(stage: Stage) -> None:
 
 
 def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_converges(stage: Stage) -> None:
-    stage.knob("slow", 20)
+    stage.knob("slow", 40)
     running = stage.start("up")
     stage.wait(lambda: stage.count("vpc-") == 2)
     began = time.monotonic()
@@ -370,7 +370,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_converges(stage: Stage
     time.sleep(0.5)
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=30)
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 30
     stage.knob("slow")
     engine = stage.engine()
     engine.up()

@@ -18,7 +18,7 @@ import pytest
 from amianai_infra.engine import Engine
 from amianai_infra.engine import driver as module
 from amianai_infra.engine.process import Completed
-from amianai_infra.errors import EngineError, LockedError, NotFoundError
+from amianai_infra.errors import ConfigurationError, EngineError, LockedError, NotFoundError
 from amianai_infra.progress import Progress
 from amianai_infra.target import EngineEnvironment
 
@@ -182,6 +182,13 @@ def test_configuration_in_every_shape(fake: Fake) -> None:
         "encryptionsalt: v1:x\nconfig:\n  a:text: x\n  a:flag: true\n  a:number: 30\n  a:list: [1, 2]\n  a:hidden:\n    secure: v1:abc\n"
     )
     assert fake.engine.configuration() == {"a:text": "x", "a:flag": "true", "a:number": "30", "a:list": "[1, 2]", "a:hidden": "[secret]"}
+
+
+def test_a_broken_stack_file_is_named(fake: Fake) -> None:
+    (fake.home / "Pulumi.prod.yaml").write_text("config: [")
+    with pytest.raises(ConfigurationError) as caught:
+        fake.engine.configuration()
+    assert "Pulumi.prod.yaml" in caught.value.where
 
 
 def test_configuration_creates_the_stack_with_its_secrets_provider(fake: Fake) -> None:
