@@ -26,7 +26,7 @@ install() {
     uv pip install --quiet --python "$root/.venv/bin/python" --require-hashes -r "$1"
     uv pip install --quiet --python "$root/.venv/bin/python" --no-deps --no-build-isolation -e "$root"
   else
-    "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$1"
+    "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r "$1"
     "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e "$root"
   fi
 }
