@@ -191,6 +191,9 @@ def _event_loop() -> Iterator[None]:
     """A loop that is closed at the end, and with it the one that Pulumi's mocks open in the thread they answer from."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    # What goes wrong is raised to the test. Reported a second time, whenever the collector runs, its traceback is parsed with `ast`,
+    # possibly in the middle of another parse, which Python 3.11 does not survive ("recursion depth mismatch").
+    loop.set_exception_handler(lambda _loop, _context: None)
     thread = ThreadPoolExecutor(max_workers=1)
     loop.set_default_executor(thread)
     try:
