@@ -176,6 +176,9 @@ class _S3(_Handler):
         parts = urlsplit(self.path)
         body = self.body()
         query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        if self.headers.get("X-Amz-Target") == "AmazonSSM.GetParameter":
+            self.answer(400, b'{"__type": "ParameterNotFound"}', {"Content-Type": "application/x-amz-json-1.1"})
+            return
         if parts.path.startswith("/2020-05-31/"):
             self._cloudfront(parts.path, body)
             return
@@ -235,6 +238,8 @@ class _S3(_Handler):
             elif self.command == "DELETE":
                 self.world.bucket.parts.pop(query.get("uploadId", ""), None)
                 self.answer(204)
+            else:
+                self._error(501, "NotImplemented")
 
     def _kept(self) -> dict[str, str]:
         return {name: self.headers[name] for name in ("Content-Type", "Cache-Control") if name in self.headers}
