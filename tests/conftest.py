@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.project import Deployed, Project, copy_project
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("ours", deadline=None)
+settings.load_profile("ours")
 
 AMBIENT = ("AWS_", "AMIANAI_", "PULUMI_", "DOMAIN_NAME", "GITHUB_USERNAME", "PG")
 KEPT = ("AMIANAI_CACHE",)
