@@ -219,7 +219,9 @@ class DnsSettings(_Group):
 class DeliverySettings(_Group):
     """Continuous delivery from GitHub Actions."""
 
-    repository: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="GitHub repository; empty: the name of git's origin")
+    repository: str = Field(
+        "", pattern=r"^([A-Za-z0-9._-]{1,100}(@\d+)?)?$", description="GitHub repository; empty: the name of git's origin"
+    )
     branch: str = Field("main", pattern=r"^[A-Za-z0-9._/-]{1,200}$", description="Branch that may deploy")
     environment: str = Field(
         "", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="GitHub environment that may deploy, instead of the branch"
@@ -235,7 +237,7 @@ class Settings(_Group):
     domain_name: str = Field(description="Domain of the product, for example example.com")
     github_username: str = Field(
         "",
-        pattern=r"^([A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?)?$",
+        pattern=r"^([A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?(@\d+)?)?$",  # @id: subjects of repositories made since July 2026
         description="GitHub user or organisation that owns the repository",
     )
     region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region")

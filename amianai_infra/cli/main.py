@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "deploy": ("amianai_infra.cli.site:deploy", "Build the site and publish it."),
     "rollback": ("amianai_infra.cli.site:rollback", "Publish an earlier release again."),
     "releases": ("amianai_infra.cli.site:releases", "List the site's releases."),
+    "ci": ("amianai_infra.cli.ci:ci", "Release the site from GitHub Actions."),
     "sandbox": ("amianai_infra.cli.sandbox:sandbox", "The local stand-in for AWS."),
     "state": ("amianai_infra.cli.state:state", "Look at and release the locks of the stack's state."),
 }

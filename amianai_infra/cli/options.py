@@ -126,7 +126,24 @@ class App:
 
         stack_file = read_stack_file(self.stack_file, required=self.config_file is not None)
         defaults = self.target.default_settings() if self.sandbox else {}
-        return load_settings(self.flags, self.environ, stack_file, defaults)
+        settings = load_settings(self.flags, self.environ, stack_file, defaults)
+        if settings.github_username and not settings.delivery.repository:
+            delivery = settings.delivery.model_copy(update={"repository": self._origin()})
+            settings = settings.model_copy(update={"delivery": delivery})
+        return settings
+
+    def _origin(self) -> str:
+        """The name of the GitHub repository that git's origin is; empty without one."""
+        import subprocess
+
+        from amianai_infra.rules.workflow import origin_repository
+
+        command = ("git", "-C", str(self.root), "remote", "get-url", "origin")
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        return origin_repository(answer.stdout) if answer.returncode == 0 else ""
 
     def engine(self, environment: EngineEnvironment | None = None) -> Engine:
         """The Pulumi engine with the production stack's program, for the target or for another environment of it."""

@@ -1,0 +1,134 @@
+"""The GitHub Actions workflow that previews, releases and rolls back the site. Pure.
+
+Source: GitHub Docs, "Workflow syntax for GitHub Actions", "Secure use reference" (untrusted input, pinned actions) and "OpenID
+Connect reference".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from amianai_infra.errors import ConfigurationError
+
+WORKFLOW = ".github/workflows/deploy.yml"
+MARKER = "<!-- amianai preview -->"
+"""What our own comment on a pull request starts with."""
+
+ACTIONS: Mapping[str, tuple[str, str, str]] = {
+    "checkout": ("actions/checkout", "de0fac2e4500dabe0009e67214ff5f5447ce83dd", "v6.0.2"),
+    "setup-node": ("actions/setup-node", "53b83947a5a98c8d113130e565377fae1a50d02f", "v6.3.0"),
+    "setup-python": ("actions/setup-python", "a309ff8b426b58ec0e2a45f0f869d46889d02405", "v6.2.0"),
+    "upload-artifact": ("actions/upload-artifact", "043fb46d1a93c77aae656e7c1c64a875d1fc6a0a", "v7.0.1"),
+    "download-artifact": ("actions/download-artifact", "3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c", "v8.0.1"),
+    "credentials": ("aws-actions/configure-aws-credentials", "ec61189d14ec14c8efccab744f656cffd0e33f37", "v6.1.0"),
+}
+"""Every action by commit; a tag can be moved to other code."""
+
+PYTHON = "3.12"
+NODE = "22"
+
+_TEMPLATE = Path(__file__).with_suffix(".yml")
+_SLOT = re.compile(r"@([a-z-]+)@")
+_ORIGIN = re.compile(r"^(?:https?://|ssh://)?(?:[^@/\s]+@)?github\.com(?::\d+/|[:/])[^/\s]+/([A-Za-z0-9._-]+?)(?:\.git)?/?$")
+
+_INSTALL = """\
+      - uses: {action}
+        with:
+          python-version: "{version}"
+      # The packages that the lock file names, checked against its hashes. The engine itself is not needed.
+      - name: Toolkit
+        run: |
+          python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
+          python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ."""
+
+_CREDENTIALS = """\
+      - uses: {action}
+        with:
+          role-to-assume: {role}
+          aws-region: {region}
+          allowed-account-ids: {account}"""
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """What the workflow is written from.
+
+    Attributes:
+        domain: where the site answers.
+        region: region of the stack.
+        account: its AWS account.
+        role_arn: the deploy role.
+        branch: branch that is released, and that pull requests are compared with.
+        environment: GitHub environment of the jobs that may assume the role; empty for none.
+        output: folder that the site's build fills, relative to the repository.
+        variables: environment of every job; nothing in it is a secret.
+        node_file: file of the repository that names the Node.js version; empty for our own default.
+    """
+
+    domain: str
+    region: str
+    account: str
+    role_arn: str
+    branch: str
+    environment: str
+    output: str
+    variables: Mapping[str, str]
+    node_file: str = ""
+
+
+def render(workflow: Workflow) -> str:
+    """The text of the workflow file.
+
+    Raises:
+        ConfigurationError: a value would be an expression to GitHub Actions.
+    """
+    slots = {name: f"{action}@{commit} # {version}" for name, (action, commit, version) in ACTIONS.items()}
+    variables = {**workflow.variables, "SITE_OUTPUT": workflow.output}
+    slots |= {
+        "branch": _quoted("delivery.branch", workflow.branch),
+        "ref": f"'refs/heads/{workflow.branch}'",
+        "variables": "\n".join(f"  {name}: {_quoted(name, value)}" for name, value in variables.items()),
+        "python": _INSTALL.format(action=slots["setup-python"], version=PYTHON),
+        "node": f"node-version-file: {_quoted('node', workflow.node_file)}" if workflow.node_file else f'node-version: "{NODE}"',
+        "credentials": _CREDENTIALS.format(
+            action=slots["credentials"],
+            role=_quoted("role", workflow.role_arn),
+            region=_quoted("region", workflow.region),
+            account=_quoted("account", workflow.account),
+        ),
+        "environment": _environment(workflow),
+        "marker": MARKER,
+    }
+    text = _SLOT.sub(lambda found: slots[found[1]], _TEMPLATE.read_text(encoding="utf-8"))
+    return re.sub(r"\n\x00\n", "\n", text)
+
+
+def _environment(workflow: Workflow) -> str:
+    """The job's GitHub environment; a mark that takes its line with it when there is none."""
+    if not workflow.environment:
+        return "\x00"
+    name, url = _quoted("delivery.environment", workflow.environment), _quoted("domain_name", f"https://{workflow.domain}/")
+    return f"    environment:\n      name: {name}\n      url: {url}"
+
+
+def _quoted(name: str, value: str) -> str:
+    """A YAML string of one line, whatever the value holds."""
+    if "${{" in value:
+        raise ConfigurationError(
+            "A value holds `${{`, which GitHub Actions would evaluate.", where=f"{name} = {value}", fix="write it without `${{`"
+        )
+    return json.dumps(value)
+
+
+def origin_repository(url: str) -> str:
+    """The name of the GitHub repository that git's origin points to; empty when it is none.
+
+    Args:
+        url: such as `git@github.com:octocat/site.git` or `https://github.com/octocat/site`.
+    """
+    found = _ORIGIN.match(url.strip())
+    return found[1] if found else ""

@@ -1,0 +1,155 @@
+"""What merging a change would release, found without any access to AWS: two builds, compared file by file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
+from amianai_infra.rules.workflow import MARKER
+from amianai_infra.site import build
+from amianai_infra.site.output import check_site, check_uploads
+from amianai_infra.site.plan import Bucket, plan_release
+from amianai_infra.site.texts import amount_of
+from amianai_infra.site.tree import File, scan
+
+if TYPE_CHECKING:
+    from amianai_infra.progress import Progress
+    from amianai_infra.site.settings import ReleaseSettings
+
+PUBLIC = "NEXT_PUBLIC_"
+_FOOT = """\
+<sub>Built without access to AWS and compared with a build of the base branch, not with what is live now; both builds carry one build id.
+A release with edited sources has a new id and therefore uploads every page again.</sub>"""
+_SHOWN = 200
+_LONGEST = 300
+_SIGNS = {"new": "+", "changed": "~", "gone": "-"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One file that differs between two builds.
+
+    Attributes:
+        kind: which way.
+        path: its path.
+        size: bytes, afterwards or, when it is gone, before.
+    """
+
+    kind: Literal["new", "changed", "gone"]
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished site.
+
+    Attributes:
+        build_id: what its sources and public settings amount to.
+        files: every file.
+    """
+
+    build_id: str
+    files: tuple[File, ...]
+
+
+class Checkout:
+    """A checkout whose site can be built without AWS.
+
+    Args:
+        root: the project's folder.
+        settings: what a release reads.
+        environ: its `NEXT_PUBLIC_*` variables go into the build, as the stack's own do in `deploy`.
+        progress: where to report.
+    """
+
+    def __init__(self, root: Path, settings: ReleaseSettings, environ: Mapping[str, str], progress: Progress) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._logs = root / ".amianai" / "logs"
+        public = {name: value for name, value in environ.items() if name.startswith(PUBLIC)}
+        folder = root / settings.directory
+        self._site = build.Site(folder, settings.build_command, folder / settings.output, {**public, **settings.environment})
+
+    @property
+    def build_id(self) -> str:
+        """What would be built, without building it."""
+        return build.sources(self._site).build_id
+
+    def build(self, build_id: str = "") -> Built:
+        """Build the site and look for what a release would refuse.
+
+        Args:
+            build_id: id to build with; its own when not given.
+
+        Raises:
+            BuildError: the build failed, or its output must not be published.
+        """
+        chosen = build_id or self.build_id
+        build.install(self._site.folder, self._progress, self._logs / "site-packages.log")
+        build.run(self._site, chosen, self._progress, self._logs / "site-build.log")
+        files = scan(self._site.output)
+        check_site(files, self._site.output)
+        own = (CacheRule(pattern, header) for pattern, header in self._settings.cache_rules.items())
+        everything = plan_release(files, Bucket({}, {}), None, 0.0, cache_policy((*own, *DEFAULT_RULES)))
+        check_uploads(everything.uploads, self._site.output)
+        return Built(chosen, tuple(files))
+
+
+def compare(before: Sequence[File], after: Sequence[File]) -> list[Change]:
+    """What differs, by content and content type, in order of path."""
+    old, new = {file.path: file for file in before}, {file.path: file for file in after}
+    changes: list[Change] = [Change("gone", path, file.size) for path, file in old.items() if path not in new]
+    for path, file in new.items():
+        was = old.get(path)
+        if was is None:
+            changes.append(Change("new", path, file.size))
+        elif (was.etag, was.content_type) != (file.etag, file.content_type):
+            changes.append(Change("changed", path, file.size))
+    return sorted(changes, key=lambda change: change.path)
+
+
+def report(built: Built, changes: Sequence[Change] | None, problem: str = "") -> str:
+    """The comment on a pull request, in Markdown.
+
+    Args:
+        built: the site with the change.
+        changes: what differs from the site without it; None when that could not be found out.
+        problem: why not.
+    """
+    size = sum(file.size for file in built.files)
+    lines = [MARKER, "### What merging this would release", "", f"Build `{built.build_id}`: {len(built.files)} files, {amount_of(size)}."]
+    if changes is None:
+        lines += ["", f"The branch without this change could not be built, so nothing is compared: {_plain(problem)}"]
+    elif not changes:
+        lines += ["", "**The site stays as it is**: every file is that of the branch without this change."]
+    else:
+        lines += ["", *_table(changes, len(built.files)), "", *_list(changes)]
+    return "\n".join([*lines, "", _FOOT]) + "\n"
+
+
+def _table(changes: Sequence[Change], files: int) -> list[str]:
+    rows = ["| | Files | Size |", "| --- | ---: | ---: |"]
+    for kind in _SIGNS:
+        found = [change.size for change in changes if change.kind == kind]
+        if found:
+            rows.append(f"| {kind} | {len(found)} | {amount_of(sum(found))} |")
+    same = files - sum(change.kind != "gone" for change in changes)
+    return [*rows, f"| same | {same} | |"]
+
+
+def _list(changes: Sequence[Change]) -> list[str]:
+    lines = [f"{_SIGNS[change.kind]} {_plain(change.path)}  {amount_of(change.size)}" for change in changes[:_SHOWN]]
+    if len(changes) > _SHOWN:
+        lines.append(f"… and {len(changes) - _SHOWN} more")
+    return ["<details><summary>The files</summary>", "", "```text", *lines, "```", "", "</details>"]
+
+
+def _plain(text: str) -> str:
+    """One line that Markdown leaves alone: a file's name may be anything."""
+    flat = " ".join(text.replace("`", "'").split())
+    shown = "".join(sign if sign.isprintable() else "?" for sign in flat)
+    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
