@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from amianai_infra.engine import Engine, Summary
     from amianai_infra.outputs import StackOutputs
 
-# The zone and the component it belongs to: what a targeted `up` makes before the registrar is asked to delegate to it.
-ZONE_TARGETS = ("**amianai:dns:Dns::**", "**aws:route53/zone:Zone::**")
-
 
 @dataclass(frozen=True)
 class Options:
@@ -158,6 +155,8 @@ def _name_servers(context: Context, engine: Engine) -> list[str]:
     """The zone's name servers; the zone is created when it is neither adopted nor there."""
     zone = context.settings.dns.zone_id or _zone_in_state(engine)
     if not zone:
+        from amianai_infra.stack import ZONE_TARGETS
+
         engine.up(targets=ZONE_TARGETS)
         zone = _zone_in_state(engine)
     answer = context.target.client("route53").get_hosted_zone(Id=zone)

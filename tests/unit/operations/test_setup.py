@@ -9,6 +9,7 @@ import pytest
 from amianai_infra.errors import ConfigurationError, MissingToolError, NotFoundError, RefusedError, VerificationError
 from amianai_infra.operations import change, doctor, setup, state_storage
 from amianai_infra.operations.setup import Hands, Options
+from amianai_infra.stack import ZONE_TARGETS
 from tests.unit.operations.fakes import OUTPUTS, Context, Target, names, resource, summary
 
 
@@ -125,7 +126,7 @@ def test_on_aws_the_zone_comes_first_and_the_stack_after_the_delegation(doings: 
     context.engine = engine  # type: ignore[method-assign]
     run(doings)
     assert names(doings.log) == ["announce", "confirm", "engine", "state", "configure", "up", "up", "deploy"]
-    assert context.did("up")[0][1] == list(setup.ZONE_TARGETS)
+    assert context.did("up")[0][1] == list(ZONE_TARGETS)
     assert context.did("up")[1][1] == []
 
 
