@@ -46,6 +46,7 @@ def example() -> dict[str, Any]:
             "private_subnet_ids": ["b"],
             "private_route_table_ids": ["c"],
         },
+        "deploy_role_arn": "arn:aws:iam::123456789012:role/eeyore-deploy",
     }
 
 
