@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 from types import TracebackType
+from urllib.parse import quote
 
 from amianai_infra.site.references import references
 
@@ -16,9 +17,11 @@ class Visitors:
         port: the CDN's port.
         pages: pages to begin with.
         count: how many visitors.
+        host: value of the Host header, where it decides which site answers.
     """
 
-    def __init__(self, port: int, pages: list[str], count: int = 2) -> None:
+    def __init__(self, port: int, pages: list[str], count: int = 2, host: str = "") -> None:
+        self._headers = {"Host": host} if host else {}
         self._port = port
         self._pages = pages
         self._ended = threading.Event()
@@ -57,7 +60,7 @@ class Visitors:
                 self.problems.append(f"{page} names {name}: {status}")
 
     def _get(self, connection: http.client.HTTPConnection, path: str) -> tuple[int, bytes]:
-        connection.request("GET", path)
+        connection.request("GET", quote(path), headers=self._headers)
         answer = connection.getresponse()
         self.seen += 1
         return answer.status, answer.read()
