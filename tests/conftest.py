@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from amianai_infra.engine import ensure_engine
+from amianai_infra.progress import Progress
 from tests.project import Deployed, Project, copy_project
 
 # How long an example takes says how busy the machine is, not whether the code is right.
@@ -29,6 +31,12 @@ def _nothing_ambient(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session")
+def engine_binary() -> Path:
+    """The Pulumi engine: found, or installed as any command would install it."""
+    return ensure_engine(Progress(), {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")})
 
 
 @pytest.fixture(scope="session")

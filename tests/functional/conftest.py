@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from amianai_infra.engine import Engine, Summary, find_engine
+from amianai_infra.engine import Engine, Summary
 from amianai_infra.errors import EngineError
 from amianai_infra.naming import PROJECT
 from amianai_infra.progress import Progress
@@ -102,16 +101,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(tmp_path_factory: pytest.TempPathFactory, engine_binary: Path) -> Iterator[Bench]:
     """One sandbox for the session; each test uses a stack of its own."""
-    binary = find_engine({name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")})
-    if binary is None:
-        pytest.skip("no Pulumi engine: run scripts/setup.sh --sandbox once")
     root = tmp_path_factory.mktemp("bench") / "checkout"
     root.mkdir()
     sandbox = Sandbox(root)
     quiet = Progress(quiet=True)
     sandbox.start(quiet)
-    yield Bench(sandbox, binary)
+    yield Bench(sandbox, engine_binary)
     sandbox.reset(quiet)
     _sweep()

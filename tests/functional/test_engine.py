@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from amianai_infra.engine import Engine, find_engine
+from amianai_infra.engine import Engine
 from amianai_infra.errors import ConfigurationError, EngineError, LockedError, NotFoundError, RefusedError
 from amianai_infra.naming import TAG_URN
 from amianai_infra.progress import Progress
@@ -77,23 +77,15 @@ class Stage:
         return sum(1 for identifier in self.cloud.all() if identifier.startswith(prefix))
 
 
-@pytest.fixture(scope="module")
-def binary() -> Path:
-    found = find_engine()
-    if found is None:
-        pytest.skip("no Pulumi engine on PATH or in the cache: run `amianai sandbox up` or scripts/setup.sh --sandbox once")
-    return found
-
-
 @pytest.fixture
-def stage(tmp_path: Path, binary: Path) -> Iterator[Stage]:
+def stage(tmp_path: Path, engine_binary: Path) -> Iterator[Stage]:
     cloud = tmp_path / "cloud"
     cloud.mkdir()
     script = Path(__file__).with_name("engine_cloud.py")
     provider = subprocess.Popen([sys.executable, str(script), str(cloud)], stdout=subprocess.PIPE, text=True)
     assert provider.stdout is not None
     try:
-        yield Stage(tmp_path, int(provider.stdout.readline()), binary)
+        yield Stage(tmp_path, int(provider.stdout.readline()), engine_binary)
     finally:
         provider.kill()
         provider.wait()

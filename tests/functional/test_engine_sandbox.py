@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from amianai_infra.engine import Engine, find_engine
+from amianai_infra.engine import Engine
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox.target import DOMAIN, SandboxTarget
 from amianai_infra.stack import program
@@ -27,15 +27,13 @@ QUIET = Progress(quiet=True)
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Iterator[SandboxTarget]:
-    if find_engine() is None:
-        pytest.skip("no Pulumi engine on PATH or in the cache: run scripts/setup.sh --sandbox once")
+def target(tmp_path: Path, engine_binary: Path) -> Iterator[SandboxTarget]:
     for name in ("Pulumi.yaml", "Pulumi.prod.yaml", "__main__.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     made = SandboxTarget(tmp_path, QUIET)
     made.ready()
     yield made
-    made.sandbox.stop(QUIET)
+    made.sandbox.reset(QUIET)
 
 
 def managed(deployment: dict[str, Any]) -> dict[str, dict[str, Any]]:
