@@ -258,4 +258,5 @@ def explained(error: Exception, doing: str, bucket: str) -> AmianaiError:
         return NotFoundError(f"Not found while {doing}.", where=where)
     if isinstance(error, failures.GenericError):
         return UnreachableError(f"The bucket did not answer while {doing}.", where=where, fix="run the command again: it goes on")
-    return AmianaiError(f"The bucket refused {doing}.", where=where)
+    fix = "delete the object that is named above: its key cannot be a file's path" if "invalid path" in text else ""
+    return AmianaiError(f"The bucket refused {doing}.", where=where, fix=fix)

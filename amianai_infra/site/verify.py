@@ -272,6 +272,7 @@ class Verification:
         sleep: how to wait.
         clock: seconds since 1970.
         context: TLS settings.
+        plain_port: where plain HTTP answers, which must lead to TLS.
     """
 
     address: SiteAddress
@@ -283,6 +284,7 @@ class Verification:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
     context: ssl.SSLContext | None = None
+    plain_port: int = 80
     _problems: list[str] = field(default_factory=list)
 
     def run(self, task: Task) -> Report:
@@ -375,7 +377,7 @@ class Verification:
 
     def _redirects(self) -> None:
         apex = f"https://{self.address.host}/"
-        self._redirect(Visitor(self.address, tls=False, port=80), f"http://{self.address.host}/", apex)
+        self._redirect(Visitor(self.address, tls=False, port=self.plain_port), f"http://{self.address.host}/", apex)
         www = f"www.{self.address.host}"
         self._redirect(Visitor(self.address, host=www, context=self.context), f"https://{www}/", apex)
 
