@@ -12,6 +12,7 @@ import itertools
 import random
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -366,9 +367,11 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(world: World) -> Iterator[tuple[int, int]]:
-    """The ports of the store and of the CDN."""
+def serving(world: World, tls: ssl.SSLContext | None = None) -> Iterator[tuple[int, int]]:
+    """The ports of the store (with TLS where a context is given) and of the CDN."""
     servers = [_Server(_S3, world), _Server(_Cdn, world)]
+    if tls is not None:
+        servers[0].socket = tls.wrap_socket(servers[0].socket, server_side=True)
     threads = [threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True) for server in servers]
     for thread in threads:
         thread.start()

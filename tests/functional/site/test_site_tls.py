@@ -22,9 +22,10 @@ from cryptography.x509.oid import NameOID
 from amianai_infra.errors import UnreachableError, VerificationError
 from amianai_infra.progress import Progress
 from amianai_infra.site.manifest import Entry, Manifest, Summary
+from amianai_infra.site.store import SiteBucket
 from amianai_infra.site.verify import Report, Verification
-from amianai_infra.target import SiteAddress
-from tests.functional.site.s3_server import SECURITY
+from amianai_infra.target import Credentials, SiteAddress
+from tests.functional.site.s3_server import SECURITY, World, serving
 
 PAGE = b"<!DOCTYPE html><html>front</html>"
 
@@ -39,28 +40,34 @@ class Edge:
     names: tuple[str, ...] = ("example.com", "www.example.com")
 
 
-def certificate(edge: Edge, folder: Path) -> Path:
-    """A certificate that signs itself, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+def certificate(edge: Edge, folder: Path) -> tuple[Path, Path]:
+    """A server's certificate with its key, and the authority that signed it."""
     now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
+    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer, subject = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("test authority", "test server"))
+    builder = x509.CertificateBuilder().issuer_name(issuer).not_valid_before(now - timedelta(days=1))
+    builder = builder.not_valid_after(now + timedelta(days=edge.days, hours=1))
+    authority = (
+        builder.subject_name(issuer)
+        .public_key(authority_key.public_key())
         .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=edge.days, hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in edge.names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+        .sign(authority_key, hashes.SHA256())
     )
-    file = folder / "both.pem"
+    server = (
+        builder.subject_name(subject)
+        .public_key(key.public_key())
+        .serial_number(2)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in edge.names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(authority_key, hashes.SHA256())
+    )
     encoding = serialization.Encoding.PEM
     private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    file.write_bytes(private + made.public_bytes(encoding))
-    return file
+    both, signed_by = folder / "server.pem", folder / "authority.pem"
+    both.write_bytes(private + server.public_bytes(encoding))
+    signed_by.write_bytes(authority.public_bytes(encoding))
+    return both, signed_by
 
 
 def handler(edge: Edge, secure: bool) -> type[BaseHTTPRequestHandler]:
@@ -88,8 +95,8 @@ def handler(edge: Edge, secure: bool) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def serving(edge: Edge, folder: Path) -> Iterator[tuple[int, int, ssl.SSLContext]]:
-    pem = certificate(edge, folder)
+def stub(edge: Edge, folder: Path) -> Iterator[tuple[int, int, ssl.SSLContext]]:
+    pem, authority = certificate(edge, folder)
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(pem)
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler(edge, secure)) for secure in (True, False)]
@@ -99,7 +106,7 @@ def serving(edge: Edge, folder: Path) -> Iterator[tuple[int, int, ssl.SSLContext
         server.block_on_close = False
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
-        yield servers[0].server_address[1], servers[1].server_address[1], ssl.create_default_context(cafile=str(pem))
+        yield servers[0].server_address[1], servers[1].server_address[1], ssl.create_default_context(cafile=str(authority))
     finally:
         for server in servers:
             server.shutdown()
@@ -109,7 +116,7 @@ def serving(edge: Edge, folder: Path) -> Iterator[tuple[int, int, ssl.SSLContext
 def verify(edge: Edge, folder: Path, context: ssl.SSLContext | None = None) -> Report:
     entry = Entry(hashlib.md5(PAGE).hexdigest(), len(PAGE), "text/html", "max-age=0", "v1")
     manifest = Manifest(Summary(1, "deploy", 1, "b", 0, 0, "", "", 1, 1, 1), {"index.html": entry})
-    with serving(edge, folder) as (tls, plain, trusted), Progress(quiet=True).task("Verification") as task:
+    with stub(edge, folder) as (tls, plain, trusted), Progress(quiet=True).task("Verification") as task:
         address = SiteAddress("https://example.com/", "example.com", ("127.0.0.1", tls), tls=True)
         return Verification(
             address,
@@ -145,3 +152,13 @@ def test_what_is_wrong_is_named(edge: Edge, problem: str, tmp_path: Path) -> Non
 def test_a_certificate_that_nobody_vouches_for_is_no_reason_to_roll_back(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match=r"certificate of example\.com is not valid"):
         verify(Edge(), tmp_path, ssl.create_default_context())
+
+
+def test_a_bucket_behind_an_authority_of_ones_own(tmp_path: Path) -> None:
+    pem, authority = certificate(Edge(names=("localhost",)), tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with serving(World(), context) as (port, _):
+        trusting = SiteBucket("site", "us-east-1", f"https://localhost:{port}", Credentials("a", "b"), ca=str(authority))
+        assert trusting.put("a.txt", b"x", {"Content-Type": "text/plain"}, replaces=None).version
+        assert [key for key, _ in trusting.list()] == ["a.txt"]
