@@ -117,9 +117,13 @@ class Server:
         """Requests since this was asked last, by operation."""
         if not self._log.exists():
             return Counter()
-        text = self._log.read_text(encoding="utf-8", errors="replace")
-        fresh, self._seen = text[self._seen :], len(text)
-        return Counter(re.findall(r" s3_(\w+) ", fresh))
+        found: Counter[str] = Counter()
+        with self._log.open("rb") as log:
+            log.seek(self._seen)
+            for line in log:
+                found.update(re.findall(r" s3_(\w+) ", line.decode("utf-8", "replace")))
+            self._seen = log.tell()
+        return found
 
 
 def _free_port() -> int:

@@ -20,7 +20,7 @@ from amianai_infra.errors import AmianaiError, BuildError, LockedError
 from amianai_infra.site.manifest import Entry
 from amianai_infra.site.plan import Group, Upload
 from amianai_infra.site.store import CONNECTIONS, ConflictError, Written
-from amianai_infra.site.tree import PART, etag_of_parts, parts
+from amianai_infra.site.tree import PART, etag_of_parts, parts, read_small
 
 IN_FLIGHT = 12 * 1024 * 1024
 """Bytes of files above 64 KiB that are held in memory at a time; smaller ones are bounded by the connections."""
@@ -176,10 +176,10 @@ def _checked(where: str, upload: Upload) -> bytes:
     except OSError as error:
         raise _changed(upload) from error
     try:
-        data = os.read(descriptor, PART + 1)
+        data = read_small(descriptor)
     finally:
         os.close(descriptor)
-    if hashlib.md5(data, usedforsecurity=False).hexdigest() != upload.etag:
+    if data is None or hashlib.md5(data, usedforsecurity=False).hexdigest() != upload.etag:
         raise _changed(upload)
     return data
 

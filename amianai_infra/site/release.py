@@ -176,8 +176,6 @@ class Publisher:
         self._sleep = sleep
         self._started = clock()
 
-    # What is there ------------------------------------------------------------------------------------------------
-
     @cached_property
     def store(self) -> SiteBucket:
         """The site's bucket."""
@@ -246,8 +244,6 @@ class Publisher:
         if failed:
             raise failed[0]
         return found[0], files
-
-    # A new release ------------------------------------------------------------------------------------------------
 
     def deploy(self, *, build: bool, dry_run: bool = False, everything: bool = False) -> Release:
         """Publish the site as it is in the output folder, after building it where that is asked for and needed.
@@ -330,8 +326,6 @@ class Publisher:
     def _url(self) -> str:
         return self._target.site_address(self._outputs).url
 
-    # The way back -------------------------------------------------------------------------------------------------
-
     def rollback(self, number: int | None, *, dry_run: bool = False) -> Release:
         """Make an earlier (or later) release live again, from the versions that the bucket keeps.
 
@@ -386,8 +380,6 @@ class Publisher:
     def _content(root: Path, plan: Plan, wanted: Manifest, kind: str) -> Content:
         made = wanted.summary
         return Content(root, plan, kind, made.origin or made.number, made.build, wanted.sources, made.commit)
-
-    # Both ---------------------------------------------------------------------------------------------------------
 
     def _locked(self, doing: str, number: int, pending: tuple[str, ...]) -> _Held:
         from amianai_infra.site.lock import Lock

@@ -25,6 +25,8 @@ RESERVED = ".amianai"
 LONGEST_KEY = 1024
 _JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _SHOWN = 10
+_PAGE = 64 * 1024
+_HEAD = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +131,33 @@ def _file(path: str, where: str, known: dict[str, str]) -> File:
     """Read and describe one file. `known` remembers the content types by extension, for speed."""
     descriptor = os.open(where, os.O_RDONLY)
     try:
-        data = os.read(descriptor, PART + 1)
-        size, etag = (len(data), _md5(data)) if len(data) <= PART and not _more(descriptor, data) else parts_etag(descriptor)
+        data = read_small(descriptor)
+        size, etag = parts_etag(descriptor) if data is None else (len(data), _md5(data))
+        head = os.pread(descriptor, _HEAD, 0) if data is None else data[:_HEAD]
     finally:
         os.close(descriptor)
     dot = path.rfind(".", path.rfind("/") + 1)
     suffix = path[dot:].lower() if dot >= 0 else ""
     kind = known.get(suffix)
     if kind is None:
-        kind = content_type(path, data[:64])
+        kind = content_type(path, head)
         if suffix in TYPES:
             known[suffix] = kind
     return File(path, size, etag, kind)
 
 
-def _more(descriptor: int, data: bytes) -> bool:
-    """Whether there is more to read: a read may stop short, a small file is known to have ended by its size."""
-    return os.fstat(descriptor).st_size != len(data)
+def read_small(descriptor: int) -> bytes | None:
+    """The whole file, when it is no longer than one part; None when it is, or grows while it is read.
+
+    Asking for a part at once would have the system find five megabytes for every small file: four times as slow.
+    """
+    data = os.read(descriptor, _PAGE)
+    size = os.fstat(descriptor).st_size
+    if size > PART:
+        return None
+    while len(data) < size and (more := os.read(descriptor, size - len(data))):
+        data += more
+    return data if len(data) == size else None
 
 
 def _md5(data: bytes) -> str:
