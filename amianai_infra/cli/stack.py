@@ -53,7 +53,18 @@ def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool) -> None
 
     wait = 0.0 if no_wait else dns_wait.total_seconds()
     report = operation.setup(app, operation.Options(deploy=not no_deploy, wait=wait), _hands(app))
-    app.print(operation.as_dict(report, app), operation.screen(report, app))
+    app.print(operation.as_dict(report, app), operation.screen(report, app, _program(app)))
+
+
+def _program(app: App) -> str:
+    """How this person can call us: by name where the shell finds us, else by path."""
+    import shutil
+    import sys
+
+    if shutil.which("amianai", path=app.environ.get("PATH")):
+        return "amianai"
+    path = Path(sys.argv[0]).absolute()
+    return f"./{path.relative_to(Path.cwd())}" if path.is_relative_to(Path.cwd()) else str(path)
 
 
 _refresh = click.option("--refresh", is_flag=True, help="First read what is really there, so that changes made elsewhere show.")

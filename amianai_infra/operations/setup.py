@@ -192,10 +192,16 @@ def _site(context: Context, hands: Hands, outputs: StackOutputs) -> Any:
     return release
 
 
-def screen(report: Report, context: Context) -> str:
-    """The one-screen summary."""
+def screen(report: Report, context: Context, program: str = "amianai") -> str:
+    """The one-screen summary.
+
+    Args:
+        report: what setup did.
+        context: where.
+        program: how this person calls us.
+    """
     outputs = report.outputs
-    prefix = "amianai --sandbox" if context.target.name == "sandbox" else "amianai"
+    prefix = f"{program} --sandbox" if context.target.name == "sandbox" else program
     database = outputs.database
     price = cost.describe(cost.estimate(context.settings), context.settings)
     would = " (on AWS; the sandbox costs nothing)" if context.target.name == "sandbox" else ""
