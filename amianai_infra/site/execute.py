@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from amianai_infra.errors import AmianaiError, BuildError, LockedError
+from amianai_infra.errors import AmianaiError, BuildError, LockedError, UnreachableError
 from amianai_infra.site.manifest import Entry
 from amianai_infra.site.plan import Group, Upload
 from amianai_infra.site.store import CONNECTIONS, ConflictError, Written
@@ -26,6 +26,7 @@ IN_FLIGHT = 12 * 1024 * 1024
 """Bytes of files above 64 KiB that are held in memory at a time; smaller ones are bounded by the connections."""
 
 _SMALL = 64 * 1024
+_TRIES = 4
 _GRACE = 5.0
 _STACK = 256 * 1024
 
@@ -155,8 +156,7 @@ class Executor:
         where = f"{self._root}/{upload.path}"
         if upload.size > PART:
             with self._alone:
-                self._check()
-                written = self._store.put_parts(upload.path, _checked_parts(where, upload), attributes)
+                written = self._upload_parts(where, upload, attributes)
         elif upload.size <= _SMALL:
             written = self._store.put(upload.path, _checked(where, upload), attributes, replaces=upload.replaces)
         else:
@@ -167,6 +167,17 @@ class Executor:
                 self._budget.give(taken)
         digest = "" if written.etag == upload.etag else upload.etag
         return Entry(written.etag, upload.size, upload.content_type, upload.cache_control, written.version, digest)
+
+    def _upload_parts(self, where: str, upload: Upload, attributes: dict[str, str]) -> Written:
+        """Upload one big file; what begins and ends an upload in parts is not repeated by the library."""
+        for attempt in range(1, _TRIES + 1):
+            self._check()
+            try:
+                return self._store.put_parts(upload.path, _checked_parts(where, upload), attributes)
+            except UnreachableError:
+                if attempt == _TRIES:
+                    raise
+        raise AssertionError("unreachable")
 
 
 def _checked(where: str, upload: Upload) -> bytes:
