@@ -200,7 +200,7 @@ def _checked_parts(where: str, upload: Upload) -> Iterator[bytes]:
     digests: list[bytes] = []
     held: bytes | None = None
     try:
-        with open(where, "rb", buffering=0) as stream:  # noqa: PTH123
+        with open(where, "rb") as stream:  # noqa: PTH123
             for part in parts(stream):
                 if held is not None:
                     yield held

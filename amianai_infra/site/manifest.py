@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 from amianai_infra.errors import AmianaiError
@@ -136,19 +137,33 @@ def encode(manifest: Manifest) -> bytes:
         header = headers.setdefault((entry.content_type, entry.cache_control), len(headers))
         return [entry.etag, entry.size, header, entry.version, *([entry.digest] if entry.digest else [])]
 
-    files = {path: values(entry) for path, entry in manifest.files.items()}
-    retired = {path: [one.since, values(one.entry) if one.entry else None] for path, one in manifest.retired.items()}
-    data = {
+    packer = zlib.compressobj(level=1, wbits=31)
+    packed = bytearray(packer.compress(b'{"entries":{'))
+    for number, some in enumerate(_batches(manifest.files.items())):
+        text = _json({path: values(entry) for path, entry in some})
+        packed += packer.compress((("," if number else "") + text[1:-1]).encode())
+    rest = {
         "format": FORMAT,
         **asdict(manifest.summary),
         "sources": manifest.sources,
+        "retired": {path: [one.since, values(one.entry) if one.entry else None] for path, one in manifest.retired.items()},
         "headers": list(headers),
-        "retired": retired,
         "history": [asdict(summary) for summary in manifest.history],
-        "entries": files,
     }
-    packer = zlib.compressobj(level=1, wbits=31)
-    return packer.compress(json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()) + packer.flush()
+    packed += packer.compress(("}," + _json(rest)[1:]).encode())
+    packed += packer.flush()
+    return bytes(packed)
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+
+def _batches(items: Iterable[tuple[str, Entry]], size: int = 500) -> Iterator[list[tuple[str, Entry]]]:
+    """A few at a time: the text of ten thousand entries at once would be a tenth of a release's memory."""
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
 
 
 def decode(data: bytes, where: str = "") -> Manifest:

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from amianai_infra.errors import BuildError
 from amianai_infra.rules.content_types import TYPES, content_type
@@ -169,7 +170,7 @@ def parts_etag(descriptor: int) -> tuple[int, str]:
     os.lseek(descriptor, 0, os.SEEK_SET)
     digests: list[bytes] = []
     size = 0
-    with os.fdopen(os.dup(descriptor), "rb", buffering=0) as stream:
+    with os.fdopen(os.dup(descriptor), "rb") as stream:
         for part in parts(stream):
             digests.append(hashlib.md5(part, usedforsecurity=False).digest())
             size += len(part)
@@ -183,17 +184,7 @@ def etag_of_parts(digests: list[bytes]) -> str:
     return f"{_md5(b''.join(digests))}-{len(digests)}"
 
 
-def parts(stream: object) -> Iterator[bytes]:
-    """The stream in pieces of exactly `PART` bytes, the last one shorter."""
-    read = stream.read  # type: ignore[attr-defined]
-    while True:
-        gathered = bytearray()
-        while len(gathered) < PART:
-            piece = read(PART - len(gathered))
-            if not piece:
-                break
-            gathered += piece
-        if gathered:
-            yield bytes(gathered)
-        if len(gathered) < PART:
-            return
+def parts(stream: BinaryIO) -> Iterator[bytes]:
+    """A buffered stream in pieces of exactly `PART` bytes, the last one shorter."""
+    while part := stream.read(PART):
+        yield part
