@@ -157,6 +157,7 @@ class Keeper:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o077,
                 user=user,
                 group=group,
                 extra_groups=None if user is None else [],

@@ -243,8 +243,10 @@ class Sandbox:
     def _make_folders(self) -> None:
         # Root's PostgreSQL runs as another user, which may pass through but not look around.
         self.local.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-        for name in ("run", "logs"):
-            (self.local / name).mkdir(exist_ok=True)
+        for name in ("run", "logs", "emulator", "project", "state", "pulumi", "aws"):
+            folder = self.local / name
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o700)
         ignore = self.local / ".gitignore"
         if not ignore.is_file():
             ignore.write_text("*\n")

@@ -55,6 +55,9 @@ def test_the_checkout_stays_clean(tmp_path: Path) -> None:
 def test_nothing_secret_is_in_reach_of_others(tmp_path: Path) -> None:
     Sandbox(tmp_path, {}).ports()
     assert (tmp_path / ".sandbox").stat().st_mode & 0o066 == 0, "nobody else may list it"
+    inner = [folder for folder in (tmp_path / ".sandbox").iterdir() if folder.is_dir()]
+    assert "emulator" in {folder.name for folder in inner}
+    assert not [folder.name for folder in inner if folder.stat().st_mode & 0o077]
 
 
 def test_the_environment_names_no_password(tmp_path: Path) -> None:
