@@ -87,7 +87,7 @@ class Executor:
     Args:
         root: the folder.
         store: the bucket.
-        check: raises when the release must not go on; asked before every group and every big file.
+        check: raises when the release must not go on; asked before every group, every file and every part of a big one.
         advance: told after every file.
         connections: uploads at a time.
     """
@@ -158,22 +158,27 @@ class Executor:
             with self._alone:
                 written = self._upload_parts(where, upload, attributes)
         elif upload.size <= _SMALL:
-            written = self._store.put(upload.path, _checked(where, upload), attributes, replaces=upload.replaces)
+            written = self._put(where, upload, attributes)
         else:
             taken = self._budget.take(upload.size)
             try:
-                written = self._store.put(upload.path, _checked(where, upload), attributes, replaces=upload.replaces)
+                written = self._put(where, upload, attributes)
             finally:
                 self._budget.give(taken)
         digest = "" if written.etag == upload.etag else upload.etag
         return Entry(written.etag, upload.size, upload.content_type, upload.cache_control, written.version, digest)
+
+    def _put(self, where: str, upload: Upload, attributes: dict[str, str]) -> Written:
+        data = _checked(where, upload)
+        self._check()  # last of all: whoever waited for the budget may have lost the lock meanwhile
+        return self._store.put(upload.path, data, attributes, replaces=upload.replaces)
 
     def _upload_parts(self, where: str, upload: Upload, attributes: dict[str, str]) -> Written:
         """Upload one big file; what begins and ends an upload in parts is not repeated by the library."""
         for attempt in range(1, _TRIES + 1):
             self._check()
             try:
-                return self._store.put_parts(upload.path, _checked_parts(where, upload), attributes)
+                return self._store.put_parts(upload.path, _checked_parts(where, upload, self._check), attributes)
             except UnreachableError:
                 if attempt == _TRIES:
                     raise
@@ -195,14 +200,15 @@ def _checked(where: str, upload: Upload) -> bytes:
     return data
 
 
-def _checked_parts(where: str, upload: Upload) -> Iterator[bytes]:
-    """The file in parts. The last one is held back until the whole is known to be what was planned."""
+def _checked_parts(where: str, upload: Upload, check: Callable[[], None]) -> Iterator[bytes]:
+    """The file in parts, each after a check. The last one is held back until the whole is known to be what was planned."""
     digests: list[bytes] = []
     held: bytes | None = None
     try:
         with open(where, "rb") as stream:  # noqa: PTH123
             for part in parts(stream):
                 if held is not None:
+                    check()
                     yield held
                 digests.append(hashlib.md5(part, usedforsecurity=False).digest())
                 held = part
@@ -210,6 +216,7 @@ def _checked_parts(where: str, upload: Upload) -> Iterator[bytes]:
         raise _changed(upload) from error
     if held is None or etag_of_parts(digests) != upload.etag:
         raise _changed(upload)
+    check()
     yield held
 
 

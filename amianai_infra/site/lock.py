@@ -148,7 +148,7 @@ class Lock:
         self._etag: str | None = None
         self._holder: Holder | None = None
         self._lost = ""
-        self._renewed = 0.0
+        self._renewed = (0.0, 0.0)
         self._ended = threading.Event()
         self._turn = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -193,14 +193,14 @@ class Lock:
     def _take(self, doing: str, release: int, pending: tuple[str, ...], replaces: str | None) -> bool:
         from uuid import uuid4
 
-        process = os.getpid()
+        process, now = os.getpid(), self._now()
         holder = Holder(uuid4().hex, whoami(), machine(), process, born(process), self._clock(), doing, release, pending)
         try:
             self._etag = self._store.put(LOCK, _encode(holder), _ATTRIBUTES, replaces=replaces).etag
         except (ConflictError, NotFoundError):
             return False
         self._holder = holder
-        self._renewed = time.monotonic()
+        self._renewed = now
         return True
 
     def _read(self) -> Content | None:
@@ -214,7 +214,10 @@ class Lock:
         if holder.ended:
             return False
         if holder.machine == machine():
-            return alive(holder.process, holder.born)
+            living = alive(holder.process, holder.born)
+            if not living or holder.born:
+                return living
+            # The system does not tell when a process started: this one may be another that got the same id.
         if self._age(found) < self._stale:
             return True
         # Our clock may be wrong: a holder that lives renews the lock within a heartbeat and a half.
@@ -246,7 +249,7 @@ class Lock:
         Raises:
             LockedError: it is not, or it could not be renewed for so long that somebody may have taken it.
         """
-        silent = time.monotonic() - self._renewed
+        silent = max(now - then for now, then in zip(self._now(), self._renewed, strict=True))
         if self._lost or silent > self._stale * 0.7:
             raise LockedError(
                 self._lost or f"The release lock could not be renewed for {duration(silent)}.",
@@ -254,17 +257,32 @@ class Lock:
                 fix="run the command again: it goes on where this one stopped",
             )
 
+    def confirm(self) -> None:
+        """Renew the lock now, before something that must not happen without it.
+
+        Raises:
+            LockedError: it is not ours any more.
+            AmianaiError: it could not be renewed.
+        """
+        self._renew()
+        self.check()
+
+    def _now(self) -> tuple[float, float]:
+        """Both clocks: the monotonic one may stand still while a laptop sleeps, the other one may be set back."""
+        return time.monotonic(), self._clock()
+
     def _renew(self) -> None:
         with self._turn:
             if self._holder is None:
                 return
+            now = self._now()  # before the write: the machine may be asleep for long until its answer is read
             try:
                 self._etag = self._store.put(LOCK, _encode(self._holder, time.time()), _ATTRIBUTES, replaces=self._etag).etag
             except (ConflictError, NotFoundError):
                 self._lost = "Somebody else took over the release lock."
                 self._holder = None
                 return
-            self._renewed = time.monotonic()
+            self._renewed = now
 
     def _beat(self) -> None:
         while not self._ended.wait(self._heartbeat):

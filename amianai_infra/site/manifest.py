@@ -21,6 +21,8 @@ RELEASES = f"{PREFIX}releases/"
 LOCK = f"{PREFIX}lock"
 FORMAT = 1
 HISTORY = 100
+_OUTSIDE = re.compile(r"^[A-Za-z]:[\\/]|^\.amianai(?:[\\/]|\Z)|(?:^|[\\/])\.{0,2}(?:[\\/]|\Z)|\0")
+"""A drive, our own records, a part that is empty, `.` or `..` (which an absolute path begins with), a NUL."""
 _KEY = re.compile(rf"^{re.escape(RELEASES)}(\d{{6}})\.json\.gz$")
 
 
@@ -33,6 +35,11 @@ def release_number(key: str) -> int | None:
     """The release that a manifest's key belongs to; None for any other key."""
     found = _KEY.match(key)
     return int(found[1]) if found else None
+
+
+def outside(path: str) -> bool:
+    """Whether a path leads, or could be read as leading, anywhere but to a file of the site."""
+    return _OUTSIDE.search(path) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +177,7 @@ def decode(data: bytes, where: str = "") -> Manifest:
     """Read a stored manifest.
 
     Raises:
-        AmianaiError: it is damaged, or written by a newer version of this program.
+        AmianaiError: it is damaged, names files outside the site, or was written by a newer version of this program.
     """
     try:
         raw: dict[str, Any] = json.loads(zlib.decompress(data, wbits=31))
@@ -180,6 +187,7 @@ def decode(data: bytes, where: str = "") -> Manifest:
                 where=where,
                 fix="use the version of amianai-infra that made the newest release, or a newer one",
             )
+        _check_paths((*raw["entries"], *raw["retired"]), where)
         headers = [(kind, cache) for kind, cache in raw["headers"]]
         return Manifest(
             summary=_summary(raw),
@@ -194,6 +202,16 @@ def decode(data: bytes, where: str = "") -> Manifest:
             where=where,
             fix="restore the object's earlier version, or delete it and deploy again",
         ) from error
+
+
+def _check_paths(paths: Iterable[str], where: str) -> None:
+    bad = next(filter(outside, paths), None)
+    if bad is not None:
+        raise AmianaiError(
+            f"The record of a release names what is no file of the site: {bad!r}.",
+            where=where,
+            fix="somebody changed it: restore the object's earlier version, or delete it and deploy again",
+        )
 
 
 def _entry(values: list[Any], headers: list[tuple[str, str]]) -> Entry:
@@ -232,6 +250,6 @@ def following(
         retired[path] = Retired(summary.started, entry)
     for path in leftovers:
         retired.setdefault(path, Retired(summary.started))
-    retired = {path: one for path, one in retired.items() if path not in files and path in present}
+    retired = {path: one for path, one in retired.items() if path not in files and path in present and not outside(path)}
     history = (before.summary, *before.history)[:HISTORY] if before else ()
     return Manifest(summary, files, sources, retired, history)

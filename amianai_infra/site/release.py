@@ -399,17 +399,17 @@ class Publisher:
             return self._unchanged(last, len(plan.kept))
         manifest = last
         lock.settled = False
-        if plan.changed or last is None:
+        if plan.changed or last is None or _unaccounted(before, last, state.bucket):
             with self._progress.task("Upload") as task:
                 task.total(len(plan.uploads))
                 done = Executor(content.root, self.store, lock.check, task.advance).run(plan.uploads)
-                lock.check()
+                lock.confirm()
                 manifest = self._register(content, state, done, before)
                 task.say(f"{len(done)} files, {amount_of(plan.size)}; {len(plan.kept)} unchanged")
         assert manifest is not None  # noqa: S101
         paths = self._invalidate(plan, manifest, cut_off=before is not None)
         lock.settled = True
-        pruned = self._prune(manifest, state.bucket)
+        pruned = self._prune(manifest, state.bucket, lock)
         release = replace(self._release(content, manifest.number, paths), pruned=pruned)
         if self._verify:
             release = replace(release, verified=self._verified(content, manifest, last, lock))
@@ -466,9 +466,10 @@ class Publisher:
         invalidate(self._target, distribution, paths, f"amianai-{manifest.number}-{time.time_ns()}", self._progress, sleep=self._sleep)
         return paths
 
-    def _prune(self, manifest: Manifest, bucket: Bucket) -> int:
+    def _prune(self, manifest: Manifest, bucket: Bucket, lock: Lock) -> int:
         old = prunable(manifest, bucket, self._clock(), self._settings.old_asset_days)
         if old:
+            lock.confirm()
             self.store.delete(old)
         return len(old)
 
@@ -543,6 +544,12 @@ class _Held:
 
 def _new(plan: Plan) -> tuple[str, ...]:
     return tuple(upload.path for upload in plan.uploads if upload.replaces is None)
+
+
+def _unaccounted(before: Holder | None, last: Manifest, bucket: Bucket) -> bool:
+    """Whether a release that was cut off left files that no manifest names: only a new one has them pruned some day."""
+    pending = before.pending if before else ()
+    return any(path in bucket.objects and path not in last.files and path not in last.retired for path in pending)
 
 
 def _live(state: State) -> Manifest:

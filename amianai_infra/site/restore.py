@@ -69,5 +69,7 @@ def _one(store: Store, wanted: Manifest, upload: Upload, folder: Path) -> None:
             fix=f"check out commit {wanted.summary.commit.rstrip('+') or '(unknown)'} and deploy it",
         ) from error
     path = folder / upload.path
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise AmianaiError(f"Release {wanted.number} names what is no file of the site: {upload.path!r}.", where="nothing was changed")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.data)

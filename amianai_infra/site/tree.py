@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from amianai_infra.errors import BuildError
 from amianai_infra.rules.content_types import TYPES, content_type
+from amianai_infra.site.manifest import outside
 
 PART = 5 * 1024 * 1024
 """Files above this size are uploaded in parts of this size (S3's smallest), which bounds memory."""
@@ -113,7 +114,7 @@ def _link_problem(entry: os.DirEntry[str], real_root: str) -> str:
 
 
 def _name_problem(path: str) -> str:
-    if path.isascii() and path.isprintable() and len(path) <= LONGEST_KEY and not path.startswith(RESERVED):
+    if path.isascii() and path.isprintable() and len(path) <= LONGEST_KEY and not outside(path):
         return ""
     try:
         length = len(path.encode())
@@ -125,7 +126,7 @@ def _name_problem(path: str) -> str:
         return "its name holds a control character"
     if path == RESERVED or path.startswith(RESERVED + "/"):
         return f"{RESERVED}/ is where the releases' records are kept"
-    return ""
+    return "its name reads as a path to somewhere else" if outside(path) else ""
 
 
 def _file(path: str, where: str, known: dict[str, str]) -> File:

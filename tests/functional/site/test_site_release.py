@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 
-from amianai_infra.errors import BuildError, NotFoundError, VerificationError
+from amianai_infra.errors import BuildError, NotFoundError, UnreachableError, VerificationError
+from amianai_infra.site.release import Publisher
 from amianai_infra.site.texts import describe
 from tests.functional.site.site_world import Stage, next_site
 
@@ -48,7 +51,7 @@ def test_only_what_changed_is_put_also_when_the_size_is_the_same(stage: Stage) -
     stage.write(site)
     release = stage.deploy()
     assert stage.world.puts() == ["page-2/index.html"]
-    assert stage.world.count("PUT", ".amianai/lock") == 2
+    assert stage.world.count("PUT", ".amianai/lock") == 3, "taken, confirmed before the release is registered, given back"
     assert stage.world.count("PUT", ".amianai/releases/") == 1
     assert stage.world.invalidated == [["/page-2", "/page-2/", "/page-2/index.html"]]
     assert release.kept == len(site) - 1
@@ -123,6 +126,24 @@ def test_pruning_waits_spares_what_a_release_names_and_what_is_not_ours(stage: S
     assert not gone & left
     assert "by-hand.txt" in left
     assert two.keys() <= left, "release 2 was live two days ago"
+
+
+def test_what_a_cut_off_release_added_is_pruned_also_when_the_next_one_changes_nothing(stage: Stage) -> None:
+    site = next_site("one")
+    stage.write(site)
+    stage.deploy(verify=False)
+    stage.write({**site, "_next/static/chunks/extra.js": "// left over"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Publisher, "_register", Mock(side_effect=UnreachableError("no answer")))
+        with pytest.raises(UnreachableError):
+            stage.deploy(verify=False)
+    assert "_next/static/chunks/extra.js" in stage.world.live()
+    stage.write(site)
+    assert stage.deploy(verify=False).uploaded == ()
+    assert [one.summary.number for one in stage.releases()] == [2, 1]
+    stage.write({**site, "logo.svg": "<svg/>"})
+    assert stage.deploy(verify=False, later=31 * 86400).pruned == 1
+    assert "_next/static/chunks/extra.js" not in stage.world.live()
 
 
 def test_rollback_restores_pages_and_can_be_rolled_forward(stage: Stage) -> None:

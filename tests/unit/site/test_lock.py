@@ -175,6 +175,55 @@ def test_a_lock_that_cannot_be_renewed_stops_the_release(monkeypatch: pytest.Mon
         held.check()
 
 
+def test_a_laptop_that_slept_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    monkeypatch.setattr("amianai_infra.site.lock.time.monotonic", lambda: 5.0)  # stands still during sleep
+    held = a_lock(store)
+    held.acquire("deploy", 1)
+    store.now += 43
+    with pytest.raises(LockedError, match="could not be renewed for 43 s"):
+        held.check()
+
+
+def test_sleep_between_a_renewal_and_its_answer_counts() -> None:
+    store = Store()
+    held = a_lock(store)
+    held.acquire("deploy", 1)
+    real_put = store.put
+
+    def slow(*words: Any, **options: Any) -> Written:
+        written = real_put(*words, **options)
+        store.now += 3600
+        return written
+
+    store.put = slow  # type: ignore[method-assign]
+    with pytest.raises(LockedError, match="could not be renewed"):
+        held.confirm()
+
+
+def test_confirming_renews_and_notices_a_loss_at_once() -> None:
+    store = Store()
+    held = a_lock(store)
+    held.acquire("deploy", 1)
+    store.now += 30
+    held.confirm()
+    assert store.modified == store.now
+    elsewhere(store)
+    held.check()  # which only knows what the last renewal told it
+    with pytest.raises(LockedError, match="took over"):
+        held.confirm()
+
+
+def test_where_the_system_tells_no_start_a_living_process_must_also_renew() -> None:
+    store = Store()
+    elsewhere(store, machine=machine(), process=os.getpid(), born="")
+    store.now += 50
+    with pytest.raises(LockedError):
+        a_lock(store).acquire("deploy", 8)
+    store.now += 11
+    assert a_lock(store).acquire("deploy", 8) is not None, "another process got the same id"
+
+
 def test_two_at_once_one_wins() -> None:
     store = Store()
     first, second = a_lock(store), a_lock(store)

@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amianai_infra.errors import AmianaiError
-from amianai_infra.site.manifest import HISTORY, Entry, Manifest, Retired, Summary, decode, encode, following, manifest_key, release_number
+from amianai_infra.site.manifest import (
+    HISTORY,
+    Entry,
+    Manifest,
+    Retired,
+    Summary,
+    decode,
+    encode,
+    following,
+    manifest_key,
+    outside,
+    release_number,
+)
 
 ENTRIES = st.builds(
     Entry,
@@ -21,7 +33,7 @@ ENTRIES = st.builds(
     st.none() | st.text(min_size=1, max_size=20),
     st.sampled_from(["", "d"]),
 )
-PATHS = st.text(min_size=1, max_size=30)
+PATHS = st.text(min_size=1, max_size=30).filter(lambda path: not outside(path))
 
 
 def summary(number: int) -> Summary:
@@ -62,3 +74,26 @@ def test_the_history_is_short() -> None:
         made = following(made, summary(number), {})
     assert len(made.history) == HISTORY
     assert made.history[0].number == made.number - 1
+
+
+OUTSIDE = ["", "/etc/passwd", "a//b", "a/", ".", "./a", "a/./b", "..", "../a", "a/../b", "a/..", "a\0b"]
+OUTSIDE += ["C:\\a", "c:/a", "\\a", "\\\\host\\a", "..\\a", "a\\..\\b", ".amianai/lock", ".amianai/releases/000001.json.gz", ".amianai"]
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_a_record_that_names_what_is_no_file_of_the_site_is_refused(path: str) -> None:
+    entry = Entry("e", 1, "text/html", "no-cache", "v")
+    for made in (Manifest(summary(1), {"a": entry, path: entry}), Manifest(summary(1), {}, retired={path: Retired(1.0)})):
+        with pytest.raises(AmianaiError, match="names what is no file of the site") as caught:
+            decode(encode(made), "s3://bucket/key")
+        assert caught.value.where == "s3://bucket/key"
+
+
+def test_unusual_names_are_files_of_the_site() -> None:
+    for path in ("...", "..a/b..", ".well-known/x", "a b/ü.txt", "a\\b", "[slug]/index.html", ".amianai-notes", "a:b"):
+        assert not outside(path), path
+
+
+def test_what_leads_outside_is_not_recorded_as_left_over() -> None:
+    made = following(None, summary(1), {}, leftovers=("a//b", "a.js"), present={"a//b", "a.js"})
+    assert list(made.retired) == ["a.js"]
