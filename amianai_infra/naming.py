@@ -30,6 +30,18 @@ def state_bucket_name(prefix: str, account: str, region: str) -> str:
     return f"{prefix}-state-{account}-{region}"
 
 
+def monitoring_role_name(prefix: str, identifier: str) -> str:
+    """The database's monitoring role, at most 64 characters; begins with the prefix whatever the identifier is.
+
+    The operator may create and pass roles of the prefix only.
+
+    Source: IAM User Guide, "IAM and AWS STS quotas".
+    """
+    suffix = "-monitoring"
+    name = identifier if identifier.startswith(f"{prefix}-") else f"{prefix}-{identifier}"
+    return name[: 64 - len(suffix)].rstrip("-") + suffix
+
+
 def user_pool_domain(prefix: str, domain: str) -> str:
     """A Cognito hosted-domain prefix of at most 63 characters, without the reserved words.
 

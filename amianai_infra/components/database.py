@@ -14,6 +14,7 @@ from pulumi_aws.vpc.security_group_ingress_rule import SecurityGroupIngressRule
 
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import DatabaseSettings
+from amianai_infra.naming import monitoring_role_name
 from amianai_infra.rules import postgres
 from amianai_infra.rules.policies import RDS_MONITORING_POLICY, account_condition, service_trust
 
@@ -216,12 +217,13 @@ class Database(pulumi.ComponentResource):
         trust = pulumi.Output.from_input(self._args["account"]).apply(
             lambda account: service_trust("monitoring.rds.amazonaws.com", account_condition(account))
         )
+        name = monitoring_role_name(self._args["prefix"], self._args["identifier"])
         self.monitoring_role = Role(
             f"{self._name_of}-monitoring-role",
-            name=f"{self._args['identifier']}-monitoring",
+            name=name,
             description="RDS enhanced monitoring writes to CloudWatch Logs",
             assume_role_policy=policy_json(trust),
-            tags=tagged(f"{self._args['identifier']}-monitoring"),
+            tags=tagged(name),
             opts=self._child(),
         )
         attachment = RolePolicyAttachment(

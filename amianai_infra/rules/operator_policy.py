@@ -128,21 +128,23 @@ def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _ec2(scope: _Scope) -> Iterator[Policy]:
-    created = "Vpc Subnet InternetGateway RouteTable NatGateway VpcEndpoint SecurityGroup FlowLogs"
+    alone, inside = "Vpc InternetGateway", "Subnet RouteTable NatGateway VpcEndpoint SecurityGroup FlowLogs"
+    creating = (*(f"Create{name}" for name in f"{alone} {inside}".split()), "AllocateAddress", "AuthorizeSecurityGroupIngress")
     yield allow("Ec2Read", ("ec2:Describe*", "ec2:GetSecurityGroupsForVpc"), "*", scope.here)
-    yield allow(
-        "Ec2Create",
-        (*(f"ec2:Create{name}" for name in created.split()), "ec2:AllocateAddress", "ec2:AuthorizeSecurityGroupIngress"),
-        "*",
-        scope.new,
-    )
+    yield allow("Ec2Create", tuple(f"ec2:{name}" for name in creating), "*", scope.new)
+    # What is created inside another resource is authorised on that one too, which exists and carries no tag of the request.
     changed = """AssociateRouteTable AttachInternetGateway AuthorizeSecurityGroupIngress CreateRoute DeleteFlowLogs DeleteInternetGateway
         DeleteNatGateway DeleteRoute DeleteRouteTable DeleteSecurityGroup DeleteSubnet DeleteTags DeleteVpc DeleteVpcEndpoints
         DetachInternetGateway DisassociateRouteTable ModifySecurityGroupRules ModifySubnetAttribute ModifyVpcAttribute
         ModifyVpcEndpoint ReleaseAddress ReplaceRoute ReplaceRouteTableAssociation UpdateSecurityGroupRuleDescriptionsIngress"""
-    yield allow("Ec2Change", tuple(f"ec2:{name}" for name in changed.split()), "*", scope.ours)
-    yield allow("Ec2TagNew", "ec2:CreateTags", "*", scope.new)
+    parents = (f"ec2:Create{name}" for name in inside.split())
+    yield allow("Ec2Change", (*parents, *(f"ec2:{name}" for name in changed.split())), "*", scope.ours)
+    # Without ec2:CreateAction anything could be given our tag, and then changed as ours.
+    at_creation = _both(scope.new, {"StringEquals": {"ec2:CreateAction": list(creating)}})
+    yield allow("Ec2TagNew", "ec2:CreateTags", "*", at_creation)
     yield allow("Ec2TagOurs", "ec2:CreateTags", "*", scope.ours)
+    # The VPC's default group is not created by a request of ours, so it is tagged afterwards.
+    yield allow("Ec2TagDefaultGroup", "ec2:CreateTags", scope.arn("ec2", "security-group/*"), scope.new)
     # The default security group exists before it can carry a tag; addresses are released from gateways that are gone.
     emptied = ("ec2:RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupEgress", "ec2:DisassociateAddress")
     yield allow("Ec2Empty", emptied, "*", scope.here)
@@ -223,6 +225,7 @@ def _route53(scope: _Scope) -> Iterator[Policy]:
 def _acm(scope: _Scope) -> Iterator[Policy]:
     certificate = scope.arn("acm", "certificate/*", CERTIFICATE_REGION)
     names = {"acm:DomainNames": list(site_names(scope.settings.domain_name))}
+    yield allow("CertificateFind", "acm:ListCertificates", "*", {"StringEquals": {"aws:RequestedRegion": CERTIFICATE_REGION}})
     yield allow("CertificateRequest", "acm:RequestCertificate", "*", {"ForAllValues:StringEquals": names})
     actions = """AddTagsToCertificate DeleteCertificate DescribeCertificate GetCertificate ListTagsForCertificate
         RemoveTagsFromCertificate UpdateCertificateOptions"""
@@ -251,6 +254,7 @@ def _iam(scope: _Scope) -> Iterator[Policy]:
     provider = """AddClientIDToOpenIDConnectProvider CreateOpenIDConnectProvider DeleteOpenIDConnectProvider GetOpenIDConnectProvider
         RemoveClientIDFromOpenIDConnectProvider TagOpenIDConnectProvider UntagOpenIDConnectProvider
         UpdateOpenIDConnectProviderThumbprint"""
+    yield allow("IamFind", "iam:ListOpenIDConnectProviders", "*")
     yield allow("IamGithub", tuple(f"iam:{name}" for name in provider.split()), scope.arn("iam", f"oidc-provider/{GITHUB_ISSUER}", ""))
     linked = scope.arn("iam", "role/aws-service-role/rds.amazonaws.com/*", "")
     yield allow("IamLinked", "iam:CreateServiceLinkedRole", linked)
@@ -279,3 +283,5 @@ def _kms(scope: _Scope) -> Iterator[Policy]:
 def _tagging(scope: _Scope) -> Iterator[Policy]:
     yield allow("FindByTag", "tag:GetResources", "*")
     yield allow("OperatorChecks", "iam:SimulatePrincipalPolicy", scope.arn("iam", "*", ""))
+    # `doctor` asks for the path of the role that its caller has assumed.
+    yield allow("OperatorRole", "iam:GetRole", scope.arn("iam", "role/*", ""))

@@ -138,17 +138,19 @@ def github_trust(provider_arn: str, subject: str) -> Policy:
 
 
 def deployer(bucket_arn: str, distribution_arn: str, parameter_arn: str) -> Policy:
-    """Exactly what a release does: the site's objects and their versions, invalidations, the published outputs."""
+    """Exactly what a release does: the site's objects, invalidations, the published outputs.
+
+    Earlier versions are read, for a rollback; nothing lists or deletes them: they expire by the bucket's lifecycle rule.
+    """
     objects = (
         "s3:AbortMultipartUpload",
         "s3:DeleteObject",
-        "s3:DeleteObjectVersion",
         "s3:GetObject",
         "s3:GetObjectVersion",
         "s3:ListMultipartUploadParts",
         "s3:PutObject",
     )
-    listing = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListBucketVersions")
+    listing = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads")
     edge = ("cloudfront:CreateInvalidation", "cloudfront:GetDistribution", "cloudfront:GetInvalidation")
     return document(
         allow("List", listing, bucket_arn),

@@ -117,6 +117,10 @@ def test_enhanced_monitoring(record: Record) -> None:
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
     assert found.one("RolePolicyAttachment").inputs["policyArn"] == RDS_MONITORING_POLICY
 
+    for identifier, role in (("eeyore-postgres", "tigger-eeyore-postgres"), ("tigger-main", "tigger-main")):
+        tigger = record(lambda identifier=identifier: Database("database", {**ARGS, "prefix": "tigger", "identifier": identifier}))
+        assert tigger.one("Role").inputs["name"] == f"{role}-monitoring", "the operator may create roles of the prefix only"
+
     without = record(lambda: Database("database", {**ARGS, "monitoring_seconds": 0}))
     assert not without.of("Role")
     assert without.one("Instance").inputs["monitoringInterval"] == 0

@@ -48,3 +48,10 @@ def test_tags_of_everything_and_of_ones_own() -> None:
 
 def test_the_published_parameter() -> None:
     assert naming.stack_parameter("eeyore") == "/eeyore/stack"
+
+
+def test_the_monitoring_role_begins_with_the_prefix_and_fits() -> None:
+    assert naming.monitoring_role_name("eeyore", "eeyore-postgres") == "eeyore-postgres-monitoring"
+    assert naming.monitoring_role_name("tigger", "eeyore-postgres") == "tigger-eeyore-postgres-monitoring"
+    longest = naming.monitoring_role_name("p" * 20, "i" * 63)
+    assert (len(longest), longest[:21], longest[-11:]) == (64, "p" * 20 + "-", "-monitoring")

@@ -85,7 +85,7 @@ def test_nothing_that_is_not_named_is_unbounded() -> None:
         for statement in policy["Statement"]
         if statement["Resource"] == "*" and "Condition" not in statement
     }
-    assert unbounded == {"CdnChange", "DnsFind", "FindByTag"}
+    assert unbounded == {"CdnChange", "DnsFind", "FindByTag", "IamFind"}
 
 
 def test_no_service_is_open_altogether() -> None:
@@ -102,6 +102,32 @@ def test_names_are_bounded_by_the_prefix() -> None:
             for resource in resources:
                 known = ("eeyore", "oidc-provider/", "aws-service-role/rds")
                 assert resource == "*" or any(part in resource for part in known), resource
+
+
+def test_what_is_created_inside_a_network_is_allowed_on_the_network_too() -> None:
+    """EC2 authorises these on the parent as well, where the request carries no tag."""
+    found: dict[str, Any] = {one["Sid"]: one for one in statements(SETTINGS, ACCOUNT)["ec2"]}
+    created, changed = ({action for action in found[sid]["Action"] if "ec2:Create" in action} for sid in ("Ec2Create", "Ec2Change"))
+    assert created - changed == {"ec2:CreateVpc", "ec2:CreateInternetGateway"}
+    assert "aws:ResourceTag/amianai:stack" in found["Ec2Change"]["Condition"]["StringEquals"]
+
+
+def test_foreign_network_resources_cannot_be_given_our_tag() -> None:
+    """Tags come with a creation, go to what is ours already, or to a security group."""
+    found: dict[str, Any] = {one["Sid"]: one for one in statements(SETTINGS, ACCOUNT)["ec2"]}
+    tagging = {sid: one for sid, one in found.items() if "ec2:CreateTags" in one["Action"]}
+    assert set(tagging) == {"Ec2TagNew", "Ec2TagOurs", "Ec2TagDefaultGroup"}
+    at_creation = tagging["Ec2TagNew"]["Condition"]["StringEquals"]["ec2:CreateAction"]
+    assert [f"ec2:{name}" for name in at_creation] == list(found["Ec2Create"]["Action"])
+    assert "aws:ResourceTag/amianai:stack" in tagging["Ec2TagOurs"]["Condition"]["StringEquals"]
+    assert tagging["Ec2TagDefaultGroup"]["Resource"] == f"arn:aws:ec2:us-east-1:{ACCOUNT}:security-group/*"
+
+
+def test_what_recovery_and_doctor_ask() -> None:
+    allowed = set(actions_of(operator_policies(SETTINGS, ACCOUNT)))
+    assert {"acm:ListCertificates", "iam:ListOpenIDConnectProviders", "iam:GetRole"} <= allowed
+    (role,) = [one for one in statements(SETTINGS, ACCOUNT)["tagging"] if one["Action"] == "iam:GetRole"]
+    assert role["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/*", "whichever role the operator has assumed"
 
 
 def test_a_role_is_passed_to_two_services_and_takes_one_managed_policy() -> None:
