@@ -296,7 +296,12 @@ class Engine:
 
     def locks(self) -> list[Lock]:
         """Who holds the stack's lock, oldest first; empty for backends that only the engine can read."""
-        return [judge(raw) for raw in self._raw_locks()]
+        return [self._judged(raw) for raw in self._raw_locks()]
+
+    def _judged(self, raw: RawLock) -> Lock:
+        """A state directory is used by the processes of one machine; a bucket's lock may be another machine's of the same name."""
+        local = self.environment.backend_url.startswith("file://")
+        return judge(raw, here=local or self._runs.ran(raw.pid, raw.since.timestamp()))
 
     def unlock(self, lock: Lock) -> None:
         """Release a lock, whoever holds it."""
@@ -340,7 +345,7 @@ class Engine:
         for lock in self.locks():
             if lock.alive and self._runs.orphaned(lock.pid):
                 self._wait_for(lock)
-                lock = judge(next((raw for raw in self._raw_locks() if raw.key == lock.key), _raw(lock)))  # noqa: PLW2901
+                lock = self._judged(next((raw for raw in self._raw_locks() if raw.key == lock.key), _raw(lock)))  # noqa: PLW2901
             if lock.alive is not False:
                 raise refuse(lock)
             if any(raw.key == lock.key for raw in self._raw_locks()):
@@ -411,16 +416,18 @@ class Engine:
         env = dict(self._env)
         if "--event-log" in arguments:
             env["PULUMI_DEBUG_COMMANDS"] = "true"  # that flag exists only with it
-        with self._runs.recorded() as record:
-            return run(
-                [self.binary, *arguments],
-                cwd=self.environment.project_dir,
-                env=env,
-                stdin=stdin,
-                tick=tick,
-                interrupted=interrupted,
-                started=record,
-            )
+        ended = run(
+            [self.binary, *arguments],
+            cwd=self.environment.project_dir,
+            env=env,
+            stdin=stdin,
+            tick=tick,
+            interrupted=interrupted,
+            started=self._runs.record,
+        )
+        if ended.code == 0:
+            self._runs.forget(ended.pid)
+        return ended
 
 
 _QUIETLY = ("--non-interactive", "--color", "never")

@@ -42,6 +42,7 @@ class Completed:
     stdout: str
     stderr: str
     code: int
+    pid: int = 0
 
 
 def environment(ambient: Mapping[str, str], drop: frozenset[str], variables: Mapping[str, str]) -> dict[str, str]:
@@ -97,7 +98,7 @@ def run(
             stopped = _wait(process, tick, interrupted)
         if stopped:
             raise KeyboardInterrupt
-        return Completed(_text(out), _text(err), process.returncode)
+        return Completed(_text(out), _text(err), process.returncode, process.pid)
 
 
 def _scratch() -> IO[str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from amianai_infra.errors import AmianaiError, LockedError, NotFoundError
+from amianai_infra.machine import machine
 from amianai_infra.progress import duration
 from amianai_infra.site.manifest import LOCK
 from amianai_infra.site.store import ConflictError
@@ -85,17 +86,6 @@ def whoami() -> str:
     except (KeyError, OSError):
         user = f"uid {os.getuid()}"
     return f"{user}@{socket.gethostname()}"
-
-
-def machine() -> str:
-    """What tells this machine's process table from any other's."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
-    except OSError:
-        from uuid import getnode
-
-        return f"{socket.gethostname()} {getnode():x}"
 
 
 def born(process: int) -> str:

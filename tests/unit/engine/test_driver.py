@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ import pytest
 
 from amianai_infra.engine import Engine
 from amianai_infra.engine import driver as module
+from amianai_infra.engine.backend import FolderStore, StateFiles
+from amianai_infra.engine.locks import Runs
 from amianai_infra.engine.process import Completed
 from amianai_infra.errors import ConfigurationError, EngineError, LockedError, NotFoundError
+from amianai_infra.machine import machine
 from amianai_infra.progress import Progress
 from amianai_infra.target import EngineEnvironment
 
@@ -30,6 +34,7 @@ class Fake:
 
     def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, url: str | None = None) -> None:
         self.home = home
+        self.monkeypatch = monkeypatch
         self.calls: list[list[str]] = []
         self.inputs: list[str] = []
         self.answers: Callable[[list[str]], Completed] = lambda _arguments: Completed("", "", 0)
@@ -100,13 +105,42 @@ def test_a_foreign_lock_is_left_alone(fake: Fake) -> None:
     assert path.exists()
 
 
+def test_in_a_bucket_the_lock_of_a_process_unknown_here_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container or a copied machine has our host name and other processes."""
+    fake = Fake(tmp_path, monkeypatch, "s3://state")
+    fake.engine.__dict__["_files"] = StateFiles(FolderStore(tmp_path), "amianai-infra", "prod")
+    pid = dead_pid()
+    path = fake.lock(pid)
+    with pytest.raises(LockedError, match="state unlock"):
+        fake.engine.recover()
+    assert path.exists()
+    path.unlink()
+    Runs(tmp_path / "cache" / "runs").record(pid)
+    path = fake.lock(pid)
+    (line,) = fake.engine.recover()
+    assert line.startswith("released the lock of alice@")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("code", "kept"), [(0, False), (-9, True), (2, True)])
+def test_an_engine_that_did_not_end_well_stays_recorded(fake: Fake, code: int, kept: bool) -> None:
+    def run(_command: list[Any], *, started: Callable[[int], None], **_: Any) -> Completed:
+        started(4711)
+        return Completed("", "", code, 4711)
+
+    fake.monkeypatch.setattr(module, "run", run)
+    with suppress(EngineError):
+        fake.engine.configure({"a:b": "c"})
+    assert (fake.home / "cache" / "runs" / "4711.json").exists() is kept
+
+
 def test_an_orphaned_engine_is_waited_for(fake: Fake) -> None:
     """The command that started it is gone; it finishes, releases its lock and ends."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as orphan:
         path = fake.lock(orphan.pid)
         runs = fake.home / "cache" / "runs"
         runs.mkdir(parents=True)
-        (runs / f"{orphan.pid}.json").write_text(json.dumps({"owner": dead_pid(), "began": None}))
+        (runs / f"{orphan.pid}.json").write_text(json.dumps({"owner": dead_pid(), "began": None, "machine": machine()}))
 
         def finish() -> None:
             path.unlink()

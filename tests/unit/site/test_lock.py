@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from amianai_infra.errors import LockedError, NotFoundError, UnreachableError
-from amianai_infra.site.lock import Holder, Lock, alive, born, machine
+from amianai_infra.machine import machine
+from amianai_infra.site.lock import Holder, Lock, alive, born
 from amianai_infra.site.store import ConflictError, Content, Written
 
 
