@@ -27,6 +27,8 @@ _KINDS: tuple[tuple[str, tuple[bytes, ...], re.Pattern[bytes]], ...] = (
     ),
 )
 
+_HINTS = tuple((hint, kind, pattern) for kind, hints, pattern in _KINDS for hint in hints)
+
 # Keys that AWS prints in its own documentation; they open nothing.
 _EXAMPLES = (b"AKIAIOSFODNN7EXAMPLE", b"AKIAI44QH8DHBEXAMPLE", b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 _KEY_FILES = re.compile(r"(?:^|/)(?:id_(?:rsa|dsa|ecdsa|ed25519)|[^/]+\.(?:pem|p12|pfx|key|jks)|\.npmrc|\.pgpass|\.netrc)$")
@@ -47,8 +49,8 @@ def suspicious_name(path: str) -> str:
 
 def secret_in(data: bytes) -> str:
     """What kind of secret the content holds; empty when none is recognised."""
-    for kind, hints, pattern in _KINDS:
-        if any(hint in data for hint in hints):
+    for hint, kind, pattern in _HINTS:
+        if hint in data:
             for found in pattern.finditer(data):
                 if not any(example in found[0] for example in _EXAMPLES):
                     return kind
