@@ -179,13 +179,12 @@ class App:
         if not click.confirm(question, err=True):
             raise RefusedError("Not confirmed; nothing was changed.")
 
-    def confirm_domain(self, given: str | None, doing: str) -> None:
+    def confirm_domain(self, given: str | None, doing: str, domain: str) -> None:
         """Ask for the domain's name before something is lost. `--yes` is not an answer; `--confirm DOMAIN` is.
 
         Raises:
             RefusedError: another name was given, or nobody could be asked.
         """
-        domain = self.settings.domain_name
         answer = given
         if answer is None:
             if not sys.stdin.isatty():

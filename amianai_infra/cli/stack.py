@@ -205,16 +205,16 @@ def destroy(app: App, keep_users: bool, keep_zone: bool, delete_state: bool, con
     """
     from amianai_infra.operations import destroy as operation
 
-    domain = app.settings.domain_name
+    _ = app.settings
     app.target.ready()
     app.announce()
     options = operation.Options(keep_users, keep_zone, delete_state)
     engine, plan = operation.prepare(app, options)
     if dry_run or not app.json:
-        click.echo(operation.screen(plan, domain), err=not dry_run)
+        click.echo(operation.screen(plan), err=not dry_run)
     if dry_run:
         return
-    app.confirm_domain(confirm, "This removes the production stack")
+    app.confirm_domain(confirm, "This removes the production stack", plan.domain)
     result = operation.execute(app, engine, plan, options)
     app.print(result.as_dict(), result.text())
 

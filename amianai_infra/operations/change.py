@@ -5,14 +5,14 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amianai_infra.config import Settings, every_setting, read_stack_file, to_pulumi
-from amianai_infra.errors import NotFoundError
+from amianai_infra.errors import NotFoundError, RefusedError
 from amianai_infra.operations.context import Context
 from amianai_infra.operations.state_storage import StateStorage, has_bucket
 from amianai_infra.target import forget_outputs
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SUFFIX = "amianai-infra:databaseFinalSnapshotSuffix"
 POOL_TYPE = "aws:cognito/userPool:UserPool"
 ZONE_TYPE = "aws:route53/zone:Zone"
+_DOMAIN_OF = {ZONE_TYPE: "name", "aws:acm/certificate:Certificate": "domainName", "pulumi:pulumi:Stack": "domain"}
 
 
 def draw_suffix() -> str:
@@ -60,11 +61,43 @@ def differences(context: Context) -> dict[str, str]:
 
 
 def configure(context: Context, engine: Engine) -> dict[str, str]:
-    """Write the resolved settings into the stack configuration; gives what was written."""
+    """Write the resolved settings into the stack configuration; gives what was written.
+
+    Raises:
+        RefusedError: the stack was built for another domain.
+    """
+    require_same_domain(context, engine.resources())
     values = differences(context)
     if values:
         engine.configure(values)
     return values
+
+
+def domain_of(resources: Sequence[StateResource]) -> str:
+    """The domain a stack was built for, from its zone, its certificate or what it published; empty where the state does not say."""
+    for kind, name in _DOMAIN_OF.items():
+        for one in resources:
+            found = {**one.outputs, **one.inputs}.get(name) if one.type == kind and not is_read(one) else None
+            if isinstance(found, str) and found:
+                return found.rstrip(".").lower()
+    return ""
+
+
+def require_same_domain(context: Context, resources: Sequence[StateResource]) -> str:
+    """The domain that both the state and the settings name.
+
+    Raises:
+        RefusedError: they name different ones.
+    """
+    configured = context.settings.domain_name
+    built = domain_of(resources) or configured
+    if built != configured:
+        raise RefusedError(
+            f"The stack was built for {built}, and the settings say {configured}; nothing was changed.",
+            where=f"state of {context.target.engine().project}/{context.target.engine().stack}, prefix {context.settings.prefix}",
+            fix=f"work on {built} (DOMAIN_NAME={built}); for {configured}, first destroy the stack of {built} or choose another prefix",
+        )
+    return built
 
 
 @contextmanager

@@ -52,6 +52,6 @@ class Context(Protocol):
         """Ask an ordinary question; raises RefusedError on no."""
         ...
 
-    def confirm_domain(self, given: str | None, doing: str) -> None:
+    def confirm_domain(self, given: str | None, doing: str, domain: str) -> None:
         """Have the domain typed; raises RefusedError otherwise."""
         ...

@@ -57,6 +57,7 @@ class Plan:
         stays: sentences about what is left afterwards.
         delete_state: whether the state's bucket and key go too.
         suffix: a new suffix of the snapshot's name, where the configured one is taken.
+        domain: the domain of the stack, as its state has it.
     """
 
     keep: Mapping[str, str] = field(default_factory=dict)
@@ -69,10 +70,12 @@ class Plan:
     stays: Sequence[str] = ()
     delete_state: bool = False
     suffix: str = ""
+    domain: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {
+            "domain": self.domain,
             "goes": dict(self.goes),
             "empties": list(self.empty),
             "lifts_protection": [_name(urn) for urn in self.lift],
@@ -149,9 +152,9 @@ def _stays(kept: Iterable[StateResource], options: Options, settings: Settings) 
         yield "the engine's state (on AWS its bucket and key; --delete-state removes them)"
 
 
-def screen(found: Plan, domain: str) -> str:
+def screen(found: Plan) -> str:
     """The plan for a person."""
-    lines = [f"This removes the production stack of {domain}:"]
+    lines = [f"This removes the production stack of {found.domain}:"]
     lines += [f"  - {service}: {', '.join(parts)}" for service, parts in _by_service(found.goes).items()]
     lines += [f"  - everything in the bucket {name}, all versions" for name in found.empty]
     lines += [f"  - deletion protection of {_name(urn)} is lifted first" for urn in found.lift]
@@ -195,13 +198,18 @@ class Result:
 
 
 def prepare(context: Context, options: Options) -> tuple[Engine, Plan]:
-    """Recover what a killed run left, and plan."""
+    """Recover what a killed run left, and plan.
+
+    Raises:
+        RefusedError: the state belongs to another domain than the settings name.
+    """
     engine = context.engine()
+    domain = change.require_same_domain(context, engine.resources())
     if not engine.exists():
-        return engine, Plan(delete_state=options.delete_state)
+        return engine, Plan(delete_state=options.delete_state, domain=domain)
     for line in engine.recover():
         context.progress.note(line)
-    found = plan(engine.resources(), options, context.settings)
+    found = replace(plan(engine.resources(), options, context.settings), domain=domain)
     return engine, _with_free_snapshot_name(context, found)
 
 

@@ -101,21 +101,21 @@ def test_a_person_may_say_no(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("given", ["example.org", "", "yes", "Example.com"])
 def test_only_the_domain_confirms_what_can_lose_data(tmp_path: Path, given: str) -> None:
     with pytest.raises(RefusedError) as caught:
-        app(tmp_path, yes=True).confirm_domain(given, "This removes it")
+        app(tmp_path, yes=True).confirm_domain(given, "This removes it", "example.com")
     assert caught.value.exit_code == 3
 
 
 def test_yes_is_no_confirmation_of_a_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", StringIO())
     with pytest.raises(RefusedError, match="as confirmation"):
-        app(tmp_path, yes=True).confirm_domain(None, "This removes it")
+        app(tmp_path, yes=True).confirm_domain(None, "This removes it", "example.com")
 
 
 def test_the_domain_confirms_given_or_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app(tmp_path).confirm_domain("example.com", "This removes it")
+    app(tmp_path).confirm_domain("example.com", "This removes it", "example.com")
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr(click, "prompt", lambda *_, **__: " example.com ")
-    app(tmp_path).confirm_domain(None, "This removes it")
+    app(tmp_path).confirm_domain(None, "This removes it", "example.com")
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30m", 1800), ("1h30m", 5400), ("90s", 90), ("2d", 172800), (" 5M ", 300)])

@@ -207,7 +207,7 @@ class Context:
         if self.refuse:
             raise RefusedError("no")
 
-    def confirm_domain(self, given: str | None, doing: str) -> None:
+    def confirm_domain(self, given: str | None, doing: str, domain: str) -> None:
         self.confirm(doing)
 
     def did(self, name: str) -> list[tuple[Any, ...]]:

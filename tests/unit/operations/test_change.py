@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from amianai_infra.config import Settings
+from amianai_infra.engine import StateResource
+from amianai_infra.errors import RefusedError
 from amianai_infra.operations import change
 from amianai_infra.target import OUTPUTS_CACHE
 from tests.unit.operations.fakes import Context, names, resource, summary
@@ -91,3 +93,24 @@ def test_an_adopted_zone_is_no_longer_managed_before_up_could_delete_it(tmp_path
     context.state = [resource("urn::zone", change.ZONE_TYPE, "Z1", external=external), resource("urn::other", change.ZONE_TYPE, "Z2")]
     change.up(context)
     assert context.did("forget") == ([] if external else [("forget", ["urn::zone"])])
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs"),
+    [(change.ZONE_TYPE, {"name": "Other.example."}), ("aws:acm/certificate:Certificate", {"domainName": "other.example"})],
+)
+def test_the_settings_of_another_domain_are_not_written(tmp_path: Path, kind: str, inputs: dict[str, str]) -> None:
+    context = Context(tmp_path)
+    context.state.append(resource("urn::one", kind, "1", inputs))
+    with pytest.raises(RefusedError, match=r"built for other\.example, and the settings say example\.com") as caught:
+        change.up(context)
+    assert caught.value.exit_code == 3
+    assert "another prefix" in caught.value.fix
+    assert context.log == []
+
+
+def test_the_domain_of_a_state() -> None:
+    published = StateResource("urn::stack", "pulumi:pulumi:Stack", "", {}, {"domain": "example.com"})
+    adopted = resource("urn::zone", change.ZONE_TYPE, "Z1", {"name": "other.example"}, external=True)
+    assert change.domain_of([adopted, published]) == "example.com"
+    assert change.domain_of([resource("urn::vpc", "aws:ec2/vpc:Vpc", "vpc-1", {"name": "x"})]) == ""

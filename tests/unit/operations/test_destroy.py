@@ -95,7 +95,7 @@ def test_a_database_that_leaves_no_snapshot_says_none() -> None:
 
 
 def test_the_screen_names_what_goes_and_what_stays() -> None:
-    text = destroy.screen(plan(stack(), Options(delete_state=True), SETTINGS), "example.com")
+    text = destroy.screen(plan(stack(), Options(delete_state=True), SETTINGS))
     before, _, after = text.partition("What stays:")
     assert "ec2: 2 Subnet, 1 Vpc" in before
     assert BUCKET in before
@@ -135,6 +135,25 @@ def run(context: Context, options: Options | None = None) -> destroy.Result:
     options = options or Options()
     engine, found = destroy.prepare(context, options)
     return destroy.execute(context, engine, found, options)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_domain_is_the_one_the_state_belongs_to(context: Context, there: bool) -> None:
+    context.there = there
+    context.state[:] = [resource(urn("zone"), change.ZONE_TYPE, "Z1", {"name": "example.com"})] if there else []
+    _, found = destroy.prepare(context, Options())
+    assert found.domain == "example.com"
+    assert "stack of example.com" in destroy.screen(found)
+
+
+def test_the_stack_of_another_domain_is_not_destroyed(context: Context) -> None:
+    """DOMAIN_NAME of one project, in the account and under the prefix of another one."""
+    context.state.append(resource(urn("other"), change.ZONE_TYPE, "Z2", {"name": "other.example"}))
+    with pytest.raises(RefusedError, match=r"built for other\.example, and the settings say example\.com") as caught:
+        destroy.prepare(context, Options())
+    assert caught.value.exit_code == 3
+    assert "DOMAIN_NAME=other.example" in caught.value.fix
+    assert context.log == [], "not even recovered"
 
 
 def test_protection_is_lifted_by_an_update_whose_configuration_nobody_keeps(context: Context) -> None:

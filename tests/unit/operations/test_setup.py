@@ -182,6 +182,13 @@ def test_a_bad_configuration_touches_nothing(doings: Doings) -> None:
     assert doings.context.target.readied == 0
 
 
+def test_the_stack_of_another_domain_is_not_turned_into_this_one(doings: Doings) -> None:
+    doings.context.state.append(resource("urn::zone", change.ZONE_TYPE, "Z1", {"name": "other.example"}))
+    with pytest.raises(RefusedError, match=r"built for other\.example"):
+        run(doings)
+    assert doings.context.did("configure") == doings.context.did("up") == []
+
+
 def test_a_missing_site_directory_touches_nothing(doings: Doings) -> None:
     doings.context.flags["site.directory"] = "nowhere"
     with pytest.raises(MissingToolError, match="nowhere does not exist"):
