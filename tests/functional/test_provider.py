@@ -16,6 +16,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+from pulumi_aws.route53.get_zone import get_zone
 
 from amianai_infra.engine import Summary
 from amianai_infra.errors import EngineError
@@ -233,7 +234,7 @@ def test_functions_find_what_is_there(bench: Bench, tmp_path: Path) -> None:
     url = "https://bench-functions.test"
 
     def program() -> None:
-        found = aws.route53.get_zone(name="bench-functions.test")
+        found = get_zone(name="bench-functions.test")
         pulumi.export("zone", found.zone_id)
         pulumi.export("servers", found.name_servers)
         pulumi.export("provider", aws.iam.get_open_id_connect_provider(url=url).arn)

@@ -41,9 +41,11 @@ def language_host() -> Path:
 
 
 @pytest.mark.parametrize("words", [["preview", "--diff", "--expect-no-changes"], ["up", "--yes", "--expect-no-changes"]])
-def test_hand_typed_pulumi_sees_no_changes(deployed: Deployed, language_host: Path, tmp_path: Path, words: list[str]) -> None:
+def test_hand_typed_pulumi_sees_no_changes(
+    deployed: Deployed, engine_binary: Path, language_host: Path, tmp_path: Path, words: list[str]
+) -> None:
     env = {**deployed.project.environment(), **deployed.project.variables()}
-    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), str(language_host), env["PATH"]])
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), str(engine_binary.parent), str(language_host), env["PATH"]])
     done = subprocess.run(["pulumi", *words, "--stack", "prod"], check=False, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "unchanged" in done.stdout
