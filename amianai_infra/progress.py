@@ -58,7 +58,11 @@ class Progress:
         """The standard-error console that everything live is drawn on."""
         from rich.console import Console
 
-        return self._given or Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+        class Unheard(Console):
+            def on_broken_pipe(self) -> None:
+                self.quiet = True
+
+        return self._given or Unheard(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
 
     @cached_property
     def _bare(self) -> bool:
@@ -66,9 +70,9 @@ class Progress:
         return self._given is None and not sys.stderr.isatty() and not any(os.environ.get(name) for name in _FORCED)
 
     def note(self, text: str) -> None:
-        """One lasting line."""
+        """One lasting line. That nobody reads it any more does not end the work."""
         if self._bare:
-            print(text, file=sys.stderr, flush=True)
+            _print(text)
         else:
             self.console.print(text, markup=False)
 
@@ -130,6 +134,15 @@ class Progress:
             if self._open == 0 and self._bars is not None:
                 self._bars.stop()
                 self._bars = None
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
 
 
 class _Plain:

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from amianai_infra.cli.options import App, parse_sets
+from amianai_infra.cli.options import App, OutputClosedError, parse_sets
 from amianai_infra.errors import AmianaiError, ConfigurationError
 
 # name: (where the command is, one line of help); in the order of a working day.
@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 _SWITCHES = frozenset({"--sandbox", "--json", "--yes", "-y", "--debug", "-v", "--verbose"})
+_WORDS = "amianai.words"  # where a context keeps what was typed
 _WITH_VALUE = frozenset({"--config", "--set"})
 
 
@@ -91,7 +92,23 @@ class LazyGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Accept the global options before and after the command."""
-        return super().parse_args(ctx, hoist(args))
+        ctx.meta[_WORDS] = args
+        try:
+            return super().parse_args(ctx, hoist(args))
+        except BrokenPipeError as error:  # parsing prints nothing but help and version
+            raise OutputClosedError from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click, which would end without a word when a pipe or connection breaks in the middle of the work."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                raise
+            if not {"--help", "-h"}.isdisjoint(ctx.meta.get(_WORDS, ())):
+                raise OutputClosedError from error
+            fix = "run the same command again: it goes on where it stopped"
+            raise AmianaiError("A pipe or connection broke in the middle of the work.", where=str(error), fix=fix) from error
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run one invocation; every exception becomes a message and an exit code."""
@@ -102,7 +119,7 @@ class LazyGroup(click.Group):
         debug = "--debug" in words or bool(os.environ.get("AMIANAI_DEBUG"))
         try:
             result = super().main(*args, **extra)
-            sys.stdout.flush()
+            _flush()
         except (Exception, KeyboardInterrupt) as error:
             sys.exit(report(error, debug=debug))
         sys.exit(result if isinstance(result, int) else 0)
@@ -110,8 +127,15 @@ class LazyGroup(click.Group):
 
 def report(error: BaseException, *, debug: bool = False) -> int:
     """Tell a person what went wrong on standard error, and give the exit code."""
-    if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
-        _close_stdout()
+    if isinstance(error, OutputClosedError):
+        return _close_stdout()
+    try:
+        return _report(error, debug=debug)
+    except BrokenPipeError:  # nobody reads standard error either
+        return 1
+
+
+def _report(error: BaseException, *, debug: bool) -> int:
     if debug:
         import traceback
 
@@ -130,10 +154,17 @@ def report(error: BaseException, *, debug: bool = False) -> int:
     return known.exit_code
 
 
-def _close_stdout() -> NoReturn:
-    """Whoever read our output has gone, which is no error: leave without a word."""
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise OutputClosedError from error
+
+
+def _close_stdout() -> int:
+    """Whoever read our output has gone while the result was printed, which is no error: leave without a word."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(0)
+    return 0
 
 
 def translate(error: BaseException) -> AmianaiError | None:

@@ -32,6 +32,22 @@ if TYPE_CHECKING:
 AnyCallable = TypeVar("AnyCallable", bound=Callable[..., Any])
 
 
+class OutputClosedError(Exception):
+    """Whoever read our standard output has gone. It is not an `OSError`, so that it is told from a connection that broke."""
+
+
+def show(text: str, *, nl: bool = True) -> None:
+    """Print a part of the result on standard output.
+
+    Raises:
+        OutputClosedError: nobody reads it any more.
+    """
+    try:
+        click.echo(text, nl=nl)
+    except BrokenPipeError as error:
+        raise OutputClosedError from error
+
+
 def find_root(environ: Mapping[str, str], start: Path) -> Path:
     """The project: `AMIANAI_ROOT`, the nearest folder above `start` with our Pulumi.yaml, or the checkout this code is in."""
     chosen = environ.get("AMIANAI_ROOT")
@@ -162,9 +178,9 @@ class App:
     def print(self, data: Any, text: str | None = None) -> None:
         """Print a result on standard output: JSON with `--json`, else `text` (or JSON when there is none)."""
         if self.json or text is None:
-            click.echo(json.dumps(data, indent=2, default=str))
+            show(json.dumps(data, indent=2, default=str))
         else:
-            click.echo(text)
+            show(text)
 
     def confirm(self, question: str) -> None:
         """Ask before something changes. `--yes` answers; without a terminal and without `--yes` it is refused.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amianai_infra.cli.options import App
+from amianai_infra.cli.options import App, show
 from amianai_infra.errors import NotFoundError, RefusedError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def env(app: App, shell: str) -> None:
     if app.json:
         app.print(ours)
     else:
-        click.echo("\n".join(_lines(ours, unset, path, fish=shell == "fish")))
+        show("\n".join(_lines(ours, unset, path, fish=shell == "fish")))
 
 
 def _misleading(environ: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
@@ -144,11 +144,11 @@ def logs(app: App, service: str, follow: bool, lines: int) -> None:
         raise NotFoundError(f"There is no log of the {service} yet.", where=str(file), fix="run `amianai sandbox up`")
     with file.open(errors="replace") as source:
         for line in source.readlines()[-lines:]:
-            click.echo(line, nl=False)
+            show(line, nl=False)
         while follow:
             line = source.readline()
             if line:
-                click.echo(line, nl=False)
+                show(line, nl=False)
             else:
                 time.sleep(0.3)
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -96,3 +99,20 @@ def test_tasks_may_run_in_threads() -> None:
     with progress.task("After"):
         pass
     assert "✓ After" in out.getvalue()
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_that_nobody_reads_the_progress_does_not_end_the_work(forced: bool) -> None:
+    code = (
+        "from amianai_infra.progress import Progress\n"
+        "progress = Progress()\n"
+        "with progress.task('Work') as task:\n"
+        "    for number in range(3): progress.note(str(number))\n"
+        "print('done')\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    environ = {**os.environ, **({"FORCE_COLOR": "1"} if forced else {})}
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writing, text=True, check=False, env=environ)
+    os.close(writing)
+    assert (done.stdout, done.returncode) == ("done\n", 0)

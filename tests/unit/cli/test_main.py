@@ -218,5 +218,22 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("arguments", [("--help",), ("up", "--help"), ("doctor", "--policy", "--set", "domain_name=example.com")])
+def test_nobody_reads_the_result(arguments: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([AMIANAI, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_connection_that_breaks_in_the_middle_of_the_work_is_an_error(command: dict[str, Any]) -> None:
+    command["error"] = BrokenPipeError(errno.EPIPE, "Broken pipe")
+    result = run("probe")
+    assert result.exit_code == 1
+    assert "in the middle of the work" in result.stderr
+    assert report(BrokenPipeError(errno.EPIPE, "Broken pipe")) == 1
+
+
 def test_the_version_is_told() -> None:
     assert run("--version").output.startswith("amianai, version ")
