@@ -144,7 +144,7 @@ def test_an_older_go_may_fetch_a_newer_one_itself(machine: Machine) -> None:
     ("said", "kind", "hint"),
     [
         ("write /tmp/x: no space left on device", EngineError, "GB"),
-        ("dial tcp: lookup proxy.golang.org: no such host", UnreachableError, "GOPROXY"),
+        ("dial tcp: lookup modules.example: no such host", UnreachableError, "GOPROXY"),
         ("verifying module: checksum mismatch", EngineError, "pinned"),
         ("compile: signal: killed", EngineError, "memory"),
         ("something else went wrong", EngineError, "Pulumi CLI"),
