@@ -37,14 +37,6 @@ def _nothing_ambient(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers share the tests: a file stays whole, and all that looks at the deployed stack stays with it."""
-    for item in items:
-        shared = {"deployed", "site_url"} & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("deployed" if shared else str(item.path)))
-
-
 @pytest.fixture(scope="session")
 def engine_binary() -> Path:
     """The Pulumi engine: found, or installed as any command would install it."""
