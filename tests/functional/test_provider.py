@@ -16,6 +16,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+from pulumi_aws.iam.get_open_id_connect_provider import get_open_id_connect_provider
 from pulumi_aws.route53.get_zone import get_zone
 
 from amianai_infra.engine import Summary
@@ -237,7 +238,7 @@ def test_functions_find_what_is_there(bench: Bench, tmp_path: Path) -> None:
         found = get_zone(name="bench-functions.test")
         pulumi.export("zone", found.zone_id)
         pulumi.export("servers", found.name_servers)
-        pulumi.export("provider", aws.iam.get_open_id_connect_provider(url=url).arn)
+        pulumi.export("provider", get_open_id_connect_provider(url=url).arn)
         pulumi.export("region", aws.get_region().region)
         pulumi.export("zones", aws.get_availability_zones(state="available", region="eu-west-1").names)
 
