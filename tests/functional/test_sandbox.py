@@ -377,7 +377,7 @@ def test_policies_are_enforced(target: SandboxTarget) -> None:
 
 
 def test_it_does_not_come_up_says_why(second: Sandbox) -> None:
-    second.ports()
+    second.local.mkdir()
     (second.local / "emulator").write_text("in the way")
     shown = amianai(second.root, "up")
     assert shown.returncode == 1
