@@ -378,8 +378,10 @@ def test_policies_are_enforced(target: SandboxTarget) -> None:
 
 def test_it_does_not_come_up_says_why(second: Sandbox) -> None:
     second.local.mkdir()
-    (second.local / "emulator").write_text("in the way")
+    obstacle = second.local / "emulator"
+    obstacle.write_text("in the way")
     shown = amianai(second.root, "up")
+    obstacle.unlink()
     assert shown.returncode == 1
     assert "cannot write its files" in shown.stderr
     assert "Traceback" not in shown.stderr
