@@ -314,6 +314,7 @@ NOT_SETTINGS = frozenset(
         "AMIANAI_CONFIG",
         "AMIANAI_BUILD_ID",
         "AMIANAI_CACHE",
+        "AMIANAI_DATABASE_AT",
         "AMIANAI_DEBUG",
         "AMIANAI_SANDBOX_PORT",
     }

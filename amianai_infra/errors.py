@@ -68,6 +68,10 @@ class UnreachableError(AmianaiError):
     """The network, a server or a process did not answer."""
 
 
+class UntrustedError(AmianaiError):
+    """A server could not prove that it is the one that was meant; it was told nothing."""
+
+
 class EngineError(AmianaiError):
     """The Pulumi engine reported a failure."""
 

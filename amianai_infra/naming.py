@@ -42,6 +42,14 @@ def monitoring_role_name(prefix: str, identifier: str) -> str:
     return name[: 64 - len(suffix)].rstrip("-") + suffix
 
 
+def role_secret_name(prefix: str, identifier: str, role: str) -> str:
+    """The secret of one of the database's roles: `eeyore/database/eeyore-postgres/application`.
+
+    It begins with the prefix whatever the identifier is: the operator may make secrets of the prefix only.
+    """
+    return f"{prefix}/database/{identifier}/{role}"
+
+
 def user_pool_domain(prefix: str, domain: str) -> str:
     """A Cognito hosted-domain prefix of at most 63 characters, without the reserved words.
 

@@ -93,6 +93,8 @@ class DatabaseOutputs(_Part):
     resource_id: str
     instance_class: str
     subnet_ids: list[str]
+    application_secret_arn: str = ""
+    readonly_secret_arn: str = ""
 
 
 @dataclass(frozen=True)

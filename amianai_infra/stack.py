@@ -14,7 +14,7 @@ import pulumi
 from pulumi_aws.get_caller_identity import get_caller_identity_output
 
 from amianai_infra.components.auth import Auth
-from amianai_infra.components.database import Database
+from amianai_infra.components.database import Database, DatabaseArgs
 from amianai_infra.components.delivery import Delivery
 from amianai_infra.components.dns import Dns, SiteRecords
 from amianai_infra.components.network import Network
@@ -110,7 +110,7 @@ class Production:
                 "subnet_ids": self.network.private_subnet_ids,
                 "client_cidrs": [cidrs[index] for index in range(self.settings.network.availability_zones)],
                 "database": chosen.name,
-                **{name: getattr(chosen, name) for name in type(chosen).model_fields if name != "name"},  # type: ignore[typeddict-item]
+                **{name: getattr(chosen, name) for name in DatabaseArgs.__annotations__ if name in type(chosen).model_fields},  # type: ignore[typeddict-item]
             },
         )
 
@@ -212,6 +212,8 @@ class Production:
                 "resource_id": self.database.resource_id,
                 "instance_class": settings.database.instance_class,
                 "subnet_ids": self.network.private_subnet_ids,
+                "application_secret_arn": self.database.application_secret_arn,
+                "readonly_secret_arn": self.database.readonly_secret_arn,
             },
             "auth": {
                 "user_pool_id": self.auth.user_pool_id,

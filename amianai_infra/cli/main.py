@@ -6,17 +6,17 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
+from amianai_infra.cli.lazy import Commands, LazyGroup
 from amianai_infra.cli.options import App, OutputClosedError, parse_sets
 from amianai_infra.errors import AmianaiError, ConfigurationError
 
 # name: (where the command is, one line of help); in the order of a working day.
-COMMANDS: dict[str, tuple[str, str]] = {
+COMMANDS: Commands = {
     "setup": ("amianai_infra.cli.stack:setup", "Build the whole stack, or go on where the last run stopped."),
     "preview": ("amianai_infra.cli.stack:preview", "Show what `up` would change."),
     "up": ("amianai_infra.cli.stack:up", "Bring the stack to the configured state."),
@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("amianai_infra.cli.site:rollback", "Publish an earlier release again."),
     "releases": ("amianai_infra.cli.site:releases", "List the site's releases."),
     "ci": ("amianai_infra.cli.ci:ci", "Release the site from GitHub Actions."),
+    "db": ("amianai_infra.cli.db:db", "Operate the database: migrate, look, connect."),
     "sandbox": ("amianai_infra.cli.sandbox:sandbox", "The local stand-in for AWS."),
     "state": ("amianai_infra.cli.state:state", "Look at and release the locks of the stack's state."),
 }
@@ -59,36 +60,8 @@ def hoist(arguments: Sequence[str]) -> list[str]:
     return front + rest
 
 
-class LazyGroup(click.Group):
-    """A group that knows its commands by name and help line, and imports one only when it runs."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of `COMMANDS`."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the one command that is asked for."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        found = getattr(import_module(module), attribute)
-        assert isinstance(found, click.Command)  # noqa: S101
-        return found
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click, with a suggestion for a mistyped name."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            close = get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            ctx.fail(f"No such command {args[0]!r}.{hint}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The command list, from the help lines above: nothing is imported."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+class MainGroup(LazyGroup):
+    """The outermost group: global options anywhere on the line, exceptions as exit codes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Accept the global options before and after the command."""
@@ -218,7 +191,9 @@ def _wants_sandbox(flag: bool) -> bool:
     return flag or chosen == "sandbox"
 
 
-@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "terminal_width": _width()})
+@click.group(
+    cls=MainGroup, table=COMMANDS, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "terminal_width": _width()}
+)
 @click.option("--sandbox", is_flag=True, help="Act on the sandbox on this machine, not on AWS (or AMIANAI_TARGET=sandbox).")
 @click.option(
     "--config",

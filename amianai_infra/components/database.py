@@ -10,11 +10,12 @@ from pulumi_aws.iam.role_policy_attachment import RolePolicyAttachment
 from pulumi_aws.rds.instance import Instance
 from pulumi_aws.rds.parameter_group import ParameterGroup
 from pulumi_aws.rds.subnet_group import SubnetGroup
+from pulumi_aws.secretsmanager.secret import Secret
 from pulumi_aws.vpc.security_group_ingress_rule import SecurityGroupIngressRule
 
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import DatabaseSettings
-from amianai_infra.naming import monitoring_role_name
+from amianai_infra.naming import monitoring_role_name, role_secret_name
 from amianai_infra.rules import postgres
 from amianai_infra.rules.policies import RDS_MONITORING_POLICY, account_condition, service_trust
 
@@ -94,7 +95,8 @@ class DatabaseArgs(TypedDict):
     """Suffix of the final snapshot's name, unique for each life of the instance."""
 
 
-_DEFAULTS = {"database" if field == "name" else field: getattr(_DEFAULT, field) for field in DatabaseSettings.model_fields}
+_SETTINGS = {"database" if field == "name" else field: getattr(_DEFAULT, field) for field in DatabaseSettings.model_fields}
+_DEFAULTS = {field: value for field, value in _SETTINGS.items() if field in DatabaseArgs.__annotations__}
 
 
 class Database(pulumi.ComponentResource):
@@ -102,9 +104,10 @@ class Database(pulumi.ComponentResource):
 
     Creates: a security group with one ingress rule a range and no egress; a subnet group; a parameter group of the version's
     own family (TLS forced, slow statements logged, pg_stat_statements); log groups with a retention; a role for enhanced
-    monitoring; the instance, whose master password RDS keeps in Secrets Manager.
+    monitoring; the instance, whose master password RDS keeps in Secrets Manager; an empty secret for each of the roles that
+    `amianai db migrate` makes, which also fills it, so that no password is ever in the engine's state.
 
-    Cost: db.t3.micro about $13 and 20 GiB gp3 about $2.30 a month, twice that with `multi_az`; the secret $0.40.
+    Cost: db.t3.micro about $13 and 20 GiB gp3 about $2.30 a month, twice that with `multi_az`; three secrets $0.40 each.
 
     Source: Amazon RDS User Guide, "Best practices for Amazon RDS" and "Password management with Amazon RDS and AWS Secrets
     Manager"; Amazon RDS for PostgreSQL pricing, us-east-1.
@@ -118,6 +121,10 @@ class Database(pulumi.ComponentResource):
     """Port it listens on."""
     secret_arn: pulumi.Output[str]
     """ARN of the secret that holds user name and password."""
+    application_secret_arn: pulumi.Output[str]
+    """ARN of the secret of the role that reads and writes rows."""
+    readonly_secret_arn: pulumi.Output[str]
+    """ARN of the secret of the role that only reads."""
     security_group_id: pulumi.Output[str]
     """Id of the instance's security group."""
     resource_id: pulumi.Output[str]
@@ -134,14 +141,20 @@ class Database(pulumi.ComponentResource):
         self._create_log_groups()
         self._create_monitoring_role()
         self._create_instance()
+        self._create_role_secrets()
 
         self.identifier = self.instance.identifier
         self.host = self.instance.address
         self.port = self.instance.port
         self.secret_arn = self.instance.master_user_secrets.apply(lambda secrets: str(secrets[0].secret_arn))
+        self.application_secret_arn = self.role_secrets["application"].arn
+        self.readonly_secret_arn = self.role_secrets["readonly"].arn
         self.security_group_id = self.security_group.id
         self.resource_id = self.instance.resource_id
-        outputs = ("identifier", "host", "port", "secret_arn", "security_group_id", "resource_id")
+        outputs = (
+            *("identifier", "host", "port", "secret_arn", "application_secret_arn", "readonly_secret_arn"),
+            *("security_group_id", "resource_id"),
+        )
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
     def _child(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
@@ -282,3 +295,17 @@ class Database(pulumi.ComponentResource):
             tags=tagged(args["identifier"]),
             opts=pulumi.ResourceOptions.merge(self._child(*self._before_instance), options),
         )
+
+    def _create_role_secrets(self) -> None:
+        self.role_secrets = {
+            role: Secret(
+                f"{self._name_of}-secret-{role}",
+                name=role_secret_name(self._args["prefix"], self._args["identifier"], role),
+                description=f"Login of the {role} role of {self._args['identifier']}; written by `amianai db migrate`",
+                # The login can be made again at any time, and a name that waits for its deletion would block the next stack.
+                recovery_window_in_days=0,
+                tags=tagged(f"{self._args['identifier']}-{role}"),
+                opts=self._child(),
+            )
+            for role in ("application", "readonly")
+        }

@@ -166,6 +166,9 @@ def _secrets(scope: _Scope) -> Iterator[Policy]:
     actions = "CreateSecret DeleteSecret DescribeSecret GetSecretValue RotateSecret TagResource UpdateSecret"
     managed = scope.arn("secretsmanager", "secret:rds!*")
     yield allow("SecretOfRds", tuple(f"secretsmanager:{name}" for name in actions.split()), managed)
+    more = f"{actions} GetResourcePolicy PutSecretValue UntagResource UpdateSecretVersionStage".replace("RotateSecret ", "")
+    roles = scope.arn("secretsmanager", f"secret:{scope.prefix}/database/*")
+    yield allow("SecretsOfRoles", tuple(f"secretsmanager:{name}" for name in more.split()), roles)
 
 
 def _cognito(scope: _Scope) -> Iterator[Policy]:

@@ -116,6 +116,7 @@ def computed(kind: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
         "aws:route53/record:Record": {"fqdn": inputs.get("name")},
         "aws:acm/certificate:Certificate": {**arn, "domainValidationOptions": validation_options(inputs)},
         "aws:acm/certificateValidation:CertificateValidation": {},
+        "aws:secretsmanager/secret:Secret": {"arn": f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:{inputs.get('name')}"},
         "aws:ssm/parameter:Parameter": arn,
     }
     return known[kind]

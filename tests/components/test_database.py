@@ -32,6 +32,7 @@ def test_the_defaults(record: Record) -> None:
         "Role": 1,
         "RolePolicyAttachment": 1,
         "Instance": 1,
+        "Secret": 2,
     }
     assert found.one("Instance").inputs == {
         "identifier": "eeyore-postgres",
@@ -169,6 +170,7 @@ def test_two_databases_coexist(record: Record) -> None:
         ("SubnetGroup", "name"),
         ("Role", "name"),
         ("LogGroup", "name"),
+        ("Secret", "name"),
     ):
         names = [one.inputs[name] for one in found.of(kind)]
         assert len(names) == len(set(names)) >= 2
@@ -177,3 +179,13 @@ def test_two_databases_coexist(record: Record) -> None:
 def test_a_version_that_is_none_fails_at_once(record: Record) -> None:
     with pytest.raises(ValueError, match="is not a PostgreSQL version"):
         record(lambda: Database("database", {**ARGS, "engine_version": "latest"}))
+
+
+def test_the_secrets_of_the_roles_are_empty(record: Record) -> None:
+    """No password is in the state: `db migrate` makes it and writes it to Secrets Manager."""
+    found = record(lambda: Database("database", ARGS))
+    assert {one.inputs["name"] for one in found.of("Secret")} == {
+        f"eeyore/database/eeyore-postgres/{role}" for role in ("application", "readonly")
+    }
+    assert all(one.inputs["recoveryWindowInDays"] == 0 for one in found.of("Secret"))
+    assert not found.of("SecretVersion")

@@ -40,7 +40,7 @@ def default() -> Recording:
 def test_the_default_stack(default: Recording) -> None:
     found = default
     counts = found.counts()
-    assert sum(counts.values()) == 61
+    assert sum(counts.values()) == 63
     assert {kind: counts[kind] for kind in ("Vpc", "Subnet", "Instance", "UserPool", "Bucket", "Distribution", "Zone", "Certificate")} == {
         "Vpc": 1,
         "Subnet": 4,

@@ -36,6 +36,8 @@ def example() -> dict[str, Any]:
             "resource_id": "db-1",
             "instance_class": "db.t3.micro",
             "subnet_ids": ["subnet-1", "subnet-2"],
+            "application_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:y",
+            "readonly_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:z",
         },
         "auth": {"user_pool_id": "us-east-1_a", "client_id": "c", "issuer": "https://issuer", "hosted_domain": "h"},
         "dns": {"zone_id": "Z1", "name_servers": ["ns-1.example"], "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/x"},
@@ -100,3 +102,9 @@ def test_reading_them_loads_nothing_heavy() -> None:
     program = "import sys, amianai_infra.target; print([m for m in ('pydantic', 'boto3', 'rich', 'asyncio') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_outputs_of_a_stack_from_before_the_roles_are_read() -> None:
+    older = example()
+    del older["database"]["application_secret_arn"], older["database"]["readonly_secret_arn"]
+    assert StackOutputs.model_validate(older).database.application_secret_arn == ""

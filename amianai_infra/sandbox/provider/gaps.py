@@ -95,4 +95,6 @@ GAPS: Final[tuple[Gap, ...]] = (
     Gap("s3", "a bucket policy is stored whatever it says", "checked for statements, principals, actions and resources of the bucket"),
     Gap("s3", "lifecycle rules are stored but nothing expires"),
     Gap("s3", "a TLS-only policy is not applied to the account's own keys"),
+    # secretsmanager
+    Gap("secretsmanager", "a secret without a value answers with an empty one", "read as having none"),
 )

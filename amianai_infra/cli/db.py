@@ -1,0 +1,97 @@
+"""`amianai db ...`: operate the database. Commands load when they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from amianai_infra.cli.lazy import Commands, LazyGroup
+from amianai_infra.cli.options import AnyCallable, App
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from amianai_infra.database.credentials import Role
+    from amianai_infra.outputs import StackOutputs
+
+# name: (where the command is, one line of help); in the order of a working day.
+COMMANDS: Commands = {
+    "url": ("amianai_infra.cli.db_connect:url", "Print the connection URL, without a password."),
+    "shell": ("amianai_infra.cli.db_connect:shell", "Open psql, verified and read-only."),
+}
+
+_AT = "amianai.database.at"  # where a context keeps --at
+
+
+class AddressType(click.ParamType["tuple[str, int]"]):
+    """An IP address and a port: `127.0.0.1:15432`."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Parse the text, or fail with an example."""
+        from ipaddress import ip_address
+
+        if isinstance(value, tuple):
+            return value
+        host, _, port = str(value).rpartition(":")
+        host = "127.0.0.1" if host == "localhost" else host.strip("[]")
+        try:
+            address = str(ip_address(host))
+        except ValueError:
+            self.fail(f"{value!r} is not an IP address and a port, such as 127.0.0.1:15432", param, ctx)
+        if not port.isdigit() or not 1 <= int(port) <= 65535:
+            self.fail(f"{value!r}: the port must be a number from 1 to 65535", param, ctx)
+        return address, int(port)
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
+@click.option(
+    "--at",
+    type=AddressType(),
+    envvar="AMIANAI_DATABASE_AT",
+    metavar="ADDRESS:PORT",
+    help="Connect there instead, as through a tunnel; the certificate must still be the database's own.",
+)
+@click.pass_context
+def db(ctx: click.Context, at: tuple[str, int] | None) -> None:
+    """Operate the database: schema, roles, connections.
+
+    \b
+    Examples:
+      amianai --sandbox db url
+      amianai db --at 127.0.0.1:15432 shell
+
+    Every connection is TLS, verified against the authorities of RDS (or the sandbox's own). docs/database.md tells how it works.
+    """
+    ctx.meta[_AT] = at
+
+
+def at_option() -> tuple[str, int] | None:
+    """The place that `db --at` names."""
+    return click.get_current_context().meta.get(_AT)
+
+
+def role_option(default: str) -> Callable[[AnyCallable], AnyCallable]:
+    """`--role`: which of the database's roles to act as."""
+    return click.option(
+        "--role", type=click.Choice(["owner", "application", "readonly"]), default=default, show_default=True, help="As which role."
+    )
+
+
+def found_outputs(app: App) -> StackOutputs:
+    """What the stack published, once it can be reached."""
+    app.target.ready()
+    return app.outputs(fresh=True)
+
+
+def connected(
+    app: App, role: Role = "owner", *, outputs: StackOutputs | None = None, timeout: timedelta | None = timedelta(seconds=30)
+) -> Connection[Any]:
+    """A connection to the stack's database as one of its roles."""
+    from amianai_infra.database.session import connect
+
+    return connect(app.target, outputs or found_outputs(app), role, statement_timeout=timeout, at=at_option())

@@ -1,0 +1,148 @@
+"""Where a database listens, and the parameters every connection to it has: verified TLS, always."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from amianai_infra.errors import ConfigurationError
+from amianai_infra.outputs import StackOutputs
+from amianai_infra.target import Target
+
+RDS_CA = Path(__file__).parent / "rds-ca.pem"
+CONNECT_SECONDS = 10
+
+# A peer that vanishes without a word is noticed within half a minute while idle, and within ten seconds while it owes an answer.
+_ALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+_SECURE = {"sslmode": "verify-full", "gssencmode": "disable"}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One server and database.
+
+    Attributes:
+        host: the name that the server's certificate must be for.
+        port: where it listens.
+        database: the database's name.
+        ca: PEM file of the authorities that may sign the certificate.
+        address: IP address to connect to instead of looking `host` up (a tunnel); the certificate is still verified against `host`.
+    """
+
+    host: str
+    port: int
+    database: str
+    ca: Path
+    address: str = ""
+
+    def parameters(self, user: str, application_name: str) -> dict[str, Any]:
+        """The driver's connection parameters, without the password."""
+        known = {
+            "host": self.host,
+            "port": self.port,
+            "dbname": self.database,
+            "user": user,
+            "application_name": application_name,
+            "sslrootcert": str(self.ca),
+            "connect_timeout": CONNECT_SECONDS,
+            **_SECURE,
+            **_ALIVE,
+        }
+        return {**known, "hostaddr": self.address} if self.address else known
+
+    def url(self, user: str) -> str:
+        """A connection URL without a password."""
+        query = f"sslmode=verify-full&sslrootcert={quote(str(self.ca), safe='/')}"
+        return f"postgresql://{quote(user, safe='')}@{self.host}:{self.port}/{quote(self.database, safe='')}?{query}"
+
+    def libpq(self, user: str) -> dict[str, str]:
+        """Environment variables with which psql and other clients of libpq reach it, without the password."""
+        known = {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGDATABASE": self.database,
+            "PGUSER": user,
+            "PGSSLMODE": "verify-full",
+            "PGSSLROOTCERT": str(self.ca),
+            "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
+        }
+        return {**known, "PGHOSTADDR": self.address} if self.address else known
+
+    def at(self, place: tuple[str, int] | None) -> Self:
+        """The same server, reached at another address and port, as through a tunnel."""
+        return self if place is None else replace(self, address=place[0], port=place[1])
+
+    @classmethod
+    def of(cls, target: Target, outputs: StackOutputs, database: str | None = None) -> Self:
+        """The stack's database."""
+        found = outputs.database
+        return cls(found.host, found.port, database or found.name, target.database_ca())
+
+    @classmethod
+    def from_url(cls, url: str, ca: Path = RDS_CA) -> tuple[Self, str]:
+        """Read a connection URL; gives the endpoint and the user.
+
+        Raises:
+            ConfigurationError: it is no PostgreSQL URL, holds a password, or asks for less than verified TLS.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("postgresql", "postgres") or not parts.hostname:
+            raise ConfigurationError("This is not a PostgreSQL URL.", fix="write postgresql://USER@HOST:PORT/DATABASE")
+        if parts.password is not None:
+            raise ConfigurationError(
+                "The database URL holds a password.", where=parts.hostname, fix="leave it out and name the secret: DATABASE_SECRET_ARN"
+            )
+        options = dict(parse_qsl(parts.query))
+        return cls(
+            parts.hostname,
+            _port(str(parts.netloc), parts.hostname),
+            unquote(parts.path.removeprefix("/")) or "postgres",
+            Path(_accepted(options, parts.hostname).get("sslrootcert", ca)),
+        ), unquote(parts.username or "")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> tuple[Self, str]:
+        """Read DATABASE_URL, or DATABASE_HOST, DATABASE_PORT and DATABASE_NAME; DATABASE_CA names another authority's file.
+
+        Raises:
+            ConfigurationError: neither is set, or a value is not usable.
+        """
+        ca = Path(environ.get("DATABASE_CA") or RDS_CA)
+        if environ.get("DATABASE_URL"):
+            return cls.from_url(environ["DATABASE_URL"], ca)
+        missing = [name for name in ("DATABASE_HOST", "DATABASE_NAME") if not environ.get(name)]
+        if missing:
+            raise ConfigurationError(
+                f"{' and '.join(missing)} not set: which database is meant?", where="environment", fix="`amianai env` writes them"
+            )
+        port = environ.get("DATABASE_PORT") or "5432"
+        if not port.isdigit():
+            raise ConfigurationError(f"DATABASE_PORT = {port!r} is not a number.", where="environment")
+        return cls(environ["DATABASE_HOST"], int(port), environ["DATABASE_NAME"], ca), environ.get("DATABASE_USER", "")
+
+
+def _port(netloc: str, host: str) -> int:
+    try:
+        return urlsplit(f"//{netloc}").port or 5432
+    except ValueError as error:
+        raise ConfigurationError("The port of the database URL is not a number from 1 to 65535.", where=host) from error
+
+
+def _accepted(options: dict[str, str], host: str) -> dict[str, str]:
+    """The options of a URL, of which none may weaken or redirect the connection."""
+    mode = options.get("sslmode", "verify-full")
+    if mode != "verify-full":
+        raise ConfigurationError(
+            f"The database URL lowers sslmode to {mode!r}: only verify-full keeps others from answering in the server's place.",
+            where=host,
+            fix="write sslmode=verify-full, or leave it out",
+        )
+    unknown = sorted(options.keys() - {"sslmode", "sslrootcert"})
+    if unknown:
+        raise ConfigurationError(
+            f"The database URL has options that are not taken: {', '.join(unknown)}.", where=host, fix="leave them out"
+        )
+    return options

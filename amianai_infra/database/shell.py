@@ -1,0 +1,75 @@
+"""psql on the stack's database: verified TLS, the password in a file of mode 0600 that is gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from amianai_infra.database.credentials import Login
+from amianai_infra.database.endpoint import Endpoint
+from amianai_infra.errors import MissingToolError
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+def run(endpoint: Endpoint, login: Login, arguments: Sequence[str], environ: Mapping[str, str], *, read_only: bool = False) -> int:
+    """Run psql until it ends; gives its exit code.
+
+    Args:
+        endpoint: the server.
+        login: who connects.
+        arguments: psql's own arguments.
+        environ: the process environment, of which nothing about PostgreSQL is passed on.
+        read_only: begin every transaction read-only.
+
+    Raises:
+        MissingToolError: psql is not installed.
+    """
+    psql = shutil.which("psql", path=environ.get("PATH"))
+    if psql is None:
+        raise MissingToolError("psql was not found.", where="PATH", fix="install it: apt install postgresql-client, or brew install libpq")
+    with password_file(endpoint, login) as file:
+        variables = {name: value for name, value in environ.items() if not name.startswith("PG")}
+        variables |= endpoint.libpq(login.user) | {"PGPASSFILE": str(file), "PGAPPNAME": "amianai db shell"}
+        if read_only:
+            variables["PGOPTIONS"] = "-c default_transaction_read_only=on"
+        with _outlived():
+            return subprocess.run([psql, *arguments], env=variables, check=False).returncode
+
+
+@contextmanager
+def password_file(endpoint: Endpoint, login: Login) -> Iterator[Path]:
+    """libpq's password file for one login, in a private folder; removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="amianai-") as folder:
+        path = Path(folder) / "pgpass"
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(":".join(_escaped(part) for part in (endpoint.host, str(endpoint.port), "*", login.user, login.password)) + "\n")
+        yield path
+
+
+def _escaped(part: str) -> str:
+    return part if part == "*" else part.replace("\\", "\\\\").replace(":", "\\:")
+
+
+@contextmanager
+def _outlived() -> Iterator[None]:
+    """Let Ctrl-C be psql's alone, and end in an orderly way when we are ended: the password file must go."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in _ENDING} | {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

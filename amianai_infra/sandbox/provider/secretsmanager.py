@@ -1,0 +1,69 @@
+"""Secrets Manager: secrets without a value. Values are no resource of the stack, so that none is in its state."""
+
+from __future__ import annotations
+
+from amianai_infra.sandbox.provider.properties import Problem, number, text
+from amianai_infra.sandbox.provider.resource import Context, Inputs, Resource, State, given, tag_list, tag_map
+
+
+class Secret(Resource):
+    """`aws.secretsmanager.Secret`; its id is its ARN."""
+
+    token = "aws:secretsmanager/secret:Secret"
+    service = "secretsmanager"
+    tagged = True
+    props = {
+        "name": text(force_new=True, autoname=True),
+        "description": text(),
+        "kmsKeyId": text(),
+        "recoveryWindowInDays": number(default=30, write_only=True),
+    }
+    outputs = ("arn",)
+    name_prop = "name"
+    missing = ("ResourceNotFoundException",)
+
+    def check(self, inputs: Inputs) -> list[Problem]:
+        days = inputs.get("recoveryWindowInDays")
+        if isinstance(days, int) and days != 0 and not 7 <= days <= 30:
+            return [Problem("recoveryWindowInDays", f"{days} is neither 0 nor between 7 and 30")]
+        return []
+
+    def create(self, ctx: Context, inputs: Inputs) -> str:
+        made = ctx.client().create_secret(
+            Name=inputs["name"],
+            Tags=tag_list(ctx.tags(inputs)),
+            **given(Description=inputs.get("description"), KmsKeyId=inputs.get("kmsKeyId")),
+        )
+        return str(made["ARN"])
+
+    def read(self, ctx: Context, ident: str, known: Inputs) -> State | None:
+        found = ctx.client().describe_secret(SecretId=ident)
+        if found.get("DeletedDate"):
+            return None
+        return {
+            "id": found["ARN"],
+            "name": found["Name"],
+            "arn": found["ARN"],
+            "description": found.get("Description") or None,
+            "kmsKeyId": found.get("KmsKeyId"),
+            "tags": tag_map(found.get("Tags")),
+        }
+
+    def update(self, ctx: Context, ident: str, old: Inputs, new: Inputs, changed: frozenset[str]) -> None:
+        if changed & {"description", "kmsKeyId"}:
+            parameters = given(KmsKeyId=new.get("kmsKeyId"))
+            ctx.client().update_secret(SecretId=ident, Description=new.get("description") or "", **parameters)
+
+    def delete(self, ctx: Context, ident: str, state: Inputs) -> None:
+        days = int(state.get("recoveryWindowInDays") or 0)
+        how = {"RecoveryWindowInDays": days} if days else {"ForceDeleteWithoutRecovery": True}
+        ctx.client().delete_secret(SecretId=ident, **how)
+
+    def set_tags(self, ctx: Context, ident: str, state: Inputs, tags: dict[str, str], removed: list[str]) -> None:
+        if removed:
+            ctx.client().untag_resource(SecretId=ident, TagKeys=removed)
+        if tags:
+            ctx.client().tag_resource(SecretId=ident, Tags=tag_list(tags))
+
+
+RESOURCES = (Secret,)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amianai_infra.database.endpoint import RDS_CA, Endpoint
+from amianai_infra.errors import ConfigurationError
+
+HERE = Endpoint("db.example.com", 5432, "amianai", Path("/tmp/ca.pem"))
+
+
+def test_every_connection_is_verified() -> None:
+    parameters = HERE.parameters("someone", "test")
+    assert (parameters["sslmode"], parameters["sslrootcert"]) == ("verify-full", "/tmp/ca.pem")
+    assert HERE.libpq("someone")["PGSSLMODE"] == "verify-full"
+    assert "sslmode=verify-full" in HERE.url("someone")
+
+
+def test_through_a_tunnel_the_name_stays() -> None:
+    tunnelled = HERE.at(("127.0.0.1", 15432))
+    assert (tunnelled.host, tunnelled.port) == ("db.example.com", 15432)
+    assert tunnelled.parameters("someone", "test")["hostaddr"] == "127.0.0.1"
+    assert tunnelled.libpq("someone")["PGHOSTADDR"] == "127.0.0.1"
+    assert HERE.at(None) == HERE
+
+
+@given(
+    user=st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=20),
+    name=st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=20),
+)
+def test_a_url_reads_as_what_it_was_made_from(user: str, name: str) -> None:
+    made = Endpoint("db.example.com", 5433, name, Path("/somewhere/a b.pem"))
+    assert Endpoint.from_url(made.url(user)) == (made, user)
+
+
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require", "verify-ca"])
+def test_a_lowered_mode_is_refused_by_name(mode: str) -> None:
+    with pytest.raises(ConfigurationError, match="lowers sslmode"):
+        Endpoint.from_url(f"postgresql://someone@db.example.com/amianai?sslmode={mode}")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql://someone:hunter2@db.example.com/amianai", "holds a password"),
+        ("postgresql://someone@db.example.com/amianai?hostaddr=10.0.0.1", "options that are not taken: hostaddr"),
+        ("postgresql://someone@db.example.com/amianai?sslcrl=x&options=-csearch_path", "options, sslcrl"),
+        ("mysql://someone@db.example.com/amianai", "not a PostgreSQL URL"),
+        ("postgresql:///amianai", "not a PostgreSQL URL"),
+        ("postgresql://someone@db.example.com:port/amianai", "port"),
+    ],
+)
+def test_what_a_url_may_not_say(url: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Endpoint.from_url(url)
+    assert reason in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_from_the_environment() -> None:
+    environ = {"DATABASE_HOST": "db.example.com", "DATABASE_PORT": "5433", "DATABASE_NAME": "amianai", "DATABASE_USER": "someone"}
+    assert Endpoint.from_environment(environ) == (Endpoint("db.example.com", 5433, "amianai", RDS_CA), "someone")
+    named, _ = Endpoint.from_environment({**environ, "DATABASE_CA": "/tmp/ca.pem"})
+    assert named.ca == Path("/tmp/ca.pem")
+    assert Endpoint.from_environment({"DATABASE_URL": "postgres://a@b/c"})[0].host == "b"
+    with pytest.raises(ConfigurationError, match="DATABASE_HOST and DATABASE_NAME"):
+        Endpoint.from_environment({})
+    with pytest.raises(ConfigurationError, match="not a number"):
+        Endpoint.from_environment({**environ, "DATABASE_PORT": "x"})
