@@ -55,12 +55,12 @@ class Project:
         """What `amianai sandbox env` gives an independent client."""
         return dict(self.json("sandbox", "env"))
 
-    def aws(self, service: str) -> Any:
-        """An independent boto3 client, made from the printed environment alone."""
+    def aws(self, service: str, key: Mapping[str, str] | None = None) -> Any:
+        """An independent boto3 client, made from the printed environment alone; with another key where one is given."""
         import boto3
         from botocore.config import Config
 
-        env = self.variables()
+        env = {**self.variables(), **(key or {})}
         session = boto3.Session(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_REGION"])
         return session.client(service, endpoint_url=env["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"}))  # type: ignore[call-overload]
 

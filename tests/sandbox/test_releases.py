@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
+from amianai_infra.rules.policies import deployer
 from amianai_infra.site.manifest import LOCK, manifest_key
 from tests.functional.site.visitor import Visitors
 from tests.project import Deployed
@@ -66,3 +69,59 @@ def test_records_are_in_the_bucket_and_not_on_the_site(deployed: Deployed) -> No
 def test_the_site_says_which_build_it_is(deployed: Deployed) -> None:
     shown = json.loads(get(deployed.site_url, "/version.json")[2])["build"]
     assert shown == deployed.project.json("releases")[0]["summary"]["build"]
+
+
+@pytest.fixture
+def deploy_key(deployed: Deployed) -> Iterator[dict[str, str]]:
+    """Keys of a user with the deploy role's policy: a session of the role itself starts with a token that GitHub signs.
+
+    The emulator speaks plain HTTP, so the bucket's policy goes without its TLS-only statement meanwhile.
+    """
+    s3, iam, site = deployed.project.aws("s3"), deployed.project.aws("iam"), deployed.status["site"]
+    kept = s3.get_bucket_policy(Bucket=site["bucket"])["Policy"]
+    statements = [one for one in json.loads(kept)["Statement"] if one["Sid"] != "TlsOnly"]
+    s3.put_bucket_policy(Bucket=site["bucket"], Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    parameter = "arn:aws:ssm:us-east-1:000000000000:parameter/eeyore/stack"
+    policy = deployer(f"arn:aws:s3:::{site['bucket']}", site["distribution_arn"], parameter)
+    iam.create_user(UserName="pipeline")
+    iam.put_user_policy(UserName="pipeline", PolicyName="deploy", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName="pipeline")["AccessKey"]
+    yield {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    iam.delete_access_key(UserName="pipeline", AccessKeyId=key["AccessKeyId"])
+    iam.delete_user_policy(UserName="pipeline", PolicyName="deploy")
+    iam.delete_user(UserName="pipeline")
+    s3.put_bucket_policy(Bucket=site["bucket"], Policy=kept)
+
+
+def test_the_deploy_roles_rights_are_enough_and_no_more(deployed: Deployed, out: Path, deploy_key: dict[str, str]) -> None:
+    """As a pipeline does it: no sandbox option, the role's rights alone. Verification needs the real domain and is left out."""
+    project, known = deployed.project, deployed.project.variables()
+    environment = {
+        **project.environment(deploy_key),
+        **{name: known[name] for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")},
+        "DOMAIN_NAME": deployed.status["dns"]["facts"]["domain"],
+    }
+    amianai = [project.command()[0], "--json"]
+
+    def pipeline(*words: str) -> dict[str, object]:
+        done = subprocess.run([*amianai, *words], cwd=project.root, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout))
+
+    page = out / "about" / "index.html"
+    page.write_text(page.read_text().replace("</body>", "<!-- by a pipeline --></body>"))
+    assert pipeline("deploy", "--no-build", "--no-verify")["uploaded"] == ["about/index.html"]
+    assert "<!-- by a pipeline -->" in get(deployed.site_url, "/about/")[2]
+    assert pipeline("rollback", "--no-verify")["kind"] == "rollback"
+    assert "<!-- by a pipeline -->" not in get(deployed.site_url, "/about/")[2]
+    bucket, secret = deployed.status["site"]["bucket"], deployed.status["database"]["secret_arn"]
+    s3, secrets = project.aws("s3", deploy_key), project.aws("secretsmanager", deploy_key)
+    for refused in (
+        lambda: s3.list_object_versions(Bucket=bucket),
+        lambda: s3.delete_bucket_policy(Bucket=bucket),
+        lambda: secrets.get_secret_value(SecretId=secret),
+        lambda: project.aws("iam", deploy_key).list_users(),
+        lambda: project.aws("rds", deploy_key).describe_db_instances(),
+    ):
+        with pytest.raises(ClientError, match=r"AccessDenied|not authorized"):
+            refused()
