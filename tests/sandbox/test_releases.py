@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -116,12 +117,13 @@ def test_the_deploy_roles_rights_are_enough_and_no_more(deployed: Deployed, out:
     assert "<!-- by a pipeline -->" not in get(deployed.site_url, "/about/")[2]
     bucket, secret = deployed.status["site"]["bucket"], deployed.status["database"]["secret_arn"]
     s3, secrets = project.aws("s3", deploy_key), project.aws("secretsmanager", deploy_key)
-    for refused in (
+    calls: list[Callable[[], Any]] = [
         lambda: s3.list_object_versions(Bucket=bucket),
         lambda: s3.delete_bucket_policy(Bucket=bucket),
         lambda: secrets.get_secret_value(SecretId=secret),
         lambda: project.aws("iam", deploy_key).list_users(),
         lambda: project.aws("rds", deploy_key).describe_db_instances(),
-    ):
+    ]
+    for refused in calls:
         with pytest.raises(ClientError, match=r"AccessDenied|not authorized"):
             refused()
