@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COMMANDS: Commands = {
     "url": ("amianai_infra.cli.db_connect:url", "Print the connection URL, without a password."),
     "shell": ("amianai_infra.cli.db_connect:shell", "Open psql, verified and read-only."),
+    "backup": ("amianai_infra.cli.db_backup:backup", "List, make and check backups."),
 }
 
 _AT = "amianai.database.at"  # where a context keeps --at

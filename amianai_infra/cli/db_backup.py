@@ -1,0 +1,113 @@
+"""`amianai db backup ...`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from amianai_infra.cli.db import found_outputs
+from amianai_infra.cli.lazy import Commands, LazyGroup
+from amianai_infra.cli.options import App
+
+if TYPE_CHECKING:
+    from amianai_infra.database.backups import Backups, Wanted
+    from amianai_infra.database.instances import Rds
+    from amianai_infra.outputs import StackOutputs
+
+COMMANDS: Commands = {
+    "list": ("amianai_infra.cli.db_backup:listed", "Times and snapshots that can be restored."),
+    "create": ("amianai_infra.cli.db_backup:create", "Make a snapshot and wait for it."),
+    "verify": ("amianai_infra.cli.db_backup:verify", "Check that the backups would help today."),
+}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
+def backup() -> None:
+    """Backups of the database.
+
+    \b
+    Examples:
+      amianai db backup list
+      amianai db backup create --note "before the big import"
+      amianai db backup verify
+    """
+
+
+def rds(app: App, region: str | None = None) -> Rds:
+    """The instances and snapshots of the stack's region, or of another one."""
+    from amianai_infra.database.instances import Rds
+
+    return Rds(app.target.client("rds", region), app.progress)
+
+
+def look(app: App, outputs: StackOutputs) -> Backups:
+    """Everything that could be restored."""
+    from amianai_infra.database import backups
+
+    return backups.look(rds(app), outputs.database.identifier, outputs.region)
+
+
+def _wanted(app: App) -> Wanted:
+    from amianai_infra.database.backups import Wanted
+
+    chosen = app.settings.database
+    return Wanted(chosen.backup_days, chosen.backup_window, chosen.deletion_protection)
+
+
+@click.command("list")
+@click.pass_obj
+def listed(app: App) -> None:
+    """Times and snapshots that the database can be restored to.
+
+    \b
+    amianai db backup list
+    amianai --json db backup list
+    """
+    from amianai_infra.database import backups
+
+    now = datetime.now(UTC)
+    found = look(app, found_outputs(app))
+    app.print(found.as_dict(now), backups.listing(found, now))
+
+
+@click.command()
+@click.option("--note", default="", metavar="TEXT", help="Why, for the snapshot's tags.")
+@click.pass_obj
+def create(app: App, note: str) -> None:
+    """Make a snapshot under a new name, and wait until it can be restored.
+
+    \b
+    amianai db backup create --note "before the big import"
+
+    Ctrl-C ends the waiting; the snapshot finishes by itself. It stays until somebody deletes it, also when the stack is removed.
+    """
+    from amianai_infra.database import backups
+
+    outputs, now = found_outputs(app), datetime.now(UTC)
+    made = backups.create(rds(app), outputs.database.identifier, now, made_by=app.target.identity().arn, note=note)
+    if app.sandbox:
+        app.progress.note("The sandbox keeps a record of this snapshot, no data: docs/sandbox.md")
+    app.print(made.as_dict(now), made.name)
+
+
+@click.command()
+@click.pass_obj
+def verify(app: App) -> None:
+    """Check that the backups would help today; exit code 1 when something is wrong.
+
+    \b
+    amianai db backup verify
+    amianai --json db backup verify
+
+    It looks at the restorable window, retention, encryption, snapshots, deletion protection, and what restores left behind.
+    """
+    from amianai_infra.database import backups
+
+    found = look(app, found_outputs(app))
+    findings = backups.verify(found, _wanted(app), datetime.now(UTC))
+    data = [{"level": one.level, "what": one.what, "fact": one.fact, "fix": one.fix} for one in findings]
+    app.print({"ok": backups.healthy(findings), "findings": data}, backups.report(findings))
+    if not backups.healthy(findings):
+        click.get_current_context().exit(1)
