@@ -123,6 +123,14 @@ class DatabaseSettings(_Group):
     log_days: Days = Field(30, description="Retention of the exported PostgreSQL logs", json_schema_extra=_unit("days"))
     deletion_protection: bool = Field(True, description="Refuse deletion; `destroy` lifts it itself after confirmation")
     final_snapshot_suffix: str = Field("", pattern=r"^[a-z0-9]{0,16}$", description="Suffix of the final snapshot; `setup` draws it once")
+    migrations: str = Field("", description="Folder of the project's own migrations, relative to the project; empty: none")
+
+    @field_validator("migrations")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        if ".." in Path(value).parts or value.startswith("/"):
+            raise ValueError("must be a folder inside the project")
+        return value
 
     @model_validator(mode="after")
     def _ceiling(self) -> DatabaseSettings:

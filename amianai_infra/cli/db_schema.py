@@ -1,0 +1,139 @@
+"""`amianai db migrate`, `status`, `rotate` and `seed`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from amianai_infra.cli.db import at_option, connected, found_outputs
+from amianai_infra.cli.options import App, confirm_option, dry_run_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from amianai_infra.database.credentials import Role
+    from amianai_infra.database.schema import State
+
+
+def _own(app: App) -> Path | None:
+    from amianai_infra.database.schema import project_folder
+
+    return project_folder(app.root, app.settings.database.migrations)
+
+
+@click.command()
+@dry_run_option
+@click.pass_obj
+def migrate(app: App, dry_run: bool) -> None:
+    """Apply the migrations that have not been applied, and settle the roles.
+
+    \b
+    amianai --sandbox db migrate
+    amianai db migrate --dry-run
+
+    Each file runs in one transaction; two runs at once wait for each other. On AWS a snapshot is made first where the database holds
+    data already. The roles and their passwords are made as the secrets say.
+    """
+    from amianai_infra.database import schema
+    from amianai_infra.database.migrate import plan, read_all
+
+    outputs, files = found_outputs(app), read_all(_own(app))
+    with connected(app, outputs=outputs, timeout=None) as connection:
+        state = schema.look(connection, outputs, files)
+        if dry_run:
+            pending = plan(files, state.applied)
+            app.print({"pending": [str(one) for one in pending]}, _would(state))
+            return
+        if state.pending:
+            _ask(app, len(state.pending))
+        done = schema.apply(connection, app.target, outputs, _own(app), say=app.progress.note, snapshot=_snapshot(app))
+    lines = [f"✓ {one}  {one.duration.total_seconds():.2f} s" for one in done.applied] or ["Nothing to apply."]
+    app.print({"applied": [one.as_dict() for one in done.applied], "waited": done.waited}, "\n".join(lines))
+
+
+def _would(state: State) -> str:
+    return "\n".join(f"would apply {one} ({one.path})" for one in state.pending) or "Nothing to apply."
+
+
+def _ask(app: App, count: int) -> None:
+    """On AWS, ordinarily: the sandbox is there to be changed."""
+    app.announce()
+    if not app.sandbox:
+        app.confirm(f"Apply {count} migration{'s' if count > 1 else ''} to the production database?")
+
+
+def _snapshot(app: App) -> Callable[[], None] | None:
+    """On AWS. The sandbox's RDS holds no data in snapshots, so there it would be for show."""
+    if app.sandbox:
+        return None
+    from amianai_infra.database.schema import take_snapshot
+
+    outputs = app.outputs()
+    return lambda: app.progress.note(f"Snapshot {take_snapshot(app.target, outputs, app.progress.note)} is there")
+
+
+@click.command()
+@click.pass_obj
+def status(app: App) -> None:
+    """Show which migrations are applied, which are not, and whether the roles are there.
+
+    \b
+    amianai --sandbox db status
+    amianai --json db status
+    """
+    from amianai_infra.database import schema
+    from amianai_infra.database.migrate import read_all
+
+    outputs = found_outputs(app)
+    with connected(app, outputs=outputs) as connection:
+        state = schema.look(connection, outputs, read_all(_own(app)))
+    app.print(state.as_dict(), state.text())
+    if state.problem:
+        click.get_current_context().exit(1)
+
+
+@click.command()
+@click.option("--role", type=click.Choice(["application", "readonly"]), default="application", show_default=True, help="Whose password.")
+@click.pass_obj
+def rotate(app: App, role: Role) -> None:
+    """Give a role a new password, and write it to its secret.
+
+    \b
+    amianai --sandbox db rotate
+    amianai db rotate --role readonly
+
+    Open connections stay; new ones read the secret again when the old password is refused, as the pool of this package does.
+    """
+    from amianai_infra.database import schema
+
+    outputs = found_outputs(app)
+    app.announce()
+    if not app.sandbox:
+        app.confirm(f"Change the password of the {role} role?")
+    with connected(app, outputs=outputs) as connection:
+        schema.rotate(connection, app.target, outputs, role, say=app.progress.note, at=at_option())
+    app.print({"role": role, "rotated": True}, f"The {role} role has a new password.")
+
+
+@click.command()
+@confirm_option
+@click.pass_obj
+def seed(app: App, confirm: str | None) -> None:
+    """Insert rows to work with: two people, an AI, a conversation.
+
+    \b
+    amianai --sandbox db seed
+
+    For local work. On AWS the domain has to be typed, or given with --confirm. Rows that are there stay as they are.
+    """
+    from amianai_infra.database.seed import seed as insert
+
+    outputs = found_outputs(app)
+    if not app.sandbox:
+        app.announce()
+        app.confirm_domain(confirm, "This inserts made-up people into the production database", outputs.domain)
+    with connected(app, "application", outputs=outputs) as connection:
+        added = insert(connection)
+    app.print(added, ", ".join(f"{count} {table}" for table, count in added.items() if count) or "Everything was there already.")

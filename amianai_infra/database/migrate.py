@@ -1,0 +1,342 @@
+"""Migrations: plain SQL files, each applied once, whole or not at all, in order, by one command at a time.
+
+Applied files are recorded with the checksum of their content in `amianai_migrations.applied`; one that was edited since is
+refused by name. Ours come first, then the project's own folder (`database.migrations`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amianai_infra.database.session import translate
+from amianai_infra.database.sql_text import transaction_control
+from amianai_infra.errors import AmianaiError, ConfigurationError, LockedError, RefusedError
+
+if TYPE_CHECKING:
+    from psycopg import Connection, Error
+
+OURS = "amianai"
+PROJECT = "project"
+FOLDER = Path(__file__).parent / "migrations"
+
+# "amianai", as PostgreSQL's advisory locks want it: two numbers of 32 bits.
+LOCK = (0x616D6961, 0x6E6169)
+LOCK_WAIT = timedelta(minutes=15)
+# A migration that waits for a table's lock makes everybody behind it wait too: it gives up soon, and tries again a little later.
+LOCK_TIMEOUT = timedelta(seconds=5)
+ATTEMPTS = 5
+
+_FILE = re.compile(r"^(\d{4,8})_([a-z0-9][a-z0-9_]*)\.sql$")
+
+_LEDGER = """
+CREATE SCHEMA IF NOT EXISTS amianai_migrations;
+REVOKE ALL ON SCHEMA amianai_migrations FROM PUBLIC;
+CREATE TABLE IF NOT EXISTS amianai_migrations.applied (
+    source text NOT NULL,
+    version text NOT NULL,
+    name text NOT NULL,
+    sha256 text NOT NULL CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    applied_by text NOT NULL,
+    duration interval NOT NULL,
+    PRIMARY KEY (source, version)
+);
+REVOKE ALL ON amianai_migrations.applied FROM PUBLIC;
+"""
+
+_ANY_TABLE = """
+SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
+"""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One SQL file.
+
+    Attributes:
+        source: `amianai` or `project`.
+        version: the number its name begins with, as text.
+        name: the rest of its name.
+        sha256: checksum of its content, whatever the line ends.
+        sql: its content.
+        path: where it is.
+    """
+
+    source: str
+    version: str
+    name: str
+    sha256: str
+    sql: str = field(repr=False)
+    path: Path = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.version}_{self.name}"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """One line of the ledger."""
+
+    source: str
+    version: str
+    name: str
+    sha256: str
+    applied_at: datetime
+    applied_by: str
+    duration: timedelta
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.version}_{self.name}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        when = {"applied_at": self.applied_at.isoformat(), "applied_by": self.applied_by, "seconds": self.duration.total_seconds()}
+        return {"source": self.source, "version": self.version, "name": self.name, "sha256": self.sha256, **when}
+
+
+def read_folder(folder: Path, source: str) -> list[Migration]:
+    """The migrations in a folder, in order.
+
+    Raises:
+        ConfigurationError: a name has another form, a number is there twice, a file begins or ends a transaction.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(
+            "The folder of migrations does not exist.", where=str(folder), fix="correct the setting database.migrations"
+        )
+    found = [_read(path, source) for path in sorted(folder.glob("*.sql"))]
+    found.sort(key=lambda one: int(one.version))
+    for one, other in pairwise(found):
+        if int(one.version) == int(other.version):
+            raise ConfigurationError(f"Two migrations have the number {one.version}.", where=f"{one.path.name}, {other.path.name}")
+    return found
+
+
+def _read(path: Path, source: str) -> Migration:
+    named = _FILE.match(path.name)
+    if named is None:
+        raise ConfigurationError(
+            "The name of a migration has another form.", where=str(path), fix="name it like 0007_add_avatars.sql: a number, then words"
+        )
+    try:
+        sql = path.read_text(encoding="utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError("A migration is not UTF-8 text.", where=str(path)) from error
+    control = transaction_control(sql)
+    if control:
+        raise ConfigurationError(
+            f"A migration says {control}, but each runs in one transaction of its own.", where=str(path), fix="leave the statement out"
+        )
+    return Migration(source, named[1], named[2], hashlib.sha256(sql.encode()).hexdigest(), sql, path)
+
+
+def read_all(own: Path | None) -> list[Migration]:
+    """Our migrations, then those of the project's own folder."""
+    return [*read_folder(FOLDER, OURS), *(read_folder(own, PROJECT) if own else ())]
+
+
+def plan(files: Sequence[Migration], ledger: Sequence[Applied]) -> list[Migration]:
+    """What is to be applied, in order. Pure.
+
+    Raises:
+        RefusedError: files and ledger contradict each other; every contradiction is named.
+    """
+    known = {(one.source, int(one.version)): one for one in ledger}
+    by_key = {(one.source, int(one.version)): one for one in files}
+    problems = [f"{one} was edited after it had been applied" for key, one in by_key.items() if _edited(one, known.get(key))]
+    problems += [
+        f"{one} has been applied, but its file is not there (an older checkout?)" for key, one in known.items() if key not in by_key
+    ]
+    latest = {source: max(number for other, number in known if other == source) for source, _ in known}
+    problems += [
+        f"{one} was added before {one.source} {latest[one.source]:04d}, which has been applied"
+        for key, one in by_key.items()
+        if key not in known and key[1] < latest.get(one.source, 0)
+    ]
+    if problems:
+        raise RefusedError(
+            "The migrations do not follow from what has been applied:\n" + "\n".join(f"  - {line}" for line in problems),
+            fix="restore the files as they were, and put changes into a new migration with the next number",
+        )
+    return [one for key, one in by_key.items() if key not in known]
+
+
+def _edited(one: Migration, line: Applied | None) -> bool:
+    return line is not None and (line.sha256 != one.sha256 or line.name != one.name)
+
+
+def ledger(connection: Connection[Any]) -> list[Applied]:
+    """What has been applied, in order; nothing where there is no ledger yet."""
+    if connection.execute("SELECT to_regclass('amianai_migrations.applied')").fetchone() == (None,):
+        return []
+    query = "SELECT source, version, name, sha256, applied_at, applied_by, duration FROM amianai_migrations.applied"
+    lines = [Applied(*row) for row in connection.execute(query)]
+    return sorted(lines, key=lambda one: (one.source != OURS, one.source, int(one.version)))
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run did.
+
+    Attributes:
+        applied: the ledger's new lines.
+        waited: whether another run had to be waited for.
+    """
+
+    applied: list[Applied]
+    waited: bool
+
+
+def migrate(
+    connection: Connection[Any],
+    files: Sequence[Migration],
+    *,
+    by: str,
+    say: Callable[[str], None],
+    before: Callable[[], None] | None = None,
+    around: Callable[[], None] | None = None,
+    wait: timedelta = LOCK_WAIT,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Done:
+    """Apply what has not been applied. Two at once: one runs, the other waits.
+
+    Args:
+        connection: the owner's, without a statement timeout; it holds the lock, which ends with it, however it ends.
+        files: every migration.
+        by: who runs it, for the ledger.
+        say: told what happens.
+        before: called under the lock before anything is applied to a database that has a ledger or any table already: a snapshot.
+        around: called under the lock first and last: the roles and their rights.
+        wait: how long to wait for another run.
+        sleep: waits between the attempts at a migration that does not get a lock.
+
+    Raises:
+        RefusedError: files and ledger contradict each other; nothing was changed.
+        LockedError: another run takes longer than `wait`.
+        AmianaiError: a migration failed; it left nothing behind, and those before it stay.
+    """
+    with locked(connection, say, wait) as waited:
+        known = ledger(connection)
+        pending = plan(files, known)
+        holds_data = known or connection.execute(_ANY_TABLE).fetchone() == (True,)
+        if pending and holds_data and before is not None:
+            before()
+        connection.execute(_LEDGER)
+        if around is not None:
+            around()
+        done = [_apply(connection, one, by, say, sleep) for one in pending]
+        if around is not None and done:
+            around()
+    return Done(done, waited)
+
+
+@contextmanager
+def locked(connection: Connection[Any], say: Callable[[str], None], wait: timedelta = LOCK_WAIT) -> Iterator[bool]:
+    """Keep every other run out; gives whether one had to be waited for.
+
+    Raises:
+        LockedError: it took longer than `wait`.
+    """
+    from psycopg import errors
+
+    free = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", LOCK).fetchone() == (True,)
+    if not free:
+        holder = _holder(connection)
+        say(f"Another `db migrate` is running ({holder}); waiting for it")
+        connection.execute("SELECT set_config('lock_timeout', %s, false)", (str(int(wait / timedelta(milliseconds=1))),))
+        try:
+            connection.execute("SELECT pg_advisory_lock(%s, %s)", LOCK)
+        except errors.LockNotAvailable as error:
+            raise LockedError(
+                "Another `db migrate` is still running.", where=holder, fix="wait for it; a lock ends with the connection that holds it"
+            ) from error
+        connection.execute("SET lock_timeout = 0")
+    try:
+        yield not free
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT pg_advisory_unlock(%s, %s)", LOCK)
+
+
+def _holder(connection: Connection[Any]) -> str:
+    query = (
+        "SELECT format('%%s, process %%s, since %%s', a.usename, a.pid, date_trunc('second', a.backend_start))"
+        " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+        " WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.granted"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    row = connection.execute(query, LOCK).fetchone()
+    return str(row[0]) if row else "it has just ended"
+
+
+def _apply(connection: Connection[Any], one: Migration, by: str, say: Callable[[str], None], sleep: Callable[[float], None]) -> Applied:
+    from psycopg import Error, errors
+
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _once(connection, one, by)
+        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+            if attempt == ATTEMPTS:
+                raise LockedError(
+                    f"The migration {one} did not get its locks in {ATTEMPTS} attempts; nothing of it was applied.",
+                    where=_place(one, error),
+                    fix="end long transactions (pg_stat_activity), or run it at a quieter time",
+                ) from error
+            say(f"{one} did not get a lock within {LOCK_TIMEOUT.seconds} s; attempt {attempt + 1} follows")
+            sleep(attempt * (1 + random.random()))  # noqa: S311 - only spreads attempts
+        except Error as error:
+            raise _failed(one, error) from error
+    raise AssertionError("unreachable")
+
+
+def _once(connection: Connection[Any], one: Migration, by: str) -> Applied:
+    started = time.monotonic()
+    with connection.transaction():
+        connection.execute("SELECT set_config('lock_timeout', %s, true)", (str(LOCK_TIMEOUT.seconds * 1000),))
+        connection.execute(one.sql.encode())
+        # What a file has set must not reach the next one.
+        connection.execute("RESET ROLE; RESET ALL")
+        taken = timedelta(seconds=time.monotonic() - started)
+        row = connection.execute(
+            "INSERT INTO amianai_migrations.applied (source, version, name, sha256, applied_by, duration)"
+            " VALUES (%s, %s, %s, %s, %s, %s) RETURNING applied_at",
+            (one.source, one.version, one.name, one.sha256, by, taken),
+        ).fetchone()
+    assert row is not None  # noqa: S101
+    return Applied(one.source, one.version, one.name, one.sha256, row[0], by, taken)
+
+
+def _failed(one: Migration, error: Error) -> AmianaiError:
+    from amianai_infra.errors import UnreachableError
+
+    translated = translate(error, f"applying {one}")
+    if isinstance(translated, UnreachableError):
+        return UnreachableError(
+            f"The connection was lost while {one} was applied.",
+            where=translated.where,
+            fix="run it again: what was committed is in the ledger, and nothing else is left behind",
+        )
+    return AmianaiError(
+        f"The migration {one} failed; nothing of it was applied.",
+        where=_place(one, error),
+        fix="correct the file and run it again; the migrations before it stay",
+    )
+
+
+def _place(one: Migration, error: Error) -> str:
+    """File, line and what PostgreSQL says; without its detail, which may quote rows."""
+    position = error.diag.statement_position
+    line = f":{one.sql.count(chr(10), 0, int(position) - 1) + 1}" if position else ""
+    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
+    return f"{one.path}{line}: {error.sqlstate}: {error.diag.message_primary or error}{hint}"

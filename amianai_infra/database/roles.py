@@ -1,0 +1,215 @@
+"""The database's roles: the owner changes the schema, the application reads and writes rows, readonly reads.
+
+Whatever `db migrate` finds, it leaves these roles with these rights and with the password that their secret says: the secret
+is the truth, and it is never in the engine's state. Where the server knows `rds_iam`, each role has a twin with the same
+rights that logs in with an IAM token instead of a password.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from amianai_infra.database.credentials import Role, SecretCredentials, iam_role_name, role_name, secret_arn
+from amianai_infra.database.session import translate
+from amianai_infra.errors import ConfigurationError, NotFoundError
+from amianai_infra.outputs import StackOutputs
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+    from psycopg.sql import Composed
+
+MADE: tuple[Role, ...] = ("application", "readonly")
+_PASSWORD_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names a database's roles have.
+
+    Attributes:
+        database: the database.
+        application: reads and writes rows.
+        readonly: reads rows.
+        twins: role -> the same with IAM tokens.
+    """
+
+    database: str
+    application: str
+    readonly: str
+    twins: dict[str, str]
+
+    @classmethod
+    def of(cls, outputs: StackOutputs) -> Names:
+        """The stack's."""
+        application, readonly = (role_name(outputs, role) for role in MADE)
+        return cls(outputs.database.name, application, readonly, {role_name(outputs, one): iam_role_name(outputs, one) for one in MADE})
+
+
+def ensure(connection: Connection[Any], names: Names) -> None:
+    """Make the roles that are missing and set every right, in one transaction. Only what the owner owns is touched.
+
+    Raises:
+        AmianaiError: the owner lacks a right.
+    """
+    from psycopg import Error
+
+    try:
+        with connection.transaction():
+            _create(connection, names)
+            _grant(connection, names)
+    except Error as error:
+        raise translate(error, "setting up the database's roles") from error
+
+
+def _create(connection: Connection[Any], names: Names) -> None:
+    for role in (names.application, names.readonly):
+        if not _exists(connection, role):
+            connection.execute(_sql("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE", role))
+    connection.execute(_sql("ALTER ROLE {} SET default_transaction_read_only = on", names.readonly))
+    if not _exists(connection, "rds_iam"):
+        return
+    for role, twin in names.twins.items():
+        if not _exists(connection, twin):
+            connection.execute(_sql("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE", twin))
+        connection.execute(_sql("GRANT {} TO {}", role, twin))
+        connection.execute(_sql("GRANT rds_iam TO {}", twin))
+    # Settings of a role are not inherited.
+    connection.execute(_sql("ALTER ROLE {} SET default_transaction_read_only = on", names.twins[names.readonly]))
+
+
+def _exists(connection: Connection[Any], role: str) -> bool:
+    return connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is not None
+
+
+# Nobody but the three has a right in this database; what the owner makes later gets the same rights at once.
+# Other schemas (the ledger, the audit trail) are the owner's alone.
+_DATABASE: tuple[tuple[LiteralString, str], ...] = (
+    ("REVOKE ALL ON DATABASE {} FROM PUBLIC", "database"),
+    ("GRANT CONNECT ON DATABASE {} TO {}, {}", "database application readonly"),
+    ("REVOKE ALL ON SCHEMA public FROM PUBLIC", ""),
+    ("GRANT USAGE ON SCHEMA public TO {}, {}", "application readonly"),
+    ("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC", ""),
+    ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {}", "application"),
+    ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {}", "application"),
+    ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {}", "readonly"),
+    ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO {}, {}", "application readonly"),
+)
+_TABLES = """
+SELECT quote_ident(c.relname), c.relkind = 'S' FROM pg_class c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relowner = current_user::regrole AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+"""
+_FUNCTIONS = """
+SELECT p.oid::regprocedure::text FROM pg_proc p
+WHERE p.pronamespace = 'public'::regnamespace AND p.proowner = current_user::regrole
+"""
+
+
+def _grant(connection: Connection[Any], names: Names) -> None:
+    for statement, who in _DATABASE:
+        connection.execute(_sql(statement, *(getattr(names, one) for one in who.split())))
+    relations = connection.execute(_TABLES).fetchall()
+    tables = [f"public.{name}" for name, sequence in relations if not sequence]
+    sequences = [f"public.{name}" for name, sequence in relations if sequence]
+    functions = [name for (name,) in connection.execute(_FUNCTIONS)]
+    _each(connection, names, "TABLE", tables, ("SELECT, INSERT, UPDATE, DELETE", "SELECT"))
+    _each(connection, names, "SEQUENCE", sequences, ("USAGE, SELECT", ""))
+    _each(connection, names, "ROUTINE", functions, ("EXECUTE", "EXECUTE"))
+
+
+def _each(
+    connection: Connection[Any], names: Names, kind: LiteralString, objects: list[str], rights: tuple[LiteralString, LiteralString]
+) -> None:
+    """Take every right on the objects from PUBLIC and both roles, and give the roles theirs."""
+    from psycopg.sql import SQL
+
+    if not objects:
+        return
+    which = SQL(", ").join(SQL(one) for one in objects)  # quoted by the server
+    everybody = _sql("PUBLIC, {}, {}", names.application, names.readonly)
+    connection.execute(SQL("REVOKE ALL ON {} {} FROM {}").format(SQL(kind), which, everybody))
+    for right, role in zip(rights, (names.application, names.readonly), strict=True):
+        if right:
+            connection.execute(SQL("GRANT {} ON {} {} TO {}").format(SQL(right), SQL(kind), which, _sql("{}", role)))
+
+
+def _sql(text: LiteralString, *names: str) -> Composed:
+    from psycopg.sql import SQL, Identifier
+
+    return SQL(text).format(*(Identifier(name) for name in names))
+
+
+# ---- passwords
+
+
+def ensure_passwords(connection: Connection[Any], outputs: StackOutputs, manager: Any) -> None:
+    """Make every role's password what its secret says; a secret without a value gets one first."""
+    for role in MADE:
+        arn = secret_arn(outputs, role)
+        user = role_name(outputs, role)
+        try:
+            login = SecretCredentials(lambda: manager, arn, role).get()
+        except NotFoundError:
+            password = new_password()
+            manager.put_secret_value(SecretId=arn, SecretString=_secret_text(outputs, user, password))
+        else:
+            if login.user != user:
+                raise ConfigurationError(f"The secret of the {role} role is for {login.user!r}, not {user!r}.", where=arn)
+            password = login.password
+        set_password(connection, user, password)
+
+
+def new_password() -> str:
+    """256 random bits, in characters that need no quoting in a URL, a password file or a shell."""
+    return secrets.token_urlsafe(_PASSWORD_BYTES)
+
+
+def set_password(connection: Connection[Any], user: str, password: str) -> None:
+    """Give the role a password; only its SCRAM verifier reaches the server, and with it any log."""
+    from psycopg import Error
+    from psycopg.sql import SQL, Identifier, Literal
+
+    verifier = connection.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()
+    try:
+        connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(user), Literal(verifier)))
+    except Error as error:
+        raise translate(error, f"setting the password of {user}") from error
+
+
+def _secret_text(outputs: StackOutputs, user: str, password: str) -> str:
+    """In the form that RDS and its clients use."""
+    database = outputs.database
+    place = {"engine": "postgres", "host": database.host, "port": database.port, "dbname": database.name}
+    return json.dumps({"username": user, "password": password, **place})
+
+
+def rotate(connection: Connection[Any], outputs: StackOutputs, role: Role, manager: Any, check: Callable[[str, str], None]) -> None:
+    """Give a role a new password.
+
+    The new one is kept as AWSPENDING before the server learns it, and becomes AWSCURRENT once it was seen to work: it is never lost.
+    Were this killed in between, `db migrate` sets the role to what the secret says.
+
+    Args:
+        connection: the owner's, holding the lock of `migrate.locked`.
+        outputs: the stack.
+        role: `application` or `readonly`.
+        manager: a boto3 client for `secretsmanager`.
+        check: logs in with a user and a password, and raises where that fails.
+    """
+    if role not in MADE:
+        raise ConfigurationError(f"The password of the {role} role is not ours to rotate: RDS does.", fix="choose application or readonly")
+    arn, user, password = secret_arn(outputs, role), role_name(outputs, role), new_password()
+    text = _secret_text(outputs, user, password)
+    version = manager.put_secret_value(SecretId=arn, SecretString=text, VersionStages=["AWSPENDING"])["VersionId"]
+    set_password(connection, user, password)
+    check(user, password)
+    stages = manager.describe_secret(SecretId=arn).get("VersionIdsToStages", {})
+    current = next((one for one, labels in stages.items() if "AWSCURRENT" in labels), None)
+    before = {"RemoveFromVersionId": current} if current else {}
+    manager.update_secret_version_stage(SecretId=arn, VersionStage="AWSCURRENT", MoveToVersionId=version, **before)
+    with suppress(manager.exceptions.ClientError):  # a label that AWS has taken off itself
+        manager.update_secret_version_stage(SecretId=arn, VersionStage="AWSPENDING", RemoveFromVersionId=version)

@@ -1,0 +1,154 @@
+"""The stack's schema as a whole: what is applied and what is not, the roles, a snapshot before anything changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amianai_infra.database import roles
+from amianai_infra.database.credentials import FixedCredentials, Login, Role
+from amianai_infra.database.endpoint import Endpoint
+from amianai_infra.database.migrate import Applied, Done, Migration, ledger, locked, migrate, plan, read_all
+from amianai_infra.database.session import open_connection
+from amianai_infra.errors import AmianaiError, RefusedError
+from amianai_infra.outputs import StackOutputs
+from amianai_infra.target import Target, aws_error
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+# A large instance takes as long as it takes; asked every half minute for two hours.
+_SNAPSHOT_WAIT = {"Delay": 30, "MaxAttempts": 240}
+
+
+def project_folder(root: Path, setting: str) -> Path | None:
+    """The project's own migrations: None where the setting is empty."""
+    return root / setting if setting else None
+
+
+@dataclass(frozen=True)
+class State:
+    """How a database's schema is.
+
+    Attributes:
+        server: PostgreSQL's version.
+        applied: the ledger.
+        pending: what `db migrate` would apply.
+        problem: why it would refuse; empty where it would not.
+        roles: role -> whether the server knows it.
+    """
+
+    server: str
+    applied: list[Applied]
+    pending: list[Migration]
+    problem: str
+    roles: dict[str, bool]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "server": self.server,
+            "applied": [one.as_dict() for one in self.applied],
+            "pending": [str(one) for one in self.pending],
+            "problem": self.problem,
+            "roles": self.roles,
+        }
+
+    def text(self) -> str:
+        """For a person."""
+        lines = [f"PostgreSQL {self.server}"]
+        lines += [f"✓ {one}  {one.applied_at:%Y-%m-%d %H:%M} by {one.applied_by}" for one in self.applied]
+        lines += [f"· {one}  not applied" for one in self.pending]
+        lines += [f"✗ {self.problem}"] if self.problem else []
+        lines += [f"{'✓' if there else '·'} role {name}{'' if there else '  not there'}" for name, there in self.roles.items()]
+        return "\n".join(lines)
+
+
+def look(connection: Connection[Any], outputs: StackOutputs, files: Sequence[Migration]) -> State:
+    """Read the state; changes nothing and waits for nobody."""
+    known = ledger(connection)
+    problem, pending = "", []
+    try:
+        pending = plan(files, known)
+    except RefusedError as error:
+        problem = error.what
+    version = connection.execute("SHOW server_version").fetchone()
+    names = roles.Names.of(outputs)
+    rows = connection.execute("SELECT rolname FROM pg_roles").fetchall()
+    there = {name for (name,) in rows}
+    found = {name: name in there for name in (names.application, names.readonly)}
+    return State(str(version[0]).split()[0] if version else "", known, pending, problem, found)
+
+
+def apply(
+    connection: Connection[Any],
+    target: Target,
+    outputs: StackOutputs,
+    own: Path | None,
+    *,
+    say: Callable[[str], None],
+    snapshot: Callable[[], None] | None = None,
+) -> Done:
+    """Bring the schema and the roles to what the files and the secrets say.
+
+    Args:
+        connection: the owner's, without a statement timeout.
+        target: whose secrets.
+        outputs: the stack.
+        own: the project's own folder of migrations.
+        say: told what happens.
+        snapshot: called before anything is applied to a database that holds data already.
+    """
+    manager, names = target.client("secretsmanager"), roles.Names.of(outputs)
+
+    def settle() -> None:
+        roles.ensure(connection, names)
+        roles.ensure_passwords(connection, outputs, manager)
+
+    return migrate(connection, read_all(own), by=target.identity().arn, say=say, before=snapshot, around=settle)
+
+
+def rotate(
+    connection: Connection[Any],
+    target: Target,
+    outputs: StackOutputs,
+    role: Role,
+    *,
+    say: Callable[[str], None],
+    at: tuple[str, int] | None = None,
+) -> None:
+    """Give a role a new password, seen to work before anybody is told of it."""
+    endpoint = Endpoint.of(target, outputs).at(at)
+
+    def check(user: str, password: str) -> None:
+        open_connection(endpoint, FixedCredentials(Login(user, password)), application_name="amianai rotate").close()
+
+    with locked(connection, say):
+        roles.rotate(connection, outputs, role, target.client("secretsmanager"), check)
+
+
+def take_snapshot(target: Target, outputs: StackOutputs, say: Callable[[str], None], now: datetime | None = None) -> str:
+    """A snapshot of the instance, waited for; gives its identifier.
+
+    Raises:
+        AmianaiError: it did not become available; nothing was changed.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+
+    moment = now or datetime.now(UTC)
+    name = f"{outputs.database.identifier}-before-migration-{moment:%Y%m%d-%H%M%S}"
+    rds = target.client("rds")
+    say(f"Snapshot {name} ...")
+    try:
+        rds.create_db_snapshot(DBInstanceIdentifier=outputs.database.identifier, DBSnapshotIdentifier=name)
+        rds.get_waiter("db_snapshot_available").wait(DBSnapshotIdentifier=name, WaiterConfig=_SNAPSHOT_WAIT)
+    except WaiterError as error:
+        raise AmianaiError(
+            f"The snapshot {name} did not become available; nothing was changed.", where=str(error.last_response.get("Error", "")) or name
+        ) from error
+    except (BotoCoreError, ClientError) as error:
+        raise aws_error(error, f"making the snapshot {name}") from error
+    return name

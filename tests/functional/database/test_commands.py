@@ -1,0 +1,134 @@
+"""The `db` commands in one process, against a real server: what they print, what they ask first, and that no secret is in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from amianai_infra.cli.main import cli
+from amianai_infra.cli.options import App
+from amianai_infra.config import Settings, load_settings
+from amianai_infra.database import schema
+from amianai_infra.outputs import StackOutputs
+from tests.database import DOMAIN, Database
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    (folder / "0001_avatars.sql").write_text("ALTER TABLE personas ADD avatar text;\n")
+    return folder
+
+
+@pytest.fixture
+def run(database: Database, own: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `amianai db ...` on the database: as on AWS, with `sandbox=True` as in the sandbox."""
+    settings: Settings = load_settings({"domain_name": DOMAIN, "database.migrations": own.name}, {}, {})
+    monkeypatch.setenv("AMIANAI_ROOT", str(own.parent))
+    monkeypatch.setattr(App, "root", own.parent)
+    monkeypatch.setattr(App, "target", database.target)
+    monkeypatch.setattr(App, "settings", settings)
+    monkeypatch.setattr(App, "outputs", lambda self, fresh=False: database.outputs)
+
+    def call(*arguments: str, code: int = 0, sandbox: bool = True) -> Result:
+        result = CliRunner().invoke(cli, [*(["--sandbox"] if sandbox else []), "db", *arguments])
+        assert result.exit_code == code, result.output
+        for role in ("owner", "application", "readonly"):
+            assert _password(database, role) not in result.output
+        return result
+
+    return call
+
+
+def _password(database: Database, role: str) -> str:
+    try:
+        return str(database.secret(role)["password"])
+    except KeyError:
+        return "there is none yet"
+
+
+def test_migrate_status_and_dry_run(run: Run, own: Path) -> None:
+    assert "would apply project 0001_avatars" in run("migrate", "--dry-run").stdout
+    assert "· amianai 0001_application  not applied" in run("status").stdout
+    data = json.loads(run("migrate", "--json").stdout)
+    assert [f"{one['source']} {one['version']}" for one in data["applied"]][-1] == "project 0001"
+    assert "Nothing to apply." in run("migrate").stdout
+    assert json.loads(run("migrate", "--dry-run", "--json").stdout) == {"pending": []}
+    state = json.loads(run("status", "--json").stdout)
+    assert (state["pending"], state["problem"], set(state["roles"].values())) == ([], "", {True})
+    (own / "0001_avatars.sql").write_text("ALTER TABLE personas ADD avatar bytea;\n")
+    assert "project 0001_avatars was edited" in run("status", code=1).stdout
+    assert "project 0001_avatars was edited" in run("migrate", code=3).output
+    assert "project 0001_avatars was edited" in run("migrate", "--dry-run", code=3).output
+
+
+def test_on_aws_it_asks_and_makes_a_snapshot_of_what_is_there(run: Run, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def snapshot(target: object, outputs: StackOutputs, say: object) -> str:
+        made.append(outputs.database.identifier)
+        return "named"
+
+    monkeypatch.setattr(schema, "take_snapshot", snapshot)
+    assert "--yes was not given" in run("migrate", sandbox=False, code=3).output
+    run("migrate", "--yes", sandbox=False)
+    assert made == [], "there was nothing in it"
+    run("migrate", "--yes", sandbox=False)
+    assert made == [], "there was nothing to apply"
+    (own / "0002_more.sql").write_text("CREATE TABLE more (id int);\n")
+    run("migrate")
+    assert made == [], "the sandbox's snapshots would hold nothing"
+    (own / "0003_last.sql").write_text("CREATE TABLE last (id int);\n")
+    shown = run("migrate", "--yes", sandbox=False)
+    assert len(made) == 1
+    assert "Snapshot named is there" in shown.output
+
+
+def test_seed_asks_for_the_domain_on_aws(run: Run) -> None:
+    assert "has no password yet" in run("seed", code=1).output
+    run("migrate")
+    assert "2 users" in run("seed").stdout
+    assert "Everything was there already" in run("seed").stdout
+    assert DOMAIN in run("seed", "--yes", sandbox=False, code=3).output
+    run("seed", "--confirm", DOMAIN, sandbox=False)
+
+
+def test_rotate(run: Run, database: Database) -> None:
+    run("migrate")
+    before = database.secret("application")["password"]
+    assert "--yes was not given" in run("rotate", sandbox=False, code=3).output
+    shown = run("rotate")
+    assert "new password" in shown.stdout
+    assert before not in shown.output
+    assert database.secret("application")["password"] != before
+
+
+def test_url_has_no_password(run: Run, database: Database) -> None:
+    assert run("url").stdout.startswith(f"postgresql://{database.name}_application@localhost:")
+    assert "sslmode=verify-full" in run("url").stdout
+    data = json.loads(run("--at", "127.0.0.1:15432", "url", "--role", "readonly", "--json").stdout)
+    assert (data["user"], data["port"]) == (f"{database.name}_readonly", 15432)
+    assert data["secret_arn"] == database.outputs.database.readonly_secret_arn
+
+
+def test_through_another_port_the_certificate_still_counts(run: Run, database: Database) -> None:
+    port = database.outputs.database.port
+    assert "PostgreSQL 16" in run("--at", f"127.0.0.1:{port}", "status").stdout
+    assert "does not answer" in run("--at", "127.0.0.1:1", "status", code=1).output
+
+
+@pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")
+def test_the_shell_reads_and_does_not_write(run: Run, tmp_path: Path) -> None:
+    run("migrate")
+    out = tmp_path / "out"
+    run("shell", "--", "-XAtq", "-o", str(out), "-c", "SELECT current_user, current_setting('transaction_read_only')")
+    assert out.read_text().endswith("_readonly|on\n")
+    run("shell", "--", "-XAtq", "-c", "SET default_transaction_read_only = off", "-c", "DELETE FROM users", code=1)

@@ -1,0 +1,388 @@
+"""Migrations against a real PostgreSQL: whole or not at all, once, in order, one run at a time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from amianai_infra.database import schema
+from amianai_infra.database.migrate import LOCK, Migration, ledger, locked, migrate, plan, read_all, read_folder
+from amianai_infra.errors import AmianaiError, LockedError, RefusedError
+from tests.database import Database
+
+TABLES = {"users", "personas", "conversations", "conversation_participants", "messages"}
+
+
+def silent(text: str) -> None:
+    """Nobody listens."""
+
+
+def apply(database: Database, own: Path | None = None, **options: Any) -> list[str]:
+    with database.connect(statement_timeout=None) as connection:
+        done = schema.apply(connection, database.target, database.outputs, own, say=options.pop("say", silent), **options)
+    return [str(one) for one in done.applied]
+
+
+def tables(database: Database, schema_name: str = "public") -> set[str]:
+    with database.connect() as connection:
+        rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema_name,))
+        return {name for (name,) in rows}
+
+
+def recorded(database: Database) -> list[str]:
+    with database.connect() as connection:
+        return [str(one) for one in ledger(connection)]
+
+
+def write(folder: Path, **files: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name.removeprefix('n')}.sql").write_text(text)
+    return folder
+
+
+def run(database: Database, files: list[Migration], **options: Any) -> list[str]:
+    """Without the roles: what a test of the runner alone needs."""
+    with database.connect(statement_timeout=None) as connection:
+        options = {"say": silent, "by": "the test", **options}
+        return [str(one) for one in migrate(connection, files, **options).applied]
+
+
+# ---- once, in order
+
+
+def test_an_empty_database_gets_the_schema_and_the_next_run_nothing(database: Database) -> None:
+    with database.connect() as connection:
+        assert ledger(connection) == []
+        state = schema.look(connection, database.outputs, read_all(None))
+    assert str(state.pending[0]) == "amianai 0001_application"
+    assert state.roles == {f"{database.name}_application": False, f"{database.name}_readonly": False}
+    first = apply(database)
+    assert first[0] == "amianai 0001_application"
+    assert tables(database) >= TABLES
+    assert recorded(database) == first
+    assert apply(database) == []
+    with database.connect() as connection:
+        (line, *_) = ledger(connection)
+        after = schema.look(connection, database.outputs, read_all(None))
+    assert line.applied_by == database.target.identity().arn
+    assert line.duration > timedelta(0)
+    assert (after.pending, after.problem, set(after.roles.values())) == ([], "", {True})
+    assert "✓ amianai 0001_application" in after.text()
+
+
+def test_the_projects_own_come_after_ours_and_may_use_them(database: Database, tmp_path: Path) -> None:
+    own = write(tmp_path / "own", n0001_avatars="ALTER TABLE personas ADD avatar text", n0002_more="CREATE TABLE more (id int)")
+    done = apply(database, own)
+    assert done[-2:] == ["project 0001_avatars", "project 0002_more"]
+    write(own, n0003_last="CREATE TABLE last (id int)")
+    assert apply(database, own) == ["project 0003_last"]
+    with database.connect("application") as connection:
+        connection.execute("INSERT INTO more VALUES (1)")
+        connection.execute("INSERT INTO last VALUES (1)")
+
+
+def test_what_a_file_sets_does_not_reach_the_next(database: Database, tmp_path: Path) -> None:
+    own = write(tmp_path, n0001_a="SET search_path = ''; SET statement_timeout = '1ms'", n0002_b="CREATE TABLE plain (id int)")
+    run(database, read_folder(own, "project"))
+    assert "plain" in tables(database)
+
+
+# ---- whole or not at all
+
+
+def test_a_file_that_fails_in_the_middle_leaves_the_schema_as_it_was(database: Database, tmp_path: Path) -> None:
+    own = write(
+        tmp_path,
+        n0001_good="CREATE TABLE good (id int)",
+        n0002_bad="CREATE TABLE half (id int);\nINSERT INTO half VALUES (1);\nSELECT nothing FROM nowhere;\n",
+        n0003_after="CREATE TABLE after (id int)",
+    )
+    with pytest.raises(AmianaiError) as caught:
+        run(database, read_folder(own, "project"))
+    assert "project 0002_bad failed; nothing of it was applied" in caught.value.what
+    assert "0002_bad.sql:3: 42P01" in caught.value.where
+    assert tables(database) == {"good"}
+    assert recorded(database) == ["project 0001_good"]
+    write(own, n0002_bad="CREATE TABLE half (id int)")
+    assert run(database, read_folder(own, "project")) == ["project 0002_bad", "project 0003_after"]
+
+
+def test_what_cannot_run_in_a_transaction_is_refused_by_the_server(database: Database, tmp_path: Path) -> None:
+    own = write(tmp_path, n0001_a="CREATE TABLE a (id int)", n0002_b="CREATE INDEX CONCURRENTLY a_idx ON a (id)")
+    with pytest.raises(AmianaiError, match="0002_b failed"):
+        run(database, read_folder(own, "project"))
+
+
+def test_an_error_does_not_quote_rows(database: Database, tmp_path: Path) -> None:
+    own = write(tmp_path, n0001_a="CREATE TABLE a (id text PRIMARY KEY); INSERT INTO a VALUES ('hunter2'), ('hunter2')")
+    with pytest.raises(AmianaiError) as caught:
+        run(database, read_folder(own, "project"))
+    assert "hunter2" not in str(caught.value)
+
+
+# ---- edited
+
+
+def test_an_edited_file_is_refused_by_name_and_nothing_else_runs(database: Database, tmp_path: Path) -> None:
+    own = write(tmp_path, n0001_a="CREATE TABLE a (id int)")
+    run(database, read_folder(own, "project"))
+    write(own, n0001_a="CREATE TABLE a (id bigint)", n0002_b="CREATE TABLE b (id int)")
+    with pytest.raises(RefusedError, match="project 0001_a was edited"):
+        run(database, read_folder(own, "project"))
+    assert tables(database) == {"a"}
+    with database.connect() as connection:
+        state = schema.look(connection, database.outputs, read_folder(own, "project"))
+    assert "0001_a was edited" in state.problem
+
+
+# ---- a snapshot first
+
+
+def test_a_snapshot_comes_before_changes_to_data_and_not_otherwise(database: Database, tmp_path: Path) -> None:
+    seen: list[set[str]] = []
+
+    def snapshot() -> None:
+        seen.append(tables(database))
+
+    own = write(tmp_path, n0001_a="CREATE TABLE a (id int)")
+    run(database, read_folder(own, "project"), before=snapshot)
+    run(database, read_folder(own, "project"), before=snapshot)
+    assert seen == [], "an empty database, and nothing to apply"
+    write(own, n0002_b="CREATE TABLE b (id int)")
+    run(database, read_folder(own, "project"), before=snapshot)
+    assert seen == [{"a"}]
+
+
+def test_a_database_that_was_filled_by_something_else_gets_one_too(database: Database, tmp_path: Path) -> None:
+    with database.connect() as connection:
+        connection.execute("CREATE TABLE theirs (id int)")
+    made: list[int] = []
+    run(database, read_folder(write(tmp_path, n0001_a="CREATE TABLE a (id int)"), "project"), before=lambda: made.append(1))
+    assert made == [1]
+
+
+def test_without_its_snapshot_nothing_is_applied(database: Database, tmp_path: Path) -> None:
+    def fails() -> None:
+        raise AmianaiError("no snapshot")
+
+    own = write(tmp_path, n0001_a="CREATE TABLE a (id int)")
+    run(database, read_folder(own, "project"))
+    write(own, n0002_b="CREATE TABLE b (id int)")
+    with pytest.raises(AmianaiError, match="no snapshot"):
+        run(database, read_folder(own, "project"), before=fails)
+    assert tables(database) == {"a"}
+
+
+# ---- two at once, and killed
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_two_at_once_one_runs_and_one_waits(database: Database, tmp_path: Path) -> None:
+    own = write(tmp_path, n0001_a="CREATE TABLE a (id int); SELECT pg_sleep(0.5)", n0002_b="CREATE TABLE b (id int)")
+    files = read_folder(own, "project")
+    results: list[list[str]] = []
+    said: list[str] = []
+
+    def one() -> None:
+        results.append(run(database, files, say=said.append))
+
+    threads = [threading.Thread(target=one) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(results) == [[], [], ["project 0001_a", "project 0002_b"]]
+    assert len(said) == 2
+    assert all("Another `db migrate` is running" in text and "process" in text for text in said)
+    assert recorded(database) == ["project 0001_a", "project 0002_b"]
+
+
+def test_waiting_has_an_end(database: Database) -> None:
+    with database.connect() as holder, locked(holder, silent), pytest.raises(LockedError, match="still running"):
+        run(database, [], wait=timedelta(milliseconds=200))
+    assert run(database, []) == []
+
+
+CHILD = """
+import json, sys
+from pathlib import Path
+import psycopg
+from amianai_infra.database.migrate import migrate, read_folder
+parameters = json.loads(sys.stdin.read())
+connection = psycopg.connect(**parameters, autocommit=True)
+print("started", flush=True)
+migrate(connection, read_folder(Path(sys.argv[1]), "project"), by="the child", say=print)
+"""
+
+
+def child(database: Database, own: Path) -> subprocess.Popen[str]:
+    import json
+
+    from amianai_infra.database.endpoint import Endpoint
+
+    login = database.secret()
+    parameters = Endpoint.of(database.target, database.outputs).parameters(login["username"], "child") | {"password": login["password"]}
+    process = subprocess.Popen([sys.executable, "-c", CHILD, str(own)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(parameters))
+    process.stdin.close()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
+def sleeping(database: Database) -> bool:
+    with database.superuser() as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'child' AND wait_event = 'PgSleep'"
+        return connection.execute(query).fetchone() == (1,)
+
+
+def test_killed_in_the_middle_the_next_run_is_right(database: Database, tmp_path: Path) -> None:
+    own = write(
+        tmp_path,
+        n0001_a="CREATE TABLE a (id int)",
+        n0002_b="CREATE TABLE b (id int); SELECT pg_sleep(60)",
+        n0003_c="CREATE TABLE c (id int)",
+    )
+    process = child(database, own)
+    within(20, lambda: sleeping(database))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(10)
+    assert process.stdout is not None
+    process.stdout.close()
+    # The server notices the dead client when it next talks to it; what it does for it until then is not committed.
+    with database.superuser() as connection:
+        connection.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'child'")
+    assert tables(database) == {"a"}
+    write(own, n0002_b="CREATE TABLE b (id int)")
+    assert run(database, read_folder(own, "project"), wait=timedelta(seconds=20)) == ["project 0002_b", "project 0003_c"]
+    assert recorded(database) == ["project 0001_a", "project 0002_b", "project 0003_c"]
+
+
+def test_the_server_crashes_in_the_middle_and_the_next_run_is_right(database: Database, tmp_path: Path) -> None:
+    own = write(tmp_path, n0001_a="CREATE TABLE a (id int)", n0002_b="CREATE TABLE b (id int); SELECT pg_sleep(1)")
+    failed: list[Exception] = []
+
+    def one() -> None:
+        try:
+            run(database, read_folder(own, "project"))
+        except AmianaiError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=one)
+    thread.start()
+    within(10, lambda: tables(database) == {"a"})
+    time.sleep(0.2)
+    database.restart()
+    thread.join(30)
+    assert "connection was lost while project 0002_b" in str(failed[0])
+    assert run(database, read_folder(own, "project")) == ["project 0002_b"]
+
+
+def test_a_lock_that_is_not_had_is_asked_for_again(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("amianai_infra.database.migrate.LOCK_TIMEOUT", timedelta(seconds=1))
+    own = write(tmp_path, n0001_a="CREATE TABLE a (id int)")
+    run(database, read_folder(own, "project"))
+    write(own, n0002_b="ALTER TABLE a ADD b int")
+    said: list[str] = []
+    with database.connect() as busy:
+        busy.execute("BEGIN")
+        busy.execute("SELECT * FROM a")
+
+        def pause(seconds: float) -> None:
+            busy.execute("COMMIT")
+
+        assert run(database, read_folder(own, "project"), say=said.append, sleep=pause) == ["project 0002_b"]
+        assert "did not get a lock" in said[0]
+        write(own, n0003_c="ALTER TABLE a ADD c int")
+        busy.execute("BEGIN")
+        busy.execute("SELECT * FROM a")
+        monkeypatch.setattr("amianai_infra.database.migrate.ATTEMPTS", 2)
+        with pytest.raises(LockedError, match="did not get its locks in 2 attempts"):
+            run(database, read_folder(own, "project"), sleep=lambda _: None)
+
+
+def test_looking_takes_no_lock(database: Database) -> None:
+    with database.connect() as holder, locked(holder, silent), database.connect() as other:
+        assert plan(read_all(None), ledger(other))
+        assert other.execute("SELECT pg_try_advisory_lock(%s, %s)", LOCK).fetchone() == (False,)
+
+
+# ---- the application's data
+
+
+@pytest.fixture(scope="module")
+def data(shared: Database) -> Database:
+    apply(shared)
+    return shared
+
+
+def test_seed_is_repeatable_and_everything_hangs_together(data: Database) -> None:
+    from amianai_infra.database.seed import seed
+
+    with data.connect("application") as connection:
+        added = seed(connection)
+        assert added == {"users": 2, "personas": 3, "conversations": 1, "conversation_participants": 3, "messages": 3}
+        assert set(seed(connection).values()) == {0}
+        found = connection.execute(
+            "SELECT content FROM messages WHERE search @@ websearch_to_tsquery('english', 'persons calling')"
+        ).fetchall()
+        assert len(found) == 1
+        connection.execute("UPDATE users SET preferences = '{}' WHERE email = 'ada@example.test'")
+        query = "SELECT updated_at > created_at FROM users WHERE email = 'ada@example.test'"
+        assert connection.execute(query).fetchone() == (True,)
+        order = connection.execute("SELECT array_agg(sequence ORDER BY created_at, sequence) FROM messages").fetchone()
+        assert order is not None
+        assert order[0] == sorted(order[0])
+        connection.execute("DELETE FROM users WHERE email = 'ada@example.test'")
+        left = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone() for table in sorted(TABLES)}
+        assert left == {"users": (1,), "personas": (2,), "conversations": (1,), "conversation_participants": (2,), "messages": (2,)}
+        connection.execute("DELETE FROM conversations")
+        assert connection.execute("SELECT count(*) FROM messages").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("INSERT INTO users (email, cognito_sub) VALUES ('nobody', 'x')", errors.CheckViolation),
+        ("INSERT INTO users (email, cognito_sub, preferences) VALUES ('a@b', 'x', '[]')", errors.CheckViolation),
+        ("INSERT INTO users (email, cognito_sub) VALUES ('a@b', 'x'), ('A@B', 'y')", errors.UniqueViolation),
+        ("INSERT INTO personas (type, name) VALUES ('human', 'x')", errors.CheckViolation),
+        ("INSERT INTO personas (type, name) VALUES ('robot', 'x')", errors.CheckViolation),
+        ("INSERT INTO conversations (status) VALUES ('lost')", errors.CheckViolation),
+        (
+            "INSERT INTO messages (conversation_id, author_persona_id, content) VALUES (gen_random_uuid(), gen_random_uuid(), 'x')",
+            errors.ForeignKeyViolation,
+        ),
+    ],
+)
+def test_what_the_schema_does_not_take(data: Database, statement: Any, error: type[psycopg.Error]) -> None:
+    with data.connect("application") as connection, pytest.raises(error):
+        connection.execute(statement)
+
+
+def test_every_foreign_key_has_an_index_that_begins_with_it(data: Database) -> None:
+    query = """SELECT conrelid::regclass || '.' || a.attname FROM pg_constraint c JOIN pg_attribute a
+        ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] WHERE c.contype = 'f' AND c.connamespace = 'public'::regnamespace
+        AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1])"""
+    with data.connect() as connection:
+        assert connection.execute(query).fetchall() == []

@@ -1,0 +1,96 @@
+"""What is to be applied: decided without a database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amianai_infra.database.migrate import FOLDER, OURS, PROJECT, Applied, Migration, plan, read_all, read_folder
+from amianai_infra.errors import ConfigurationError, RefusedError
+
+
+def file(number: int, source: str = OURS, content: str = "") -> Migration:
+    sha256 = f"{number}{content}".encode().hex().rjust(64, "0")
+    return Migration(source, f"{number:04d}", f"step_{number}", sha256, "SELECT 1", Path(f"{number:04d}_step_{number}.sql"))
+
+
+def line(one: Migration) -> Applied:
+    return Applied(one.source, one.version, one.name, one.sha256, datetime(2027, 1, 1, tzinfo=UTC), "somebody", timedelta(0))
+
+
+@given(st.sets(st.integers(1, 50), max_size=8), st.sets(st.integers(1, 50), max_size=8), st.data())
+def test_what_is_left_follows_what_is_applied(ours: set[int], theirs: set[int], data: st.DataObject) -> None:
+    files = [file(number) for number in sorted(ours)] + [file(number, PROJECT) for number in sorted(theirs)]
+    done = {source: data.draw(st.integers(0, len(some))) for source, some in ((OURS, ours), (PROJECT, theirs))}
+    applied = [
+        one for source, some in ((OURS, ours), (PROJECT, theirs)) for one in [f for f in files if f.source == source][: done[source]]
+    ]
+    pending = plan(files, [line(one) for one in applied])
+    assert [*applied, *pending] != [] or not files
+    assert set(pending) == set(files) - set(applied)
+    assert pending == [one for one in files if one not in applied], "ours first, each in order"
+
+
+def test_an_edited_file_is_refused_by_name() -> None:
+    with pytest.raises(RefusedError, match="amianai 0001_step_1 was edited"):
+        plan([file(1, content="edited"), file(2)], [line(file(1))])
+    renamed = Migration(OURS, "0001", "other", file(1).sha256, "", Path("0001_other.sql"))
+    with pytest.raises(RefusedError, match="0001_other was edited"):
+        plan([renamed], [line(file(1))])
+
+
+def test_every_contradiction_is_named() -> None:
+    with pytest.raises(RefusedError) as caught:
+        plan([file(1, content="edited"), file(2), file(4)], [line(file(1)), line(file(3))])
+    text = str(caught.value)
+    assert "0001_step_1 was edited" in text
+    assert "0003_step_3 has been applied, but its file is not there" in text
+    assert "0002_step_2 was added before amianai 0003" in text
+
+
+def write(folder: Path, **files: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name.removeprefix('n')}.sql").write_bytes(text.encode())
+    return folder
+
+
+def test_files_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    found = read_folder(write(tmp_path, n0010_b="SELECT 2", n0002_a="SELECT 1", n00011_c="SELECT 3"), PROJECT)
+    assert [str(one) for one in found] == ["project 0002_a", "project 0010_b", "project 00011_c"]
+    assert "SELECT" not in repr(found)
+
+
+def test_line_ends_do_not_count(tmp_path: Path) -> None:
+    (one,), (two,) = (read_folder(write(tmp_path / end, n0001_a=f"SELECT 1;{text}"), OURS) for end, text in (("a", "\n"), ("b", "\r\n")))
+    assert one.sha256 == two.sha256
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"add_avatars": "SELECT 1"}, "has another form"),
+        ({"n0001_Upper": "SELECT 1"}, "has another form"),
+        ({"n0001_a": "SELECT 1", "n00001_b": "SELECT 1"}, "Two migrations have the number"),
+        ({"n0001_a": "SELECT 1; COMMIT;"}, "says COMMIT"),
+    ],
+)
+def test_what_is_no_migration(tmp_path: Path, files: dict[str, str], reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        read_folder(write(tmp_path, **files), PROJECT)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"database\.migrations"):
+        read_all(tmp_path / "none")
+
+
+def test_ours_come_first(tmp_path: Path) -> None:
+    found = read_all(write(tmp_path, n0001_a="SELECT 1"))
+    assert [one.source for one in found] == [OURS] * (len(found) - 1) + [PROJECT]
+    assert [one.path.parent for one in found][:-1] == [FOLDER] * (len(found) - 1)
+    assert str(found[0]) == "amianai 0001_application"
