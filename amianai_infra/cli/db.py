@@ -25,6 +25,7 @@ COMMANDS: Commands = {
     "shell": ("amianai_infra.cli.db_connect:shell", "Open psql, verified and read-only."),
     "seed": ("amianai_infra.cli.db_schema:seed", "Insert rows to work with, for local work."),
     "rotate": ("amianai_infra.cli.db_schema:rotate", "Give a role a new password, and write it to its secret."),
+    "top": ("amianai_infra.cli.db_top:top", "Load, slowest statements, locks, tables on one screen."),
     "backup": ("amianai_infra.cli.db_backup:backup", "List, make and check backups."),
 }
 
