@@ -239,6 +239,26 @@ class DeliverySettings(_Group):
     )
 
 
+class AuditSettings(_Group):
+    """The record of administrative work on the database."""
+
+    days: Days = Field(1096, description="Retention of the audit log group", json_schema_extra=_unit("days"))
+    deletion_protection: bool = Field(True, description="Refuse deletion of the audit log group; `destroy --delete-audit` lifts it itself")
+    log_group: str = Field(
+        "", pattern=r"^(/[A-Za-z0-9._/#-]{1,511})?$", description="Audit log group to adopt (one that `destroy` kept); empty: create it"
+    )
+
+
+class AccessSettings(_Group):
+    """Reaching the database from outside for a while."""
+
+    alarm_email: str = Field(
+        "",
+        pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$",
+        description="Address told when an access could not be closed; AWS asks it to confirm first",
+    )
+
+
 class Settings(_Group):
     """Everything a person can choose about the production stack."""
 
@@ -257,6 +277,8 @@ class Settings(_Group):
     site: SiteSettings = SiteSettings()
     dns: DnsSettings = DnsSettings()
     delivery: DeliverySettings = DeliverySettings()
+    audit: AuditSettings = AuditSettings()
+    access: AccessSettings = AccessSettings()
 
     @field_validator("domain_name")
     @classmethod

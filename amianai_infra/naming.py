@@ -66,6 +66,11 @@ def stack_parameter(prefix: str) -> str:
     return f"/{prefix}/stack"
 
 
+def audit_log_group(prefix: str) -> str:
+    """The log group of administrative work on the database."""
+    return f"/{prefix}/database/audit"
+
+
 def default_tags(extra: dict[str, str] | None = None) -> dict[str, str]:
     """Tags every taggable resource carries."""
     return {

@@ -127,6 +127,18 @@ class NetworkOutputs(_Part):
     private_route_table_ids: list[str]
 
 
+@dataclass(frozen=True)
+class AccessOutputs(_Part):
+    """What opens the database for a while and closes it again; empty where the stack is older than that."""
+
+    schedule_group: str = ""
+    scheduler_role_arn: str = ""
+    dead_letter_arn: str = ""
+    topic_arn: str = ""
+    launch_template_id: str = ""
+    bastion_security_group_id: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StackOutputs(_Part):
     """All published outputs of the production stack."""
@@ -141,6 +153,8 @@ class StackOutputs(_Part):
     auth: AuthOutputs
     dns: DnsOutputs
     network: NetworkOutputs
+    access: AccessOutputs = AccessOutputs()
+    audit_log_group: str = ""
     deploy_role_arn: str = ""
 
     _PARTS: ClassVar[Mapping[str, type[_Part]]] = {
@@ -149,4 +163,5 @@ class StackOutputs(_Part):
         "auth": AuthOutputs,
         "dns": DnsOutputs,
         "network": NetworkOutputs,
+        "access": AccessOutputs,
     }

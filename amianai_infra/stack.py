@@ -13,6 +13,8 @@ from typing import Any
 import pulumi
 from pulumi_aws.get_caller_identity import get_caller_identity_output
 
+from amianai_infra.components.access import Access
+from amianai_infra.components.audit import AuditLog
 from amianai_infra.components.auth import Auth
 from amianai_infra.components.database import Database, DatabaseArgs
 from amianai_infra.components.delivery import Delivery
@@ -77,6 +79,8 @@ class Production:
 
         self.network = self._network()
         self.database = self._database()
+        self.audit = self._audit()
+        self.access = self._access()
         self.auth = self._auth()
         self.dns = Dns("dns", {"domain": settings.domain_name, "names": self.names, "zone_id": settings.dns.zone_id})
         self.site = self._site()
@@ -111,6 +115,36 @@ class Production:
                 "client_cidrs": [cidrs[index] for index in range(self.settings.network.availability_zones)],
                 "database": chosen.name,
                 **{name: getattr(chosen, name) for name in DatabaseArgs.__annotations__ if name in type(chosen).model_fields},  # type: ignore[typeddict-item]
+            },
+        )
+
+    def _audit(self) -> AuditLog:
+        chosen = self.settings.audit
+        return AuditLog(
+            "audit",
+            {
+                "prefix": self.settings.prefix,
+                "days": chosen.days,
+                "deletion_protection": chosen.deletion_protection,
+                "log_group": chosen.log_group,
+            },
+        )
+
+    def _access(self) -> Access:
+        cidrs = self.network.private_subnet_cidrs
+        return Access(
+            "access",
+            {
+                "prefix": self.settings.prefix,
+                "region": self.settings.region,
+                "account": self.account,
+                "vpc_id": self.network.vpc_id,
+                "route_table_ids": self.network.private_route_table_ids,
+                "database_identifier": self.database.identifier,
+                "database_security_group_id": self.database.security_group_id,
+                "database_port": self.settings.database.port,
+                "database_cidrs": [cidrs[index] for index in range(self.settings.network.availability_zones)],
+                "alarm_email": self.settings.access.alarm_email,
             },
         )
 
@@ -215,6 +249,15 @@ class Production:
                 "application_secret_arn": self.database.application_secret_arn,
                 "readonly_secret_arn": self.database.readonly_secret_arn,
             },
+            "audit_log_group": self.audit.name,
+            "access": {
+                "schedule_group": self.access.schedule_group,
+                "scheduler_role_arn": self.access.scheduler_role_arn,
+                "dead_letter_arn": self.access.dead_letter_arn,
+                "topic_arn": self.access.topic_arn,
+                "launch_template_id": self.access.launch_template_id,
+                "bastion_security_group_id": self.access.bastion_security_group_id,
+            },
             "auth": {
                 "user_pool_id": self.auth.user_pool_id,
                 "client_id": self.auth.client_id,
@@ -244,7 +287,7 @@ class Production:
             description=f"What the stack of {self.settings.domain_name} tells about itself; no secrets",
             type="String",
             value=pulumi.Output.from_input(outputs).apply(_published),
-            opts=pulumi.ResourceOptions(depends_on=[self.records, self.database, self.auth]),
+            opts=pulumi.ResourceOptions(depends_on=[self.records, self.database, self.auth, self.audit, self.access]),
         )
         for name, value in outputs.items():
             pulumi.export(name, value)

@@ -191,24 +191,28 @@ def env(app: App, file: Path | None) -> None:
 @click.option("--keep-users", is_flag=True, help="Keep the user pool; the next setup adopts it.")
 @click.option("--keep-zone", is_flag=True, help="Keep the hosted zone; the next setup adopts it.")
 @click.option("--delete-state", is_flag=True, help="On AWS also remove the bucket and the key of the engine's state.")
+@click.option("--delete-audit", is_flag=True, help="Also remove the log group of what was done to the database.")
 @confirm_option
 @dry_run_option
 @click.pass_obj
-def destroy(app: App, keep_users: bool, keep_zone: bool, delete_state: bool, confirm: str | None, dry_run: bool) -> None:
+def destroy(
+    app: App, keep_users: bool, keep_zone: bool, delete_state: bool, delete_audit: bool, confirm: str | None, dry_run: bool
+) -> None:
     """Remove the stack, after showing what goes and what stays.
 
     \b
     amianai destroy --dry-run
     amianai --sandbox destroy --confirm example.test
 
-    The domain has to be typed (or given with --confirm); --yes is not enough. The database leaves a final snapshot.
+    The domain has to be typed (or given with --confirm); --yes is not enough. The database leaves a final snapshot, and
+    the record of what was done to it stays.
     """
     from amianai_infra.operations import destroy as operation
 
     _ = app.settings
     app.target.ready()
     app.announce()
-    options = operation.Options(keep_users, keep_zone, delete_state)
+    options = operation.Options(keep_users, keep_zone, delete_state, delete_audit)
     engine, plan = operation.prepare(app, options)
     if dry_run or not app.json:
         click.echo(operation.screen(plan), err=not dry_run)

@@ -14,7 +14,23 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-SERVICES = ("acm", "cloudfront", "cloudwatch", "cognito", "ec2", "iam", "rds", "route53", "s3", "secretsmanager", "ssm", "vpc")
+SERVICES = (
+    "acm",
+    "cloudfront",
+    "cloudwatch",
+    "cognito",
+    "ec2",
+    "iam",
+    "rds",
+    "route53",
+    "s3",
+    "scheduler",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "ssm",
+    "vpc",
+)
 
 
 class _Package(ModuleType):

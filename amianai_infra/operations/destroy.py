@@ -24,9 +24,15 @@ if TYPE_CHECKING:
 
 BUCKET_TYPE = "aws:s3/bucket:Bucket"
 INSTANCE_TYPE = "aws:rds/instance:Instance"
+AUDIT_TYPE = "amianai:audit:AuditLog$aws:cloudwatch/logGroup:LogGroup"
 # What the stack configuration calls a thing that was kept, so that the next setup adopts it.
-ADOPTION = {change.POOL_TYPE: "amianai-infra:authUserPoolId", change.ZONE_TYPE: "amianai-infra:dnsZoneId"}
+ADOPTION = {
+    change.POOL_TYPE: "amianai-infra:authUserPoolId",
+    change.ZONE_TYPE: "amianai-infra:dnsZoneId",
+    AUDIT_TYPE: "amianai-infra:auditLogGroup",
+}
 PROTECTION = {
+    AUDIT_TYPE: ("amianai-infra:auditDeletionProtection", "deletionProtectionEnabled", True),
     INSTANCE_TYPE: ("amianai-infra:databaseDeletionProtection", "deletionProtection", True),
     change.POOL_TYPE: ("amianai-infra:authDeletionProtection", "deletionProtection", "ACTIVE"),
 }
@@ -40,6 +46,7 @@ class Options:
     keep_users: bool = False
     keep_zone: bool = False
     delete_state: bool = False
+    delete_audit: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class Plan:
         snapshot: identifier of the final snapshot; empty when there is no database.
         stays: sentences about what is left afterwards.
         delete_state: whether the state's bucket and key go too.
+        drop: configuration that names what is gone then.
         suffix: a new suffix of the snapshot's name, where the configured one is taken.
         domain: the domain of the stack, as its state has it.
     """
@@ -69,6 +77,7 @@ class Plan:
     snapshot: str = ""
     stays: Sequence[str] = ()
     delete_state: bool = False
+    drop: Mapping[str, str] = field(default_factory=dict)
     suffix: str = ""
     domain: str = ""
 
@@ -83,6 +92,11 @@ class Plan:
             "stays": list(self.stays),
             "deletes_state": self.delete_state,
         }
+
+
+def kind_of(resource: StateResource) -> str:
+    """Its type; that of the audit log group also says whose it is, because the stack has other log groups."""
+    return AUDIT_TYPE if f"::{AUDIT_TYPE}::" in resource.urn else resource.type
 
 
 def _name(urn: str) -> str:
@@ -100,7 +114,7 @@ def plan(resources: Sequence[StateResource], options: Options, settings: Setting
     kept = [one for one in managed if _is_kept(one, options, settings)]
     going = [one for one in managed if one not in kept]
     return Plan(
-        keep={ADOPTION[one.type]: one.id for one in kept},
+        keep={ADOPTION[kind_of(one)]: one.id for one in kept},
         kept_urns=[one.urn for one in kept],
         lift=[one.urn for one in going if _is_protected(one)],
         unprotect=[one.urn for one in resources if one.protect and one.urn not in {each.urn for each in kept}],
@@ -109,20 +123,23 @@ def plan(resources: Sequence[StateResource], options: Options, settings: Setting
         snapshot=next((_snapshot(one, settings) for one in going if one.type == INSTANCE_TYPE), ""),
         stays=list(_stays(kept, options, settings)),
         delete_state=options.delete_state,
+        drop={ADOPTION[kind]: "" for kind in (AUDIT_TYPE,) if any(kind_of(one) == kind for one in going)},
     )
 
 
 def _is_kept(resource: StateResource, options: Options, settings: Settings) -> bool:
-    """What was asked for, and what was adopted: that is never deleted."""
+    """What was asked for, what was adopted (that is never deleted), and the record of what was done to the database."""
+    if kind_of(resource) == AUDIT_TYPE:
+        return not options.delete_audit
     if resource.type == change.POOL_TYPE:
         return options.keep_users or resource.id == settings.auth.user_pool_id
     return resource.type == change.ZONE_TYPE and (options.keep_zone or resource.id == settings.dns.zone_id)
 
 
 def _is_protected(resource: StateResource) -> bool:
-    if resource.type not in PROTECTION:
+    if kind_of(resource) not in PROTECTION:
         return False
-    _, name, on = PROTECTION[resource.type]
+    _, name, on = PROTECTION[kind_of(resource)]
     return bool(resource.inputs.get(name) == on)
 
 
@@ -143,7 +160,9 @@ def _stays(kept: Iterable[StateResource], options: Options, settings: Settings) 
     adopted = {change.POOL_TYPE: settings.auth.user_pool_id, change.ZONE_TYPE: settings.dns.zone_id}
     words = {change.POOL_TYPE: "user pool", change.ZONE_TYPE: "hosted zone"}
     for one in kept:
-        if one.id != adopted[one.type]:
+        if kind_of(one) == AUDIT_TYPE:
+            yield f"the audit log group {one.id} (--delete-audit removes it): setup adopts it again"
+        elif one.id != adopted[one.type]:
             yield f"the {words[one.type]} {one.id}: setup adopts it again"
     for kind, identity in adopted.items():
         if identity:
@@ -243,7 +262,7 @@ def execute(context: Context, engine: Engine, found: Plan, options: Options) -> 
     counts = _delete(context, engine, found.empty)
     forget_outputs(context.target)
     if engine.exists():
-        engine.configure({change.SUFFIX: change.draw_suffix()})
+        engine.configure({change.SUFFIX: change.draw_suffix(), **found.drop})
     notes = list(_remove_state(context, options))
     return Result(found, counts, notes)
 
@@ -275,7 +294,7 @@ def _lift(context: Context, engine: Engine, found: Plan) -> None:
     if not targets:
         return
     environment = context.target.engine()
-    lifted_types = {one.type for one in engine.resources() if one.urn in found.lift}
+    lifted_types = {kind_of(one) for one in engine.resources() if one.urn in found.lift}
     values = {PROTECTION[kind][0]: "false" for kind in lifted_types} | ({change.SUFFIX: found.suffix} if found.suffix else {})
     configured = read_stack_file(change.stack_file(environment))
     with context.progress.task("Lifting deletion protection") as task, change.variant(environment) as other:

@@ -82,7 +82,7 @@ def _both(one: Policy, other: Policy) -> Policy:
 def statements(settings: Settings, account: str) -> dict[str, list[Policy]]:
     """The statements of every service, by service."""
     scope = _Scope(settings, account)
-    parts = (_ec2, _rds, _secrets, _cognito, _s3, _cloudfront, _route53, _acm, _logs, _iam, _ssm, _kms, _tagging)
+    parts = (_ec2, _rds, _secrets, _cognito, _s3, _cloudfront, _route53, _acm, _logs, _iam, _ssm, _kms, _tagging, _access, _bastion)
     return {part.__name__.removeprefix("_"): list(part(scope)) for part in parts}
 
 
@@ -237,8 +237,8 @@ def _acm(scope: _Scope) -> Iterator[Policy]:
 
 def _logs(scope: _Scope) -> Iterator[Policy]:
     groups = (f"log-group:/{scope.prefix}/*", f"log-group:/aws/rds/instance/{scope.settings.database.identifier}*")
-    actions = """CreateLogGroup DeleteLogGroup DeleteRetentionPolicy FilterLogEvents ListTagsForResource PutRetentionPolicy TagResource
-        UntagResource"""
+    actions = """CreateLogGroup CreateLogStream DeleteLogGroup DeleteRetentionPolicy FilterLogEvents ListTagsForResource PutLogEvents
+        PutLogGroupDeletionProtection PutRetentionPolicy TagResource UntagResource"""
     yield allow("LogsFind", "logs:DescribeLogGroups", "*", scope.here)
     yield allow("LogsChange", tuple(f"logs:{name}" for name in actions.split()), tuple(scope.arn("logs", group) for group in groups))
     # VPC flow logs register a delivery on behalf of whoever creates them.
@@ -252,8 +252,12 @@ def _iam(scope: _Scope) -> Iterator[Policy]:
         UpdateRoleDescription"""
     yield allow("IamRoles", tuple(f"iam:{name}" for name in actions.split()), role)
     yield allow("IamAttach", "iam:AttachRolePolicy", role, {"ArnEquals": {"iam:PolicyARN": RDS_MONITORING_POLICY}})
-    services = ["monitoring.rds.amazonaws.com", "vpc-flow-logs.amazonaws.com"]
+    services = ["monitoring.rds.amazonaws.com", "vpc-flow-logs.amazonaws.com", "scheduler.amazonaws.com", "ec2.amazonaws.com"]
     yield allow("IamPass", "iam:PassRole", role, {"StringEquals": {"iam:PassedToService": services}})
+    profile = """AddRoleToInstanceProfile CreateInstanceProfile DeleteInstanceProfile GetInstanceProfile ListInstanceProfileTags
+        RemoveRoleFromInstanceProfile TagInstanceProfile UntagInstanceProfile"""
+    profiles = scope.arn("iam", f"instance-profile/{scope.prefix}-*", "")
+    yield allow("IamProfiles", tuple(f"iam:{name}" for name in profile.split()), profiles)
     provider = """AddClientIDToOpenIDConnectProvider CreateOpenIDConnectProvider DeleteOpenIDConnectProvider GetOpenIDConnectProvider
         RemoveClientIDFromOpenIDConnectProvider TagOpenIDConnectProvider UntagOpenIDConnectProvider
         UpdateOpenIDConnectProviderThumbprint"""
@@ -288,3 +292,51 @@ def _tagging(scope: _Scope) -> Iterator[Policy]:
     yield allow("OperatorChecks", "iam:SimulatePrincipalPolicy", scope.arn("iam", "*", ""))
     # `doctor` asks for the path of the role that its caller has assumed.
     yield allow("OperatorRole", "iam:GetRole", scope.arn("iam", "role/*", ""))
+
+
+def _access(scope: _Scope) -> Iterator[Policy]:
+    """Opening the database for a while: schedules that close it, and the alarm when one of them fails."""
+    prefix = scope.prefix
+    group = "CreateScheduleGroup DeleteScheduleGroup GetScheduleGroup ListTagsForResource TagResource UntagResource"
+    yield allow(
+        "ScheduleGroups", tuple(f"scheduler:{name}" for name in group.split()), scope.arn("scheduler", f"schedule-group/{prefix}-*")
+    )
+    yield allow(
+        "Schedules",
+        tuple(f"scheduler:{name}Schedule" for name in ("Create", "Delete", "Get", "Update")),
+        scope.arn("scheduler", f"schedule/{prefix}-*/*"),
+    )
+    yield allow("SchedulesFind", "scheduler:ListSchedules", "*", scope.here)
+    queue = "CreateQueue DeleteQueue GetQueueAttributes GetQueueUrl ListQueueTags SetQueueAttributes TagQueue UntagQueue"
+    yield allow("Queues", tuple(f"sqs:{name}" for name in queue.split()), scope.arn("sqs", f"{prefix}-*"))
+    topic = """CreateTopic DeleteTopic GetSubscriptionAttributes GetTopicAttributes ListTagsForResource SetTopicAttributes Subscribe
+        TagResource Unsubscribe UntagResource"""
+    yield allow("Topics", tuple(f"sns:{name}" for name in topic.split()), scope.arn("sns", f"{prefix}-*"))
+    alarm = "DeleteAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource"
+    yield allow("Alarms", tuple(f"cloudwatch:{name}" for name in alarm.split()), scope.arn("cloudwatch", f"alarm:{prefix}-*"))
+    yield allow("AlarmsFind", "cloudwatch:DescribeAlarms", "*", scope.here)
+
+
+def _bastion(scope: _Scope) -> Iterator[Policy]:
+    """A tunnel: an instance of our template that ends itself, and a session to it."""
+    created = _both(scope.new, {"StringEquals": {"ec2:CreateAction": ["RunInstances", "CreateLaunchTemplate"]}})
+    yield allow("TemplateCreate", "ec2:CreateLaunchTemplate", "*", scope.new)
+    template = "CreateLaunchTemplateVersion DeleteLaunchTemplate DeleteLaunchTemplateVersions ModifyLaunchTemplate"
+    yield allow("TemplateChange", tuple(f"ec2:{name}" for name in template.split()), "*", scope.ours)
+    yield allow("BastionTag", "ec2:CreateTags", "*", created)
+    parts = ("instance", "volume", "network-interface")
+    yield allow("BastionStart", "ec2:RunInstances", tuple(scope.arn("ec2", f"{part}/*") for part in parts), scope.new)
+    around = ("launch-template", "subnet", "security-group")
+    yield allow("BastionPlace", "ec2:RunInstances", tuple(scope.arn("ec2", f"{part}/*") for part in around), scope.ours)
+    image = f"arn:aws:ec2:{scope.settings.region}::image/*"
+    yield allow("BastionImage", "ec2:RunInstances", image, {"StringEquals": {"ec2:Owner": "amazon"}})
+    names = f"arn:aws:ssm:{scope.settings.region}::parameter/aws/service/ami-amazon-linux-latest/*"
+    yield allow("BastionImageName", "ssm:GetParameters", names)
+    yield allow("BastionEnd", "ec2:TerminateInstances", scope.arn("ec2", "instance/*"), scope.ours)
+    yield allow("TunnelFind", "ssm:DescribeInstanceInformation", "*", scope.here)
+    yield allow(
+        "TunnelTo", "ssm:StartSession", scope.arn("ec2", "instance/*"), {"StringEquals": {"ssm:resourceTag/amianai:access": "bastion"}}
+    )
+    document = f"arn:aws:ssm:{scope.settings.region}::document/AWS-StartPortForwardingSessionToRemoteHost"
+    yield allow("TunnelHow", "ssm:StartSession", document)
+    yield allow("TunnelEnd", "ssm:TerminateSession", scope.arn("ssm", "session/*"), scope.here)

@@ -160,6 +160,45 @@ def deployer(bucket_arn: str, distribution_arn: str, parameter_arn: str) -> Poli
     )
 
 
+def database_closer(security_group: str, tables: Sequence[str], instance: str, bastions: str, queue: str) -> Policy:
+    """What EventBridge Scheduler needs to undo what opened the database, and nothing else.
+
+    Args:
+        security_group: ARN of the database's security group.
+        tables: ARNs of the private route tables.
+        instance: ARN of the database instance.
+        bastions: ARN pattern of the instances in this account and region; a tag bounds it to bastions.
+        queue: ARN of the dead-letter queue.
+
+    Source: EventBridge Scheduler User Guide, "Setting up Amazon EventBridge Scheduler".
+    """
+    bastion = {"StringEquals": {"aws:ResourceTag/amianai:access": "bastion"}}
+    return document(
+        allow("RemoveRule", "ec2:RevokeSecurityGroupIngress", security_group),
+        allow("RemoveRoute", "ec2:DeleteRoute", list(tables)),
+        allow("RemoveAddress", "rds:ModifyDBInstance", instance),
+        allow("EndBastion", "ec2:TerminateInstances", bastions, bastion),
+        allow("ReportFailure", "sqs:SendMessage", queue),
+    )
+
+
+def scheduler_trust(account: str, group: str) -> Policy:
+    """The trust policy of a role that the schedules of one group assume.
+
+    Source: EventBridge Scheduler User Guide, "Confused deputy prevention": the ARN is that of the group, not of a schedule.
+    """
+    return service_trust("scheduler.amazonaws.com", {"StringEquals": {"aws:SourceAccount": account, "aws:SourceArn": group}})
+
+
+def session_manager_only() -> Policy:
+    """What an instance needs to be reached through Session Manager, and nothing else.
+
+    Source: AWS Systems Manager User Guide, "Create an IAM instance profile with minimal Session Manager permissions".
+    """
+    channels = tuple(f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data"))
+    return document(allow("SessionManager", ("ssm:UpdateInstanceInformation", *channels), "*"))
+
+
 def actions_of(policies: Iterable[Policy]) -> list[str]:
     """Every action that the policies allow, sorted, once."""
     found: set[str] = set()

@@ -9,6 +9,8 @@ import pulumi
 import pytest
 from pulumi.provider.experimental.analyzer import Analyzer
 
+from amianai_infra.components.access import Access
+from amianai_infra.components.audit import AuditLog
 from amianai_infra.components.auth import Auth
 from amianai_infra.components.database import Database
 from amianai_infra.components.delivery import Delivery
@@ -16,7 +18,7 @@ from amianai_infra.components.dns import Dns, SiteRecords
 from amianai_infra.components.network import Network
 from amianai_infra.components.static_site import StaticSite
 
-COMPONENTS: list[type[pulumi.ComponentResource]] = [Auth, Database, Delivery, Dns, Network, SiteRecords, StaticSite]
+COMPONENTS: list[type[pulumi.ComponentResource]] = [Access, AuditLog, Auth, Database, Delivery, Dns, Network, SiteRecords, StaticSite]
 
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.__name__)

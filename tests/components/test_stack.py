@@ -40,7 +40,7 @@ def default() -> Recording:
 def test_the_default_stack(default: Recording) -> None:
     found = default
     counts = found.counts()
-    assert sum(counts.values()) == 63
+    assert sum(counts.values()) == 79
     assert {kind: counts[kind] for kind in ("Vpc", "Subnet", "Instance", "UserPool", "Bucket", "Distribution", "Zone", "Certificate")} == {
         "Vpc": 1,
         "Subnet": 4,
@@ -56,6 +56,8 @@ def test_the_default_stack(default: Recording) -> None:
     assert {one.name for one in found.resources if one.type.startswith("amianai:")} == {
         "network",
         "database",
+        "audit",
+        "access",
         "auth",
         "dns",
         "site",
@@ -112,7 +114,9 @@ def test_the_distribution_waits_for_the_certificate_and_the_records_for_the_dist
 def test_the_database_is_reached_from_private_subnets_alone(record: Record) -> None:
     found = run(record, config(network__availability_zones="3", network__cidr="10.7.0.0/16"))
     private = {one.inputs["cidrBlock"] for one in found.of("Subnet") if "private" in one.name}
-    assert {one.inputs["cidrIpv4"] for one in found.of("SecurityGroupIngressRule")} == private
+    rules = [one.inputs for one in found.of("SecurityGroupIngressRule")]
+    assert {rule["cidrIpv4"] for rule in rules if "cidrIpv4" in rule} == private
+    assert [rule["referencedSecurityGroupId"] for rule in rules if "cidrIpv4" not in rule] == ["access-bastion-sg-id"]
     assert len(private) == 3
     assert found.one("SubnetGroup").inputs["subnetIds"] == [f"network-private-{i}-id" for i in (1, 2, 3)]
 
@@ -128,7 +132,13 @@ def test_published_outputs(default: Recording) -> None:
     assert outputs.network.private_route_table_ids == ["network-private-rt-1-id", "network-private-rt-2-id"]
     assert outputs.deploy_role_arn == ""
     assert len(parameter["value"]) < 4096, "what a standard parameter holds"
-    assert {one.pulumi_resource_name for one in found.options["outputs"]["depends_on"]} == {"records", "database", "auth"}
+    assert {one.pulumi_resource_name for one in found.options["outputs"]["depends_on"]} == {
+        "records",
+        "database",
+        "auth",
+        "audit",
+        "access",
+    }
 
 
 def test_delivery_needs_owner_and_repository(record: Record) -> None:

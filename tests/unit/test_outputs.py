@@ -48,8 +48,23 @@ def example() -> dict[str, Any]:
             "private_subnet_ids": ["b"],
             "private_route_table_ids": ["c"],
         },
+        "access": {
+            "schedule_group": "eeyore-database-access",
+            "scheduler_role_arn": "arn:aws:iam::123456789012:role/eeyore-database-closer",
+            "dead_letter_arn": "arn:aws:sqs:us-east-1:123456789012:eeyore-database-access-failed",
+            "topic_arn": "arn:aws:sns:us-east-1:123456789012:eeyore-database-access-failed",
+            "launch_template_id": "lt-1",
+            "bastion_security_group_id": "sg-2",
+        },
+        "audit_log_group": "/eeyore/database/audit",
         "deploy_role_arn": "arn:aws:iam::123456789012:role/eeyore-deploy",
     }
+
+
+def test_it_reads_what_an_older_stack_published() -> None:
+    older = {name: value for name, value in example().items() if name not in ("access", "audit_log_group", "deploy_role_arn")}
+    outputs = StackOutputs.model_validate(older)
+    assert (outputs.audit_log_group, outputs.access.schedule_group) == ("", "")
 
 
 def test_it_reads_what_it_writes() -> None:

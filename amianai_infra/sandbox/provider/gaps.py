@@ -32,7 +32,13 @@ GAPS: Final[tuple[Gap, ...]] = (
     Gap("ec2", "NAT gateways do not report their address", "taken from the elastic IP"),
     Gap("ec2", "IPv6 is not modelled; its properties are refused"),
     # logs
-    Gap("logs", "deletion protection of log groups does not exist", "kept in the state and enforced at deletion by the provider"),
+    Gap(
+        "logs", "deletion protection of log groups does not exist", "a tag of the group stands for it; enforced at deletion by the provider"
+    ),
+    # scheduler, sns, launch templates
+    Gap("scheduler", "universal targets (aws-sdk) are dropped: a schedule fires, does nothing and is deleted"),
+    Gap("sns", "no e-mail is sent, and a subscription by e-mail needs no confirmation"),
+    Gap("ec2", "a launch template's image is not looked up, and instances started from it do not run"),
     # acm
     Gap(
         "acm",

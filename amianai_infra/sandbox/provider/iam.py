@@ -149,6 +149,63 @@ class RolePolicyAttachment(Resource):
         ctx.client().detach_role_policy(RoleName=role, PolicyArn=policy)
 
 
+class InstanceProfile(Resource):
+    """`aws.iam.InstanceProfile` with one role; its id is its name."""
+
+    token = "aws:iam/instanceProfile:InstanceProfile"
+    service = "iam"
+    regional = False
+    tagged = True
+    props = {"name": text(force_new=True, autoname=True), "path": text(default="/", force_new=True), "role": text()}
+    outputs = ("arn", "createDate", "uniqueId")
+    name_prop = "name"
+    missing = ("NoSuchEntity",)
+
+    def create(self, ctx: Context, inputs: Inputs) -> str:
+        ctx.client().create_instance_profile(
+            InstanceProfileName=inputs["name"], Path=inputs["path"], **given(Tags=tag_list(ctx.tags(inputs)) or None)
+        )
+        return str(inputs["name"])
+
+    def configure(self, ctx: Context, ident: str, inputs: Inputs) -> None:
+        if inputs.get("role"):
+            ctx.client().add_role_to_instance_profile(InstanceProfileName=ident, RoleName=inputs["role"])
+
+    def read(self, ctx: Context, ident: str, known: Inputs) -> State | None:
+        found = ctx.client().get_instance_profile(InstanceProfileName=ident)["InstanceProfile"]
+        return {
+            "name": found["InstanceProfileName"],
+            "path": found["Path"],
+            "role": found["Roles"][0]["RoleName"] if found.get("Roles") else None,
+            "arn": found["Arn"],
+            "createDate": found["CreateDate"].isoformat(),
+            "uniqueId": found["InstanceProfileId"],
+            "tags": tag_map(found.get("Tags")),
+        }
+
+    def update(self, ctx: Context, ident: str, old: Inputs, new: Inputs, changed: frozenset[str]) -> None:
+        if "role" not in changed:
+            return
+        self._release(ctx, ident)
+        self.configure(ctx, ident, new)
+
+    @staticmethod
+    def _release(ctx: Context, ident: str) -> None:
+        found = ctx.client().get_instance_profile(InstanceProfileName=ident)["InstanceProfile"]
+        for role in found.get("Roles", []):
+            ctx.client().remove_role_from_instance_profile(InstanceProfileName=ident, RoleName=role["RoleName"])
+
+    def delete(self, ctx: Context, ident: str, state: Inputs) -> None:
+        self._release(ctx, ident)
+        ctx.client().delete_instance_profile(InstanceProfileName=ident)
+
+    def set_tags(self, ctx: Context, ident: str, state: Inputs, tags: dict[str, str], removed: list[str]) -> None:
+        if removed:
+            ctx.client().untag_instance_profile(InstanceProfileName=ident, TagKeys=removed)
+        if tags:
+            ctx.client().tag_instance_profile(InstanceProfileName=ident, Tags=tag_list(tags))
+
+
 def _same_url(declared: Any, real: Any) -> bool:
     return str(declared).removeprefix("https://").rstrip("/") == str(real).removeprefix("https://").rstrip("/")
 
@@ -214,4 +271,4 @@ class OpenIdConnectProvider(Resource):
             ctx.client().tag_open_id_connect_provider(OpenIDConnectProviderArn=ident, Tags=tag_list(tags))
 
 
-RESOURCES = (Role, RolePolicy, RolePolicyAttachment, OpenIdConnectProvider)
+RESOURCES = (Role, RolePolicy, RolePolicyAttachment, InstanceProfile, OpenIdConnectProvider)

@@ -11,6 +11,10 @@ from amianai_infra.sandbox.provider.resource import Context, Inputs, ProviderErr
 _RETENTIONS = (0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 
 
+# The emulator knows no deletion protection: a tag of the group stands for it.
+_PROTECTED = "amianai:sandbox:deletion-protection"
+
+
 class LogGroup(Resource):
     """`aws.cloudwatch.LogGroup`; its id is its name."""
 
@@ -21,7 +25,7 @@ class LogGroup(Resource):
         "logGroupClass": text(computed=True, force_new=True, choices=("STANDARD", "INFREQUENT_ACCESS", "DELIVERY")),
         "retentionInDays": number(default=0, choices=_RETENTIONS),
         "kmsKeyId": text(),
-        "deletionProtectionEnabled": flag(default=False, write_only=True),
+        "deletionProtectionEnabled": flag(default=False),
         "skipDestroy": flag(default=False, write_only=True),
     }
     outputs = ("arn",)
@@ -43,19 +47,31 @@ class LogGroup(Resource):
     def configure(self, ctx: Context, ident: str, inputs: Inputs) -> None:
         if inputs["retentionInDays"]:
             ctx.client().put_retention_policy(logGroupName=ident, retentionInDays=inputs["retentionInDays"])
+        if inputs["deletionProtectionEnabled"]:
+            self._protect(ctx, ident, protected=True)
+
+    @staticmethod
+    def _protect(ctx: Context, ident: str, *, protected: bool) -> None:
+        arn = ctx.arn(f"log-group:{ident}")
+        if protected:
+            ctx.client().tag_resource(resourceArn=arn, tags={_PROTECTED: "true"})
+        else:
+            ctx.client().untag_resource(resourceArn=arn, tagKeys=[_PROTECTED])
 
     def read(self, ctx: Context, ident: str, known: Inputs) -> State | None:
         found = _group(ctx, ident)
         if found is None:
             return None
         arn = found["arn"].removesuffix(":*")
+        tags = dict(ctx.client().list_tags_for_resource(resourceArn=arn)["tags"])
         return {
             "name": ident,
             "arn": arn,
             "logGroupClass": found.get("logGroupClass", "STANDARD"),
             "retentionInDays": found.get("retentionInDays", 0),
             "kmsKeyId": found.get("kmsKeyId"),
-            "tags": ctx.client().list_tags_for_resource(resourceArn=arn)["tags"],
+            "deletionProtectionEnabled": tags.pop(_PROTECTED, "false") == "true",
+            "tags": tags,
         }
 
     def update(self, ctx: Context, ident: str, old: Inputs, new: Inputs, changed: frozenset[str]) -> None:
@@ -68,11 +84,14 @@ class LogGroup(Resource):
             logs.associate_kms_key(logGroupName=ident, kmsKeyId=new["kmsKeyId"])
         elif "kmsKeyId" in changed and old.get("kmsKeyId"):
             logs.disassociate_kms_key(logGroupName=ident)
+        if "deletionProtectionEnabled" in changed:
+            self._protect(ctx, ident, protected=new["deletionProtectionEnabled"])
 
     def delete(self, ctx: Context, ident: str, state: Inputs) -> None:
         if state.get("skipDestroy"):
             return
-        if state.get("deletionProtectionEnabled"):
+        found = self.read(ctx, ident, {})
+        if found is not None and found["deletionProtectionEnabled"]:
             raise ProviderError(f"log group {ident} has deletion protection enabled; take deletionProtectionEnabled off first")
         ctx.client().delete_log_group(logGroupName=ident)
 

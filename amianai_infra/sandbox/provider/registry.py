@@ -9,7 +9,24 @@ from typing import Final
 from amianai_infra.sandbox.provider.resource import Resource
 
 # Each module has RESOURCES, a tuple of classes.
-SERVICES: Final = ("acm", "cloudfront", "cognito", "ec2", "iam", "logs", "rds", "route53", "s3", "secretsmanager", "ssm")
+SERVICES: Final = (
+    "acm",
+    "cloudfront",
+    "cloudwatch",
+    "cognito",
+    "ec2",
+    "iam",
+    "launch_templates",
+    "logs",
+    "rds",
+    "route53",
+    "s3",
+    "scheduler",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "ssm",
+)
 
 
 @cache

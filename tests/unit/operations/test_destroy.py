@@ -70,6 +70,33 @@ def test_what_is_kept_is_neither_counted_nor_unprotected_and_can_be_adopted() ->
     assert any("us-east-1_A" in line for line in found.stays)
 
 
+AUDIT = f"urn:pulumi:prod::amianai-infra::{destroy.AUDIT_TYPE}::audit-log"
+LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
+
+
+def audited() -> list[StateResource]:
+    other = resource(f"urn:pulumi:prod::amianai-infra::amianai:network:Network${LOG_GROUP}::flow", LOG_GROUP, "/eeyore/vpc/flow-logs")
+    return [*stack(), other, resource(AUDIT, LOG_GROUP, "/eeyore/database/audit", {"deletionProtectionEnabled": True}, protect=True)]
+
+
+def test_the_record_of_what_was_done_stays_unless_it_is_asked_for() -> None:
+    found = plan(audited(), Options(), SETTINGS)
+    assert found.kept_urns == [AUDIT]
+    assert found.keep == {"amianai-infra:auditLogGroup": "/eeyore/database/audit"}
+    assert found.goes["cloudwatch LogGroup"] == 1, "the other log groups go"
+    assert AUDIT not in (*found.lift, *found.unprotect)
+    assert found.drop == {}
+    assert any("/eeyore/database/audit" in line for line in found.stays)
+
+    found = plan(audited(), Options(delete_audit=True), SETTINGS)
+    assert found.kept_urns == []
+    assert found.goes["cloudwatch LogGroup"] == 2
+    assert AUDIT in found.lift
+    assert AUDIT in found.unprotect
+    assert found.drop == {"amianai-infra:auditLogGroup": ""}
+    assert plan(stack(), Options(delete_audit=True), SETTINGS).drop == {}, "one that an earlier destroy left is still adopted"
+
+
 def test_what_was_adopted_is_never_deleted() -> None:
     adopted = [resource(urn("zone"), change.ZONE_TYPE, "Z1", external=True)]
     settings = Settings.model_validate({"domain_name": "example.com", "dns": {"zone_id": "Z1"}})
@@ -199,6 +226,15 @@ def test_protection_of_what_is_kept_is_not_lifted(context: Context) -> None:
     _, targets, configuration = context.did("up")[0]
     assert targets == [urn("db")]
     assert "amianai-infra:authDeletionProtection" not in configuration
+
+
+def test_the_audit_log_group_is_lifted_and_no_longer_adopted(context: Context) -> None:
+    context.state[:] = audited()
+    run(context, Options(delete_audit=True))
+    _, targets, configuration = context.did("up")[0]
+    assert AUDIT in targets
+    assert configuration["amianai-infra:auditDeletionProtection"] == "false"
+    assert context.engine().configuration()["amianai-infra:auditLogGroup"] == ""
 
 
 def test_nothing_is_deleted_while_something_that_is_kept_is_still_in_the_state(context: Context) -> None:

@@ -130,11 +130,13 @@ def test_what_recovery_and_doctor_ask() -> None:
     assert role["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/*", "whichever role the operator has assumed"
 
 
-def test_a_role_is_passed_to_two_services_and_takes_one_managed_policy() -> None:
+def test_a_role_is_passed_to_four_services_and_takes_one_managed_policy() -> None:
     found: dict[str, Any] = {one["Sid"]: one for one in statements(SETTINGS, ACCOUNT)["iam"]}
     assert found["IamPass"]["Condition"]["StringEquals"]["iam:PassedToService"] == [
         "monitoring.rds.amazonaws.com",
         "vpc-flow-logs.amazonaws.com",
+        "scheduler.amazonaws.com",
+        "ec2.amazonaws.com",
     ]
     assert list(found["IamAttach"]["Condition"]) == ["ArnEquals"]
 

@@ -1,0 +1,288 @@
+"""Who did what to the database, when and why: in a CloudWatch log group first, and in a table that nobody changes.
+
+The log group is the record that counts: it is written before the work, it is outside the database, and without it nothing runs.
+The table is a copy beside the data. What it missed while the database was down is filled in from the log group later.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from amianai_infra.errors import AmianaiError, NotFoundError, RefusedError, UnreachableError
+from amianai_infra.outputs import StackOutputs
+from amianai_infra.target import Target, aws_error
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+Phase = Literal["begun", "ended"]
+COLUMNS: Final = ("id", "phase", "at", "who", "host", "action", "detail", "reason", "outcome", "rows", "error")
+TABLE: Final = "amianai_audit.records"
+LONGEST = 8_000
+"""Characters of a detail or an error that are kept: one log event holds 256 KiB, a reader less."""
+
+# Events may reach a reader of the log group late, and clocks of two machines differ.
+_MARGIN = timedelta(days=1)
+Event = dict[str, Any]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Record:
+    """One piece of work, as it is recorded before and after.
+
+    Attributes:
+        who: ARN of the caller, as STS names it.
+        host: the machine it was done from.
+        action: which work, one or two words.
+        detail: on what, or the text of the SQL.
+        reason: why, in the caller's words.
+        rows: how many rows it concerned, where that is known.
+        outcome: `begun`, then `done`, `failed` or `interrupted`.
+        error: what went wrong.
+    """
+
+    who: str
+    host: str
+    action: str
+    detail: str
+    reason: str
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    began: datetime = field(default_factory=_now)
+    rows: int | None = None
+    outcome: str = "begun"
+    error: str = ""
+
+    def event(self, phase: Phase) -> Event:
+        """What is written: plain values, times in UTC."""
+        at = self.began if phase == "begun" else _now()
+        return {
+            "id": self.id,
+            "phase": phase,
+            "at": at.isoformat(timespec="milliseconds"),
+            "who": self.who,
+            "host": self.host,
+            "action": self.action,
+            "detail": self.detail[:LONGEST],
+            "reason": self.reason[:LONGEST],
+            "outcome": self.outcome,
+            "rows": self.rows,
+            "error": self.error[:LONGEST],
+        }
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Note how it went."""
+        if error is None:
+            self.outcome = "done"
+        else:
+            self.outcome = "failed" if isinstance(error, Exception) else "interrupted"
+            what = error.what if isinstance(error, AmianaiError) else str(error)
+            self.error = f"{type(error).__name__}: {what}".rstrip(": ")
+
+
+class Trail:
+    """The log group.
+
+    Args:
+        logs: a boto3 client for `logs`.
+        group: the group's name; empty where the stack has none.
+    """
+
+    def __init__(self, logs: Any, group: str) -> None:
+        self._logs = logs
+        self.group = group
+
+    def write(self, event: Event) -> None:
+        """Append one event.
+
+        Raises:
+            RefusedError: there is no such group, or it did not take the event.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        at = datetime.fromisoformat(event["at"])
+        try:
+            answer = self._append(f"{at:%Y-%m}", event, int(at.timestamp() * 1000))
+        except (BotoCoreError, ClientError) as error:
+            translated = aws_error(error, f"writing to the audit log group {self.group}")
+            raise (_missing(self.group) if isinstance(translated, NotFoundError) else translated) from error
+        if answer.get("rejectedLogEventsInfo"):
+            raise RefusedError("The audit log group did not take the record.", where=self.group, fix="check this machine's clock")
+
+    def _append(self, stream: str, event: Event, milliseconds: int) -> Mapping[str, Any]:
+        if not self.group:
+            raise _missing(self.group)
+        with suppress(self._logs.exceptions.ResourceAlreadyExistsException):
+            self._logs.create_log_stream(logGroupName=self.group, logStreamName=stream)
+        message = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+        answer: Mapping[str, Any] = self._logs.put_log_events(
+            logGroupName=self.group, logStreamName=stream, logEvents=[{"timestamp": milliseconds, "message": message}]
+        )
+        return answer
+
+    def read(self, since: datetime | None = None) -> Iterator[Event]:
+        """The events since a time, oldest first; what is not ours is passed over."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if not self.group:
+            raise _missing(self.group)
+        start = {} if since is None else {"startTime": max(0, int(since.timestamp() * 1000))}
+        try:
+            for page in self._logs.get_paginator("filter_log_events").paginate(logGroupName=self.group, **start):
+                for one in page["events"]:
+                    event = _parsed(one["message"])
+                    if event is not None:
+                        yield event
+        except (BotoCoreError, ClientError) as error:
+            translated = aws_error(error, f"reading the audit log group {self.group}")
+            raise (_missing(self.group) if isinstance(translated, NotFoundError) else translated) from error
+
+
+def _missing(group: str) -> RefusedError:
+    return RefusedError(
+        "There is no audit log group, and nothing is done to the database without a record.",
+        where=group or "the stack's outputs name none",
+        fix="run `amianai up`, which makes it",
+    )
+
+
+def _parsed(message: str) -> Event | None:
+    try:
+        found = json.loads(message)
+    except ValueError:
+        return None
+    return {name: found[name] for name in COLUMNS} if isinstance(found, dict) and found.keys() >= set(COLUMNS) else None
+
+
+def store(connection: Connection[Any], events: Iterable[Event]) -> int:
+    """Put events into the table; those that are there already stay as they are. Gives how many were new."""
+    places = ", ".join(f"%({name})s" for name in COLUMNS)
+    statement = f"INSERT INTO {TABLE} ({', '.join(COLUMNS)}) VALUES ({places}) ON CONFLICT (id, phase) DO NOTHING"  # noqa: S608
+    new = 0
+    with connection.transaction():
+        for event in events:
+            new += connection.execute(statement.encode(), event).rowcount
+    return new
+
+
+def fill_in(connection: Connection[Any], trail: Trail) -> int:
+    """Copy what the table missed from the log group; gives how many events."""
+    row = connection.execute(f"SELECT max(at) FROM {TABLE}".encode()).fetchone()  # noqa: S608
+    latest: datetime | None = row[0] if row else None
+    return store(connection, trail.read(latest and latest - _MARGIN))
+
+
+def recorded(connection: Connection[Any], limit: int) -> list[Event]:
+    """The newest events of the table, newest first."""
+    statement = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} ORDER BY at DESC, phase DESC LIMIT %s"  # noqa: S608
+    rows = connection.execute(statement.encode(), (limit,)).fetchall()
+    return [
+        dict(zip(COLUMNS, (str(row[0]), row[1], row[2].astimezone(UTC).isoformat(timespec="milliseconds"), *row[3:]), strict=True))
+        for row in rows
+    ]
+
+
+Connect = Callable[[], "Connection[Any]"]
+
+
+def owner_connection(target: Target, outputs: StackOutputs) -> Connect:
+    """Opens connections as the owner of the database."""
+
+    def connect() -> Connection[Any]:
+        from amianai_infra.database.session import connect as open_session
+
+        return open_session(target, outputs, "owner")
+
+    return connect
+
+
+@contextmanager
+def audited(
+    target: Target,
+    outputs: StackOutputs,
+    *,
+    action: str,
+    detail: str,
+    reason: str,
+    table_must_be_written: bool = True,
+    connect: Connect | None = None,
+) -> Iterator[Record]:
+    """Record a piece of work before and after it is done.
+
+    Args:
+        target: where.
+        outputs: of which stack.
+        action: which work, one or two words.
+        detail: on what.
+        reason: why.
+        table_must_be_written: nothing runs where the table cannot be written; without it, the table is filled in later.
+        connect: opens a connection as owner; the default is `session.connect`.
+
+    Raises:
+        RefusedError: there is no log group; nothing was done.
+    """
+    trail = Trail(target.client("logs"), outputs.audit_log_group)
+    record = Record(target.identity().arn, socket.gethostname(), action, detail, reason)
+    table = _Table(connect or owner_connection(target, outputs), trail)
+    begun = record.event("begun")
+    trail.write(begun)
+    try:
+        table.write(begun, must=table_must_be_written)
+        yield record
+    except BaseException as error:
+        record.end(error)
+        with suppress(AmianaiError):  # what went wrong in the work is what the caller has to hear
+            _finish(trail, table, record)
+        raise
+    record.end()
+    _finish(trail, table, record)
+
+
+def _finish(trail: Trail, table: _Table, record: Record) -> None:
+    event = record.event("ended")
+    try:
+        trail.write(event)
+    except AmianaiError as error:
+        raise AmianaiError(
+            f"{record.action}: {record.outcome}, but the end could not be recorded.",
+            where=str(error),
+            fix="write down what was done and why",
+        ) from error
+    table.write(event, must=False)
+
+
+class _Table:
+    """The table behind one piece of work."""
+
+    def __init__(self, connect: Connect, trail: Trail) -> None:
+        self._connect = connect
+        self._trail = trail
+
+    def write(self, event: Event, *, must: bool) -> None:
+        import psycopg
+
+        try:
+            with self._connect() as connection:
+                fill_in(connection, self._trail)
+                store(connection, [event])
+        except psycopg.errors.UndefinedTable as error:
+            if must:
+                raise RefusedError(
+                    "The database has no table of audit records yet.", where=TABLE, fix="run `amianai db migrate`, which makes it"
+                ) from error
+        except psycopg.Error as error:
+            if must:
+                raise UnreachableError("The audit table could not be written.", where=f"{TABLE}: {type(error).__name__}") from error
+        except AmianaiError:
+            if must:
+                raise

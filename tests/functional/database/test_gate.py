@@ -1,0 +1,250 @@
+"""The gate before dangerous work and its records: tried one condition at a time, with a real log group and a real table."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from amianai_infra.database import audit
+from amianai_infra.database.audit import Trail, audited, fill_in, recorded, store
+from amianai_infra.database.gate import ENABLE, administration
+from amianai_infra.errors import AmianaiError, RefusedError, UnreachableError
+from tests.database import DOMAIN, Database
+
+ENABLED = {ENABLE: "true"}
+MIGRATION = Path(audit.__file__).parent / "migrations" / "0002_audit.sql"
+
+
+@pytest.fixture
+def watched(database: Database) -> Iterator[Database]:
+    """A database with the audit table, whose stack has a log group."""
+    group = f"/eeyore/{secrets.token_hex(4)}/audit"
+    logs = database.target.client("logs")
+    logs.create_log_group(logGroupName=group)
+    with database.connect() as connection:
+        connection.execute(MIGRATION.read_bytes())
+    yield Database(database.target, database.outputs.model_copy({"audit_log_group": group}))
+    with suppress(logs.exceptions.ResourceNotFoundException):
+        logs.delete_log_group(logGroupName=group)
+
+
+def trail(database: Database) -> Trail:
+    return Trail(database.target.client("logs"), database.outputs.audit_log_group)
+
+
+def events(database: Database) -> list[dict[str, Any]]:
+    return list(trail(database).read())
+
+
+def table(database: Database) -> list[dict[str, Any]]:
+    with database.connect() as connection:
+        return recorded(connection, 100)
+
+
+def attempt(database: Database, **changes: Any) -> None:
+    """Work behind the gate that leaves a trace in the database."""
+    options: dict[str, Any] = {
+        "action": "truncate",
+        "detail": "messages",
+        "reason": "a test",
+        "confirmed": DOMAIN,
+        "environ": ENABLED,
+        **changes,
+    }
+    with administration(database.target, database.outputs, **options) as record, database.connect() as connection:
+        connection.execute("CREATE TABLE trace (one int)")
+        record.rows = 3
+
+
+def traces(database: Database) -> int:
+    with database.connect() as connection:
+        row = connection.execute("SELECT count(*) FROM pg_class WHERE relname = 'trace'").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_work_is_recorded_before_and_after_in_both_places(watched: Database) -> None:
+    attempt(watched)
+    assert traces(watched) == 1
+    begun, ended = events(watched)
+    assert (begun["phase"], begun["outcome"], begun["rows"]) == ("begun", "begun", None)
+    assert (ended["phase"], ended["outcome"], ended["rows"], ended["error"]) == ("ended", "done", 3, "")
+    assert begun["id"] == ended["id"]
+    assert begun["who"] == watched.target.identity().arn
+    assert (begun["action"], begun["detail"], begun["reason"]) == ("truncate", "messages", "a test")
+    assert begun["host"]
+    assert datetime.fromisoformat(begun["at"]) <= datetime.fromisoformat(ended["at"])
+    assert table(watched) == [ended, begun]
+
+
+@pytest.mark.parametrize(
+    "environ", [{}, {ENABLE: ""}, {ENABLE: "True"}, {ENABLE: "1"}, {ENABLE: "yes"}, {"AMIANAI_" + ENABLE: "true"}], ids=str
+)
+def test_it_must_be_enabled_in_the_environment(watched: Database, environ: dict[str, str]) -> None:
+    with pytest.raises(RefusedError, match="not enabled") as caught:
+        attempt(watched, environ=environ)
+    assert caught.value.exit_code == 3
+    assert (traces(watched), events(watched)) == (0, [])
+
+
+@pytest.mark.parametrize("confirmed", ["", "yes", "example.com", DOMAIN + "."])
+def test_it_must_be_confirmed_by_name(watched: Database, confirmed: str) -> None:
+    with pytest.raises(RefusedError, match=f"is not {DOMAIN}"):
+        attempt(watched, confirmed=confirmed)
+    assert (traces(watched), events(watched)) == (0, [])
+
+
+def test_it_must_have_a_reason(watched: Database) -> None:
+    with pytest.raises(RefusedError, match="no reason"):
+        attempt(watched, reason="  ")
+    assert traces(watched) == 0
+
+
+def test_without_the_log_group_nothing_runs(watched: Database) -> None:
+    watched.target.client("logs").delete_log_group(logGroupName=watched.outputs.audit_log_group)
+    for kind in (True, False):
+        with pytest.raises(RefusedError, match="no audit log group") as caught:
+            attempt(watched, table_must_be_written=kind)
+        assert caught.value.exit_code == 3
+    assert traces(watched) == 0
+    assert table(watched) == []
+
+
+def test_a_stack_that_names_no_log_group(watched: Database) -> None:
+    older = Database(watched.target, watched.outputs.model_copy({"audit_log_group": ""}))
+    with pytest.raises(RefusedError, match="no audit log group"):
+        attempt(older)
+    assert traces(watched) == 0
+
+
+def test_without_the_table_nothing_runs_unless_the_database_may_be_down(database: Database, watched: Database) -> None:
+    with watched.connect() as connection:
+        connection.execute("DROP SCHEMA amianai_audit CASCADE")
+    with pytest.raises(RefusedError, match="no table of audit records"):
+        attempt(watched)
+    assert traces(watched) == 0
+    assert [one["outcome"] for one in events(watched)] == ["begun", "failed"], "the attempt is on record"
+    attempt(watched, table_must_be_written=False)
+    assert traces(watched) == 1
+
+
+def down() -> psycopg.Connection[Any]:
+    raise UnreachableError("The database does not answer.")
+
+
+def test_what_happened_while_the_database_was_down_is_filled_in(watched: Database) -> None:
+    with pytest.raises(UnreachableError):
+        attempt(watched, connect=down)
+    assert traces(watched) == 0
+    attempt(watched, action="restore", table_must_be_written=False, connect=down)
+    assert table(watched) == []
+    with audited(watched.target, watched.outputs, action="sql", detail="SELECT 1", reason="later"):
+        pass
+    assert [one["id"] for one in table(watched)] == [one["id"] for one in reversed(events(watched))]
+    assert {one["action"] for one in table(watched)} == {"truncate", "restore", "sql"}
+
+
+def test_filling_in_adds_nothing_twice_and_passes_foreign_events(watched: Database) -> None:
+    attempt(watched)
+    logs = watched.target.client("logs")
+    logs.create_log_stream(logGroupName=watched.outputs.audit_log_group, logStreamName="other")
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    foreign = [{"timestamp": now, "message": message} for message in ("no JSON", '{"id": 1}', "[]")]
+    logs.put_log_events(logGroupName=watched.outputs.audit_log_group, logStreamName="other", logEvents=foreign)
+    with watched.connect() as connection:
+        assert fill_in(connection, trail(watched)) == 0
+
+
+def test_a_failure_is_recorded_and_raised(watched: Database) -> None:
+    with pytest.raises(ZeroDivisionError), administration_of(watched):
+        _ = 1 / 0
+    assert [one["outcome"] for one in events(watched)] == ["begun", "failed"]
+    assert events(watched)[1]["error"] == "ZeroDivisionError: division by zero"
+    with pytest.raises(KeyboardInterrupt), administration_of(watched):
+        raise KeyboardInterrupt
+    assert table(watched)[0]["outcome"] == "interrupted"
+
+
+def administration_of(database: Database, **options: Any) -> Any:
+    return administration(
+        database.target,
+        database.outputs,
+        **{"action": "sql", "detail": "x", "reason": "r", "confirmed": DOMAIN, "environ": ENABLED, **options},
+    )
+
+
+def test_work_whose_end_cannot_be_recorded_says_so(watched: Database) -> None:
+    with pytest.raises(AmianaiError, match="done, but the end could not be recorded"), administration_of(watched):
+        watched.target.client("logs").delete_log_group(logGroupName=watched.outputs.audit_log_group)
+
+
+def test_rows_may_be_counted_afterwards(watched: Database) -> None:
+    with administration_of(watched, rows_of=lambda: 7):
+        pass
+    assert events(watched)[1]["rows"] == 7
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE amianai_audit.records SET outcome = 'done'",
+        "DELETE FROM amianai_audit.records",
+        "TRUNCATE amianai_audit.records",
+        "TRUNCATE amianai_audit.records CASCADE",
+        "INSERT INTO amianai_audit.records SELECT * FROM amianai_audit.records ON CONFLICT (id, phase) DO UPDATE SET who = 'me'",
+    ],
+)
+def test_the_owner_adds_records_and_changes_none(watched: Database, statement: str) -> None:
+    attempt(watched)
+    before = table(watched)
+    with watched.connect() as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement.encode())
+    assert table(watched) == before
+
+
+@pytest.mark.parametrize(
+    "statement", ["SELECT * FROM amianai_audit.records", "INSERT INTO amianai_audit.records (id) VALUES (gen_random_uuid())"]
+)
+def test_another_role_reaches_nothing_of_it(watched: Database, statement: str) -> None:
+    with watched.superuser() as connection:
+        connection.execute("CREATE ROLE stranger")
+        try:
+            connection.execute("SET ROLE stranger")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement.encode())
+        finally:
+            connection.execute("RESET ROLE")
+            connection.execute("DROP ROLE stranger")
+
+
+def test_the_migration_may_run_again(watched: Database) -> None:
+    attempt(watched)
+    with watched.connect() as connection:
+        connection.execute(MIGRATION.read_bytes())
+    assert len(table(watched)) == 2
+
+
+def test_old_events_are_looked_for_only_where_the_table_may_miss_them(watched: Database) -> None:
+    attempt(watched)
+    old = {**events(watched)[0], "id": "00000000-0000-0000-0000-000000000001"}
+    for days, added in ((30, 0), (0.5, 1)):
+        at = datetime.now(UTC) - timedelta(days=days)
+        trail(watched).write({**old, "at": at.isoformat(timespec="milliseconds")})
+        with watched.connect() as connection:
+            assert fill_in(connection, trail(watched)) == added
+
+
+def test_long_texts_are_cut(watched: Database) -> None:
+    attempt(watched, detail="x" * 300_000)
+    assert {len(one["detail"]) for one in events(watched)} == {audit.LONGEST}
+    with watched.connect() as connection:
+        assert store(connection, events(watched)) == 0
+    assert json.dumps(events(watched))
