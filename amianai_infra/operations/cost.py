@@ -44,7 +44,9 @@ STORAGE_GIB = 0.115
 NAT_HOUR = 0.045
 ADDRESS_HOUR = 0.005
 ZONE = 0.50
+DATABASE_ROLES = ("owner", "application", "readonly")
 SECRET = 0.40
+ALARM = 0.10
 KEY = 1.00
 LOGS_GIB = 0.50
 LOGS_ASSUMED_GIB = 1
@@ -88,8 +90,9 @@ def estimate(settings: Settings) -> Estimate:
         lines.append(_nat(settings))
     lines += [
         Line("Hosted zone", 0.0 if settings.dns.zone_id else ZONE, "adopted: paid already" if settings.dns.zone_id else "one zone"),
-        Line("Database secret", SECRET, "one secret in Secrets Manager"),
+        Line("Database secrets", len(DATABASE_ROLES) * SECRET, f"{', '.join(DATABASE_ROLES)} at ${SECRET:.2f} in Secrets Manager"),
         Line("State key", KEY, "one KMS key"),
+        Line("Alarm", ALARM, "one CloudWatch alarm, on schedules that fail"),
         Line("Logs", LOGS_GIB * LOGS_ASSUMED_GIB, f"assumes {LOGS_ASSUMED_GIB} GiB a month at ${LOGS_GIB:.2f}"),
     ]
     return Estimate(lines)

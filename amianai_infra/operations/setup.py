@@ -217,6 +217,7 @@ def screen(report: Report, context: Context, program: str = "amianai") -> str:
             f"             {price.replace(chr(10), chr(10) + '           ')}",
             "",
             f"  Next       {prefix} status      one screen about every part",
+            f"             {prefix} db migrate  create the application's tables and roles",
             f"             {prefix} deploy      publish a new version of the site",
             f"             {prefix} env         write the application's .env.local",
             f"             {prefix} up          apply changed settings",

@@ -17,8 +17,8 @@ def priced(**flags: str) -> float:
 
 
 def test_the_default_stack_by_hand() -> None:
-    # 730 h x 0.018 + 20 GiB x 0.115 + zone 0.50 + secret 0.40 + key 1.00 + logs 0.50
-    assert priced() == pytest.approx(13.14 + 2.30 + 0.50 + 0.40 + 1.00 + 0.50)
+    # 730 h x 0.018 + 20 GiB x 0.115 + zone 0.50 + three secrets 1.20 + key 1.00 + alarm 0.10 + logs 0.50
+    assert priced() == pytest.approx(13.14 + 2.30 + 0.50 + 1.20 + 1.00 + 0.10 + 0.50)
 
 
 def test_nat_gateways_are_counted() -> None:
