@@ -1,0 +1,224 @@
+"""`amianai db admin ...`: dangerous work, behind the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from amianai_infra.cli.db import at_option, found_outputs
+from amianai_infra.cli.lazy import Commands, LazyGroup
+from amianai_infra.cli.options import AnyCallable, App, confirm_option, dry_run_option
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from amianai_infra.database.admin import Administrator, Plan, Result
+    from amianai_infra.outputs import StackOutputs
+
+COMMANDS: Commands = {
+    "sql": ("amianai_infra.cli.db_admin:sql", "Run SQL: reading as it is, writing behind the gate."),
+    "truncate": ("amianai_infra.cli.db_admin:truncate", "Take every row out of tables."),
+    "reset": ("amianai_infra.cli.db_admin:reset", "Drop everything of the application's and make it anew."),
+    "drop-role": ("amianai_infra.cli.db_admin:drop_role", "Drop a role of the database."),
+    "audit": ("amianai_infra.cli.db_admin:audit", "List what was done to the database, by whom and why."),
+}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
+def admin() -> None:
+    """Dangerous work on the database: enabled, confirmed, on record.
+
+    \b
+    Examples:
+      ENABLE_DB_ADMIN=true amianai db admin truncate messages --reason "test data" --confirm example.com
+      amianai db admin sql 'SELECT count(*) FROM users'
+      amianai db admin audit
+
+    What changes something needs ENABLE_DB_ADMIN=true in the environment, the domain (--confirm or typed) and a reason, and is recorded
+    before and after. docs/database.md tells more.
+    """
+
+
+def _reason(function: AnyCallable) -> AnyCallable:
+    return click.option("--reason", default="", metavar="TEXT", help="Why, for the record.")(function)
+
+
+def administrator(app: App, outputs: StackOutputs) -> Administrator:
+    """The API behind these commands, for this invocation."""
+    from amianai_infra.database.admin import Administrator
+
+    return Administrator(
+        app.target,
+        outputs,
+        environ=app.environ,
+        snapshot=_snapshot(app, outputs),
+        migrate=_migrate(app, outputs),
+        at=at_option(),
+        say=app.progress.note,
+    )
+
+
+def _snapshot(app: App, outputs: StackOutputs) -> Callable[[str], str] | None:
+    """On AWS. The sandbox's RDS holds no data in snapshots, so there it would be for show."""
+    if app.sandbox:
+        return None
+    from amianai_infra.database import backups
+    from amianai_infra.database.instances import Rds
+
+    def make(action: str) -> str:
+        rds = Rds(app.target.client("rds"), app.progress)
+        note, who = f"before {action}", app.target.identity().arn
+        return backups.create(rds, outputs.database.identifier, datetime.now(UTC), made_by=who, note=note).name
+
+    return make
+
+
+def _migrate(app: App, outputs: StackOutputs) -> Callable[[Connection[Any]], None]:
+    from amianai_infra.database import schema
+
+    own = schema.project_folder(app.root, app.settings.database.migrations)
+
+    def run(connection: Connection[Any]) -> None:
+        schema.apply(connection, app.target, outputs, own, say=app.progress.note)
+
+    return run
+
+
+def _through(app: App, outputs: StackOutputs, plan: Callable[[Administrator], Plan], options: dict[str, Any]) -> Result | None:
+    """Show the plan; unless it is a dry run, ask for the domain and do it. None for a dry run."""
+    from amianai_infra.database.gate import require_enabled
+
+    found = administrator(app, outputs)
+    if options["dry_run"]:
+        planned = plan(found)
+        app.print(planned.as_dict(), planned.text())
+        return None
+    require_enabled(app.environ, click.get_current_context().command_path)
+    planned = plan(found)
+    app.announce()
+    click.echo(planned.text(), err=True)
+    app.confirm_domain(options["confirm"], f"This does {planned.action} on the database", outputs.domain)
+    return found.execute(planned, reason=options["reason"], confirmed=outputs.domain)
+
+
+@click.command()
+@confirm_option
+@_reason
+@dry_run_option
+@click.pass_obj
+def reset(app: App, /, **options: Any) -> None:
+    """Drop everything of the application's and make it anew; on AWS after a snapshot.
+
+    \b
+    ENABLE_DB_ADMIN=true amianai --sandbox db admin reset --reason "start over" --confirm example.test
+    amianai db admin reset --dry-run
+
+    The record of administrative work and what extensions brought stay. Every migration then runs again.
+    """
+    result = _through(app, found_outputs(app), lambda found: found.reset(), options)
+    if result is not None:
+        app.print(result.as_dict(), f"The database is as new; {result.rows} rows are gone.{_kept(result)}")
+
+
+def _kept(result: Result) -> str:
+    return f" Snapshot: {result.snapshot}" if result.snapshot else ""
+
+
+@click.command()
+@click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
+@click.option("--cascade", is_flag=True, help="Also the tables whose rows refer to them.")
+@confirm_option
+@_reason
+@dry_run_option
+@click.pass_obj
+def truncate(app: App, /, tables: tuple[str, ...], cascade: bool, **options: Any) -> None:
+    """Take every row out of TABLES; on AWS after a snapshot.
+
+    \b
+    ENABLE_DB_ADMIN=true amianai --sandbox db admin truncate messages --reason "test data" --confirm example.test
+    amianai db admin truncate users --cascade --dry-run
+    """
+    result = _through(app, found_outputs(app), lambda found: found.truncate(tables, cascade=cascade), options)
+    if result is not None:
+        app.print(result.as_dict(), f"{result.rows} rows are gone.{_kept(result)}")
+
+
+@click.command()
+@click.argument("text", required=False, metavar="[SQL]")
+@click.option("--file", "file", type=click.File("r", encoding="utf-8"), help="Read the SQL from a file; - is standard input.")
+@click.option("--write", is_flag=True, help="Let it write: as the owner, in one transaction, behind the gate.")
+@confirm_option
+@_reason
+@dry_run_option
+@click.pass_obj
+def sql(app: App, /, text: str | None, file: Any, write: bool, **options: Any) -> None:
+    """Run SQL of one's own.
+
+    \b
+    amianai --sandbox db admin sql 'SELECT count(*) FROM users'
+    ENABLE_DB_ADMIN=true amianai db admin sql --write --file fix.sql --reason "wrong status" --confirm example.com
+
+    Without --write it is one statement, run by the role that can only read in a transaction that can only read. Both are recorded with
+    the text of the SQL: leave secrets out.
+    """
+    given = file.read() if file is not None else text
+    if not given or (file is not None and text):
+        raise click.UsageError("Give the SQL, or --file; not both.")
+    outputs = found_outputs(app)
+    if write:
+        result = _through(app, outputs, lambda found: found.sql(given), options)
+        if result is not None:
+            app.print(result.as_dict(), "\n".join(part for part in (table(result), f"{result.rows} rows changed.") if part))
+        return
+    result = administrator(app, outputs).query(given, reason=options["reason"])
+    app.print(result.as_dict()["result"], table(result) or "No rows.")
+    if result.cut:
+        click.echo(f"Only the first {len(result.values)} rows are shown.", err=True)
+
+
+def table(result: Result) -> str:
+    """The rows under the names of their columns."""
+    if not result.columns:
+        return ""
+    rows = [tuple(result.columns), *(tuple("" if value is None else str(value) for value in row) for row in result.values)]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(result.columns))]
+    return "\n".join("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+@click.command("drop-role")
+@click.argument("role")
+@confirm_option
+@_reason
+@dry_run_option
+@click.pass_obj
+def drop_role(app: App, /, role: str, **options: Any) -> None:
+    """Drop ROLE; what it owns in this database becomes the owner's.
+
+    \b
+    ENABLE_DB_ADMIN=true amianai --sandbox db admin drop-role analyst --reason "has left" --confirm example.test
+    amianai db admin drop-role analyst --dry-run
+    """
+    result = _through(app, found_outputs(app), lambda found: found.drop_role(role), options)
+    if result is not None:
+        app.print(result.as_dict(), f"The role {role} is gone.")
+
+
+@click.command()
+@click.option("-n", "--number", "count", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many records to list.")
+@click.pass_obj
+def audit(app: App, count: int) -> None:
+    """List what was done to the database, newest first: who, when, what, why, and what came of it.
+
+    \b
+    amianai --sandbox db admin audit
+    amianai --json db admin audit -n 200
+
+    What the table missed while the database was down is filled in from the log group. Without the database it is read from there.
+    """
+    from amianai_infra.database.admin import describe
+
+    events, _ = administrator(app, found_outputs(app)).records(count)
+    app.print(events, "\n".join(describe(event) for event in events) or "Nothing is on record.")

@@ -1,0 +1,417 @@
+"""Dangerous work on the database, as a Python API: planned first, then let through the gate, recorded and done.
+
+    administrator = Administrator(target, outputs, environ=os.environ, snapshot=...)
+    plan = administrator.truncate(["messages"])
+    administrator.execute(plan, reason="test data", confirmed="example.com")
+
+A plan changes nothing and can be shown. Only `execute` does anything, and only behind `gate.administration`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from amianai_infra.database.audit import Connect, Event, Trail, audited, fill_in, recorded
+from amianai_infra.database.gate import administration
+from amianai_infra.database.session import connect, translate
+from amianai_infra.database.sql_text import statements, tokens, transaction_control
+from amianai_infra.errors import ConfigurationError, ForbiddenError, NotFoundError, RefusedError, UnreachableError
+from amianai_infra.outputs import StackOutputs
+from amianai_infra.target import Target
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+# The record of administrative work is nobody's to empty, and the ledger would then contradict the schema.
+_OURS = ("amianai_audit", "amianai_migrations")
+LONGEST_RESULT = 1000
+QUERY_TIMEOUT = timedelta(seconds=30)
+
+# What belongs to an extension is the extension's.
+_OWN = "NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = '{catalog}'::regclass AND d.objid = {oid} AND d.deptype = 'e')"
+_RELATIONS = f"""
+SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE'
+    ELSE 'TABLE' END, c.oid::regclass::text
+FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+    AND {_OWN.format(catalog="pg_class", oid="c.oid")}
+    AND NOT EXISTS (  -- a column's own sequence goes with its table
+        SELECT 1 FROM pg_depend d
+        WHERE c.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')
+    )
+ORDER BY c.relkind, c.relname
+"""  # noqa: S608
+_ROUTINES = f"""
+SELECT 'ROUTINE', p.oid::regprocedure::text FROM pg_proc p
+WHERE p.pronamespace = 'public'::regnamespace AND {_OWN.format(catalog="pg_proc", oid="p.oid")} ORDER BY 2
+"""  # noqa: S608
+_TYPES = f"""
+SELECT CASE t.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, t.oid::regtype::text FROM pg_type t
+WHERE t.typnamespace = 'public'::regnamespace AND t.typelem = 0 AND t.typtype IN ('d', 'e', 'c', 'r')
+    AND NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind <> 'c')
+    AND {_OWN.format(catalog="pg_type", oid="t.oid")} ORDER BY 2
+"""  # noqa: S608
+_SCHEMAS = f"""
+SELECT 'SCHEMA', quote_ident(n.nspname) FROM pg_namespace n
+WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'public', 'amianai_audit')
+    AND {_OWN.format(catalog="pg_namespace", oid="n.oid")} ORDER BY 2
+"""  # noqa: S608
+_DEPENDENTS = """
+WITH RECURSIVE emptied(oid) AS (
+    SELECT unnest(%s::oid[]) UNION SELECT f.conrelid FROM pg_constraint f JOIN emptied e ON f.confrelid = e.oid WHERE f.contype = 'f'
+)
+SELECT oid, oid::regclass::text FROM emptied ORDER BY 2
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be done.
+
+    Attributes:
+        action: which work.
+        detail: on what, for the record.
+        steps: the SQL, in order, in one transaction.
+        affected: rows by table, where that is known beforehand.
+        notes: what else is to be known before it is confirmed.
+        snapshot: whether a snapshot is made first.
+        migrates: whether the migrations run afterwards.
+    """
+
+    action: str
+    detail: str
+    steps: Sequence[str]
+    affected: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    snapshot: bool = False
+    migrates: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "action": self.action,
+            "detail": self.detail,
+            "steps": list(self.steps),
+            "rows": dict(self.affected),
+            "notes": list(self.notes),
+            "snapshot": self.snapshot,
+        }
+
+    def text(self) -> str:
+        """For a person."""
+        lines = [f"{self.action}: {self.detail.splitlines()[0] if self.detail else ''}".rstrip(": ")]
+        lines += [f"  {count} row{'' if count == 1 else 's'} in {table}" for table, count in self.affected.items()]
+        lines += [f"  {note}" for note in self.notes]
+        lines += ["  first a snapshot of the instance"] if self.snapshot else []
+        lines += [f"  {line}" for step in self.steps for line in step.splitlines()]
+        return "\n".join([*lines, *(["  then every migration again"] if self.migrates else [])])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of it.
+
+    Attributes:
+        rows: rows that were changed.
+        columns: names of the columns of the last result.
+        values: its rows, at most `LONGEST_RESULT`.
+        cut: whether there were more.
+        snapshot: the snapshot that was made first.
+    """
+
+    rows: int = 0
+    columns: Sequence[str] = ()
+    values: Sequence[Sequence[Any]] = ()
+    cut: bool = False
+    snapshot: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "rows": self.rows,
+            "snapshot": self.snapshot,
+            "result": [dict(zip(self.columns, row, strict=True)) for row in self.values],
+            "cut": self.cut,
+        }
+
+
+@dataclass
+class Administrator:
+    """Dangerous work on one stack's database.
+
+    Args:
+        target: where.
+        outputs: of which stack.
+        environ: the process environment, which has to enable it.
+        snapshot: makes a snapshot of the instance and gives its name; None where snapshots hold nothing.
+        migrate: runs every migration on the connection it is given, after a reset.
+        at: address and port to connect to instead, as through a tunnel.
+        say: told what happens.
+    """
+
+    target: Target
+    outputs: StackOutputs
+    environ: Mapping[str, str] = field(repr=False)
+    snapshot: Callable[[str], str] | None = None
+    migrate: Callable[[Connection[Any]], None] | None = None
+    at: tuple[str, int] | None = None
+    say: Callable[[str], None] = lambda _: None
+
+    @property
+    def _owner(self) -> Connect:
+        return lambda: connect(self.target, self.outputs, "owner", statement_timeout=None, at=self.at)
+
+    @contextmanager
+    def _connected(self, doing: str) -> Iterator[Connection[Any]]:
+        import psycopg
+
+        with self._owner() as connection:
+            try:
+                yield connection
+            except psycopg.Error as error:
+                raise translate(error, doing) from error
+
+    # -- plans: they look, and change nothing
+
+    def reset(self) -> Plan:
+        """Drop everything of the application's and make it anew. The record of administrative work stays."""
+        with self._connected("looking at the schema") as connection:
+            found = [row for query in (_RELATIONS, _ROUTINES, _TYPES, _SCHEMAS) for row in connection.execute(query.encode()).fetchall()]
+            tables = [name for kind, name in found if kind == "TABLE"]
+            counts = {name: _count(connection, name) for name in tables}
+        steps = [f"DROP {kind} IF EXISTS {name} CASCADE" for kind, name in found]
+        return Plan(
+            "reset", self.outputs.database.name, steps, counts, snapshot=self.snapshot is not None, migrates=True, notes=self._notes()
+        )
+
+    def truncate(self, tables: Sequence[str], *, cascade: bool = False) -> Plan:
+        """Take every row out of tables.
+
+        Args:
+            tables: their names, with or without schema.
+            cascade: also out of the tables whose rows refer to them.
+
+        Raises:
+            NotFoundError: there is no such table.
+            RefusedError: other tables refer to them, or they are not the application's.
+        """
+        if not tables:
+            raise ConfigurationError("No table was named.", fix="name one or more tables")
+        with self._connected("looking at the tables") as connection:
+            oids = [_table(connection, name) for name in tables]
+            emptied = dict(connection.execute(_DEPENDENTS, (oids,)).fetchall())
+            others = [name for oid, name in emptied.items() if oid not in oids]
+            if others and not cascade:
+                raise RefusedError(
+                    f"Other tables refer to {', '.join(emptied[oid] for oid in oids)}; nothing was changed.",
+                    where=", ".join(others),
+                    fix="name them too, or say --cascade",
+                )
+            counts = {name: _count(connection, name) for name in emptied.values()}
+        step = f"TRUNCATE {', '.join(counts)}"
+        return Plan("truncate", ", ".join(counts), [step], counts, snapshot=self.snapshot is not None, notes=self._notes())
+
+    def _notes(self) -> list[str]:
+        return [] if self.snapshot else ["no snapshot is made here: what is gone is gone"]
+
+    def sql(self, text: str) -> Plan:
+        """Run SQL that writes, as the owner, in one transaction.
+
+        Raises:
+            RefusedError: it names a password or the audit records, or ends the transaction.
+        """
+        _require_plain(text)
+        return Plan("sql", text.strip(), [text.strip()])
+
+    def drop_role(self, role: str) -> Plan:
+        """Drop a role; what it owns in this database becomes the owner's.
+
+        Raises:
+            NotFoundError: there is no such role.
+            RefusedError: it is the owner, or a role of the server.
+        """
+        with self._connected(f"looking at the role {role}") as connection:
+            row = connection.execute(
+                "SELECT quote_ident(rolname), rolsuper, rolname = current_user,"
+                " (SELECT count(*) FROM pg_stat_activity a WHERE a.usename = rolname) FROM pg_roles WHERE rolname = %s",
+                (role,),
+            ).fetchone()
+        if row is None:
+            raise NotFoundError("There is no such role.", where=role)
+        name, superuser, own, sessions = row
+        if superuser or own or role == self.outputs.database.username or role.startswith(("pg_", "rds")):
+            raise RefusedError(f"{role} is not a role that can be dropped; nothing was changed.")
+        notes = [f"{sessions} session{'' if sessions == 1 else 's'} of it now"]
+        if role.startswith(f"{self.outputs.database.name}_"):
+            notes.append("`db migrate` makes the application's own roles again")
+        steps = [
+            f"GRANT {name} TO CURRENT_USER",
+            f"REASSIGN OWNED BY {name} TO CURRENT_USER",
+            f"DROP OWNED BY {name}",
+            f"DROP ROLE {name}",
+        ]
+        return Plan("drop role", role, steps, notes=notes)
+
+    # -- the one way to do it
+
+    def execute(self, plan: Plan, *, reason: str, confirmed: str) -> Result:
+        """Do what was planned: enabled, confirmed and on record, or not at all.
+
+        Args:
+            plan: one of the above.
+            reason: why.
+            confirmed: the domain, as the caller typed or gave it.
+
+        Raises:
+            RefusedError: the gate did not open; nothing was done.
+            AmianaiError: it failed; nothing of its SQL was kept.
+        """
+        with administration(
+            self.target,
+            self.outputs,
+            action=plan.action,
+            detail=plan.detail,
+            reason=reason,
+            confirmed=confirmed,
+            environ=self.environ,
+            connect=self._owner,
+        ) as record:
+            made = self.snapshot(plan.action) if plan.snapshot and self.snapshot else ""
+            record.detail += f" (after the snapshot {made})" if made else ""
+            result = self._perform(plan)
+            record.rows = result.rows
+        return Result(result.rows, result.columns, result.values, result.cut, made)
+
+    def _perform(self, plan: Plan) -> Result:
+        doing = f"the {plan.action}"
+        if plan.action != "reset":
+            with self._connected(doing) as connection, connection.transaction():
+                found = _run(connection, plan.steps)
+            return found if plan.action == "sql" else Result(sum(plan.affected.values()))
+        from amianai_infra.database.migrate import locked
+
+        with self._connected(doing) as connection, locked(connection, self.say):
+            with connection.transaction():
+                _run(connection, plan.steps)
+            if self.migrate is not None:
+                self.migrate(connection)
+        return Result(sum(plan.affected.values()))
+
+    # -- looking
+
+    def query(self, text: str, *, reason: str = "") -> Result:
+        """Run one statement that reads, as the role that can only read; on record, but not behind the gate.
+
+        Three things keep it from writing: the role has no right to, its transaction is read-only, and the protocol takes one statement,
+        so that it cannot end that transaction.
+
+        Raises:
+            RefusedError: it would write, or there is no audit log group.
+        """
+        import psycopg
+
+        _require_plain(text)
+        with audited(
+            self.target,
+            self.outputs,
+            action="query",
+            detail=text.strip(),
+            reason=reason.strip(),
+            table_must_be_written=False,
+            connect=self._owner,
+        ) as record:
+            with connect(self.target, self.outputs, "readonly", statement_timeout=QUERY_TIMEOUT, at=self.at) as connection:
+                connection.read_only = True
+                try:
+                    with connection.transaction():
+                        result = _fetched(connection.execute(text.strip().rstrip(";").encode(), prepare=True))
+                except (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege) as error:
+                    raise RefusedError(
+                        "This statement does more than read; nothing was changed.",
+                        where=str(error.diag.message_primary),
+                        fix="run it with --write, which needs ENABLE_DB_ADMIN=true, --confirm and --reason",
+                    ) from error
+                except psycopg.Error as error:
+                    raise translate(error, "the query") from error
+            record.rows = len(result.values)
+        return result
+
+    def records(self, limit: int) -> tuple[list[Event], str]:
+        """The newest records, newest first, and where they were read: the table, filled in before, else the log group."""
+        trail = Trail(self.target.client("logs"), self.outputs.audit_log_group)
+        try:
+            with self._connected("reading the audit records") as connection:
+                fill_in(connection, trail)
+                return recorded(connection, limit), "table"
+        except (UnreachableError, ForbiddenError, NotFoundError) as error:
+            self.say(f"Read from the log group, because the table cannot be: {error.what}")
+        events = sorted(trail.read(), key=lambda event: (event["at"], event["phase"]), reverse=True)
+        return events[:limit], "log group"
+
+
+def _count(connection: Connection[Any], table: str) -> int:
+    row = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()  # noqa: S608 (quoted by the server)
+    return int(row[0]) if row else 0
+
+
+def _table(connection: Connection[Any], name: str) -> int:
+    row = connection.execute(
+        "SELECT c.oid, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.oid = to_regclass(%s) AND c.relkind IN ('r', 'p')",
+        (name,),
+    ).fetchone()
+    if row is None:
+        raise NotFoundError("There is no such table.", where=name)
+    if row[1] in _OURS or row[1].startswith("pg_"):
+        raise RefusedError(f"{name} is not the application's; nothing was changed.")
+    return int(row[0])
+
+
+def _require_plain(text: str) -> None:
+    """Refuse what must not be in a record, what would tamper with it, and what would leave the one transaction."""
+    if not any(statements(text)):
+        raise ConfigurationError("There is no SQL to run.")
+    control = transaction_control(text)
+    if control:
+        raise RefusedError(f"The SQL says {control}, but it runs in one transaction of its own.", fix="leave the statement out")
+    before = ""
+    for kind, token in tokens(text):
+        if before == "PASSWORD" and kind in ("literal", "escaped", "dollar"):
+            raise RefusedError("The SQL holds a password, which the audit record would keep.", fix="`amianai db rotate` sets passwords")
+        if kind in ("word", "quoted") and token.strip('"').lower() in _OURS[:1]:
+            raise RefusedError("The audit records are not for SQL of one's own.", fix="`amianai db admin audit` lists them")
+        if kind != "space":
+            before = token.upper() if kind == "word" else ""
+
+
+def _run(connection: Connection[Any], steps: Sequence[str]) -> Result:
+    rows, last = 0, Result()
+    for step in steps:
+        cursor = connection.execute(step.encode())
+        while True:
+            if (cursor.statusmessage or "").startswith(("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")):
+                rows += max(cursor.rowcount, 0)
+            if cursor.description is not None:
+                last = _fetched(cursor)
+            if not cursor.nextset():
+                break
+    return Result(rows, last.columns, last.values, last.cut)
+
+
+def _fetched(cursor: Any) -> Result:
+    if cursor.description is None:
+        return Result()
+    rows = cursor.fetchmany(LONGEST_RESULT + 1)
+    return Result(0, [column.name for column in cursor.description], rows[:LONGEST_RESULT], len(rows) > LONGEST_RESULT)
+
+
+def describe(event: Event) -> str:
+    """One record on a line, and its SQL or error below."""
+    rows = "" if event["rows"] is None else f", {event['rows']} rows"
+    head = f"{event['at']}  {event['action']:<10} {event['outcome']}{rows}  {event['who']} on {event['host']}"
+    detail = event["detail"].splitlines()[0][:100] if event["detail"] else ""
+    lines = [head, f"    {detail}" if detail else "", f"    why: {event['reason']}" if event["reason"] else ""]
+    return "\n".join(line for line in [*lines, f"    {event['error']}" if event["error"] else ""] if line)

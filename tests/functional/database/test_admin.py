@@ -1,0 +1,359 @@
+"""Dangerous work one by one: what each does, and that none gets past a gate that any one condition keeps shut."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from amianai_infra.cli.main import cli
+from amianai_infra.cli.options import App
+from amianai_infra.config import load_settings
+from amianai_infra.database import schema
+from amianai_infra.database.admin import Administrator
+from amianai_infra.database.audit import Trail
+from amianai_infra.database.gate import ENABLE
+from amianai_infra.errors import ConfigurationError, RefusedError
+from tests.database import DOMAIN, Database
+from tests.functional.database.conftest import NewDatabase
+
+Run = Callable[..., Result]
+GIVEN = ("--confirm", DOMAIN, "--reason", "a test")
+DANGEROUS = {
+    "reset": ("reset",),
+    "truncate": ("truncate", "messages"),
+    "sql": ("sql", "--write", "DELETE FROM users"),
+    "drop-role": ("drop-role", "analyst"),
+}
+USER = "INSERT INTO users (email, cognito_sub) VALUES ('a@example.com', gen_random_uuid()::text)"
+
+
+@pytest.fixture(scope="module")
+def migrated(make_database: NewDatabase) -> Iterator[Database]:
+    """A database with the application's schema and roles, whose stack has a log group."""
+    database = make_database()
+    group = f"/eeyore/{secrets.token_hex(4)}/audit"
+    database.target.client("logs").create_log_group(logGroupName=group)
+    made = Database(database.target, database.outputs.model_copy({"audit_log_group": group}))
+    with made.connect(statement_timeout=None) as connection:
+        schema.apply(connection, made.target, made.outputs, None, say=lambda _: None)
+    yield made
+    with suppress(database.target.client("logs").exceptions.ResourceNotFoundException):
+        database.target.client("logs").delete_log_group(logGroupName=group)
+
+
+@pytest.fixture
+def work(migrated: Database) -> Database:
+    """The same with one person in it, and a role that has nothing to do with us."""
+    with migrated.connect() as connection:
+        connection.execute("DELETE FROM users")
+        connection.execute(USER.encode())
+    with migrated.connect() as connection, suppress(psycopg.errors.DuplicateObject):
+        connection.execute("CREATE ROLE analyst")
+    return migrated
+
+
+@pytest.fixture
+def run(work: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `amianai --sandbox db admin ...` in this process."""
+    monkeypatch.setattr(App, "root", tmp_path)
+    monkeypatch.setattr(App, "target", work.target)
+    monkeypatch.setattr(App, "settings", load_settings({"domain_name": DOMAIN, "database.migrations": ""}, {}, {}))
+    monkeypatch.setattr(App, "outputs", lambda self, fresh=False: work.outputs)
+
+    def call(*arguments: str, code: int = 0, enabled: str | None = "true", stdin: str = "") -> Result:
+        environ = {} if enabled is None else {ENABLE: enabled}
+        result = CliRunner(env=environ).invoke(cli, ["--sandbox", "--json", "db", "admin", *arguments], input=stdin)
+        assert result.exit_code == code, result.output
+        for role in ("owner", "application", "readonly"):
+            assert work.secret(role)["password"] not in result.output
+        return result
+
+    return call
+
+
+def events(database: Database) -> list[dict[str, Any]]:
+    return list(Trail(database.target.client("logs"), database.outputs.audit_log_group).read())
+
+
+def fingerprint(database: Database) -> tuple[Any, ...]:
+    """What any of the commands would change."""
+    with database.connect() as connection:
+        return tuple(
+            connection.execute(query.encode()).fetchone()
+            for query in (
+                "SELECT count(*) FROM users",
+                "SELECT count(*) FROM pg_roles WHERE rolname = 'analyst'",
+                "SELECT min(applied_at) FROM amianai_migrations.applied",
+            )
+        )
+
+
+# ---- the gate, for each command and each condition
+
+
+@pytest.mark.parametrize("command", DANGEROUS)
+@pytest.mark.parametrize("enabled", [None, "yes"])
+def test_without_enablement_nothing_happens(run: Run, work: Database, command: str, enabled: str | None) -> None:
+    before, known = fingerprint(work), events(work)
+    result = run(*DANGEROUS[command], *GIVEN, code=3, enabled=enabled)
+    assert "not enabled" in result.stderr
+    assert (fingerprint(work), events(work)) == (before, known)
+
+
+@pytest.mark.parametrize("command", DANGEROUS)
+@pytest.mark.parametrize("given", [(), ("--confirm", "other.test")], ids=str)
+def test_without_the_domain_nothing_happens(run: Run, work: Database, command: str, given: tuple[str, ...]) -> None:
+    before, known = fingerprint(work), events(work)
+    run(*DANGEROUS[command], *given, "--reason", "a test", code=3)
+    assert (fingerprint(work), events(work)) == (before, known)
+
+
+@pytest.mark.parametrize("command", DANGEROUS)
+def test_without_a_reason_nothing_happens(run: Run, work: Database, command: str) -> None:
+    before, known = fingerprint(work), events(work)
+    assert "no reason" in run(*DANGEROUS[command], "--confirm", DOMAIN, code=3).stderr
+    assert (fingerprint(work), events(work)) == (before, known)
+
+
+@pytest.mark.parametrize("command", DANGEROUS)
+@pytest.mark.parametrize("group", ["", "/eeyore/there/is/none"])
+def test_without_the_log_group_nothing_happens(run: Run, work: Database, monkeypatch: pytest.MonkeyPatch, command: str, group: str) -> None:
+    before = fingerprint(work)
+    monkeypatch.setattr(App, "outputs", lambda self, fresh=False: work.outputs.model_copy({"audit_log_group": group}))
+    assert "no audit log group" in run(*DANGEROUS[command], *GIVEN, code=3).stderr
+    assert fingerprint(work) == before
+
+
+@pytest.mark.parametrize("command", DANGEROUS)
+def test_no_configuration_opens_the_gate(run: Run, work: Database, tmp_path: Path, command: str) -> None:
+    """Neither a setting nor a stack file: the words mean nothing there."""
+    before = fingerprint(work)
+    for name in ("Pulumi.prod.yaml", ".env", ".env.local"):
+        (tmp_path / name).write_text(f"config:\n  amianai-infra:enableDbAdmin: 'true'\n{ENABLE}=true\n")
+    environ = {"AMIANAI_ENABLE_DB_ADMIN": "true", "AMIANAI_DATABASE_ADMIN": "true"}
+    result = CliRunner(env=environ).invoke(cli, ["--sandbox", "--yes", "db", "admin", *DANGEROUS[command], *GIVEN])
+    assert result.exit_code == 3
+    assert fingerprint(work) == before
+
+
+@pytest.mark.parametrize("command", DANGEROUS)
+def test_a_dry_run_shows_the_plan_and_needs_no_gate(run: Run, work: Database, command: str) -> None:
+    before, known = fingerprint(work), events(work)
+    shown = json.loads(run(*DANGEROUS[command], "--dry-run", enabled=None).stdout)
+    assert shown["action"] == command.replace("-", " ")
+    assert shown["steps"]
+    assert (fingerprint(work), events(work)) == (before, known)
+
+
+@pytest.mark.parametrize("command", ["truncate", "sql", "drop-role", "reset"])
+def test_with_everything_it_is_done_and_on_record(run: Run, work: Database, command: str) -> None:
+    before, known = fingerprint(work), len(events(work))
+    run(*DANGEROUS[command], *GIVEN)
+    begun, ended = events(work)[known:]
+    assert (begun["action"], begun["reason"], begun["outcome"]) == (command.replace("-", " "), "a test", "begun")
+    assert (ended["id"], ended["outcome"]) == (begun["id"], "done")
+    if command != "truncate":  # which empties what was empty
+        assert fingerprint(work) != before
+    listed = json.loads(run("audit", enabled=None).stdout)
+    assert [one["phase"] for one in listed if one["id"] == begun["id"]] == ["ended", "begun"]
+
+
+# ---- each command
+
+
+def test_truncate_names_what_else_it_would_empty(run: Run, work: Database) -> None:
+    refused = run("truncate", "users", *GIVEN, code=3)
+    assert "personas" in refused.stderr
+    shown = json.loads(run("truncate", "users", "--cascade", "--dry-run").stdout)
+    assert shown["rows"] == {"conversation_participants": 0, "messages": 0, "personas": 0, "users": 1}
+    assert json.loads(run("truncate", "public.users", "--cascade", *GIVEN).stdout)["rows"] == 1
+    assert fingerprint(work)[0] == (0,)
+
+
+@pytest.mark.parametrize("table", ["amianai_audit.records", "amianai_migrations.applied", "pg_catalog.pg_authid"])
+def test_truncate_takes_the_applications_tables_only(run: Run, table: str) -> None:
+    run("truncate", table, *GIVEN, code=3)
+
+
+@pytest.mark.parametrize("table", ["nobody", "users; DROP TABLE users", "messages_pkey", ""])
+def test_truncate_knows_tables_only(run: Run, work: Database, table: str) -> None:
+    with suppress(psycopg.Error):
+        assert CliRunner(env={ENABLE: "true"}).invoke(cli, ["--sandbox", "db", "admin", "truncate", table, *GIVEN]).exit_code == 1
+    assert fingerprint(work)[0] == (1,)
+
+
+def test_reset_makes_everything_anew_and_keeps_the_record(run: Run, work: Database) -> None:
+    with work.connect() as connection:
+        connection.execute(
+            "CREATE TYPE mood AS ENUM ('good'); CREATE DOMAIN short AS text; CREATE SCHEMA other; CREATE TABLE other.t (one int);"
+            "CREATE VIEW people AS SELECT email FROM users; CREATE SEQUENCE counter; CREATE MATERIALIZED VIEW frozen AS SELECT 1 AS one;"
+            'CREATE TABLE "Odd name" (one mood)'
+        )
+        extensions = connection.execute("SELECT array_agg(extname ORDER BY extname) FROM pg_extension").fetchone()
+        known = connection.execute("SELECT count(*) FROM amianai_audit.records").fetchone()
+    assert json.loads(run("reset", *GIVEN).stdout)["rows"] == 1
+    with work.connect() as connection:
+        left = connection.execute(
+            "SELECT (SELECT count(*) FROM users), to_regclass('people'), to_regclass('counter'), to_regtype('mood'),"
+            " to_regnamespace('other'), to_regclass('\"Odd name\"'), to_regtype('short'), to_regclass('frozen')"
+        ).fetchone()
+        assert left == (0, None, None, None, None, None, None, None)
+        assert connection.execute("SELECT array_agg(extname ORDER BY extname) FROM pg_extension").fetchone() == extensions
+        after = connection.execute("SELECT count(*) FROM amianai_audit.records").fetchone()
+    assert known is not None
+    assert after is not None
+    assert after[0] == known[0] + 2
+    with work.connect("application") as connection:
+        connection.execute(USER.encode())
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT * FROM amianai_audit.records")
+
+
+def test_a_reset_that_cannot_be_finished_leaves_everything(work: Database) -> None:
+    """Somebody else's schema: the owner may not drop it, and nothing at all is dropped."""
+    with work.superuser() as connection:
+        connection.execute("CREATE SCHEMA foreign_one; CREATE TABLE foreign_one.t (one int)")
+    try:
+        before = fingerprint(work)
+        administrator = Administrator(work.target, work.outputs, {ENABLE: "true"})
+        with pytest.raises(Exception, match="does not allow"):
+            administrator.execute(administrator.reset(), reason="a test", confirmed=DOMAIN)
+        assert fingerprint(work) == before
+        assert events(work)[-1]["outcome"] == "failed"
+    finally:
+        with work.superuser() as connection:
+            connection.execute("DROP SCHEMA foreign_one CASCADE")
+
+
+def test_sql_is_whole_or_not_there(run: Run, work: Database, tmp_path: Path) -> None:
+    file = tmp_path / "fix.sql"
+    file.write_text("UPDATE users SET email = 'b@example.com';\nINSERT INTO nowhere VALUES (1);\n")
+    assert "nowhere" in run("sql", "--write", "--file", str(file), *GIVEN, code=1).stderr
+    with work.connect() as connection:
+        assert connection.execute("SELECT email FROM users").fetchone() == ("a@example.com",)
+    file.write_text("UPDATE users SET email = 'b@example.com';\nDELETE FROM personas;\nSELECT email FROM users;\n")
+    done = json.loads(run("sql", "--write", "--file", "-", *GIVEN, stdin=file.read_text()).stdout)
+    assert done == {"rows": 1, "snapshot": "", "result": [{"email": "b@example.com"}], "cut": False}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("ALTER ROLE analyst PASSWORD 'hunter2'", "holds a password"),
+        ("CREATE ROLE x LOGIN ENCRYPTED PASSWORD $$hunter2$$", "holds a password"),
+        ("ALTER ROLE analyst PASSWORD /* so */ E'hunter2'", "holds a password"),
+        ("DROP TRIGGER only_appended ON amianai_audit.records", "audit records"),
+        ('DELETE FROM "amianai_audit".records', "audit records"),
+        ("DELETE FROM users; COMMIT", "COMMIT"),
+        ("ROLLBACK; DELETE FROM users", "ROLLBACK"),
+    ],
+)
+def test_sql_that_is_refused(run: Run, work: Database, text: str, why: str) -> None:
+    before, known = fingerprint(work), events(work)
+    for options in (("--write", *GIVEN), ()):
+        result = run("sql", *options, text, code=3)
+        assert why in result.stderr
+        assert "hunter2" not in result.output
+    assert (fingerprint(work), events(work)) == (before, known)
+
+
+def test_sql_that_reads_needs_no_gate_and_is_on_record(run: Run, work: Database) -> None:
+    found = json.loads(run("sql", "SELECT email, 1 AS one FROM users;", enabled=None).stdout)
+    assert found == [{"email": "a@example.com", "one": 1}]
+    begun, ended = events(work)[-2:]
+    assert (begun["action"], begun["detail"], ended["rows"]) == ("query", "SELECT email, 1 AS one FROM users;", 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DELETE FROM users",
+        "WITH gone AS (DELETE FROM users RETURNING *) SELECT * FROM gone",
+        "SELECT set_config('transaction_read_only', 'off', false); DELETE FROM users",
+        "SELECT 1; DELETE FROM users",
+        "CREATE TABLE mine (one int)",
+        "CREATE TEMP TABLE mine (one int)",
+        "SELECT lo_create(0)",
+        "SELECT nextval('numbers')",
+        "SELECT * FROM amianai_audit.records",
+        "SET ROLE product_admin",
+        "SELECT * FROM users FOR UPDATE",
+        "COPY users TO PROGRAM 'cat'",
+        "DO $$ BEGIN DELETE FROM users; END $$",
+        "SET TRANSACTION READ WRITE",
+        "SET default_transaction_read_only = off",
+    ],
+)
+def test_sql_that_does_more_than_read_changes_nothing(run: Run, work: Database, text: str) -> None:
+    before = fingerprint(work)
+    result = CliRunner().invoke(cli, ["--sandbox", "db", "admin", "sql", text])
+    assert fingerprint(work) == before
+    if not text.startswith("SET "):  # which changes a session that is over
+        assert result.exit_code in (1, 3), result.output
+    with work.connect() as connection:
+        assert connection.execute("SELECT to_regclass('mine')").fetchone() == (None,)
+
+
+def test_reading_without_the_log_group_is_refused_too(run: Run, work: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(App, "outputs", lambda self, fresh=False: work.outputs.model_copy({"audit_log_group": ""}))
+    run("sql", "SELECT 1", code=3)
+
+
+def test_a_role_goes_and_what_it_owns_stays(run: Run, work: Database) -> None:
+    with work.superuser() as connection:
+        connection.execute("CREATE SCHEMA theirs AUTHORIZATION analyst")
+    run("drop-role", "analyst", *GIVEN)
+    with work.connect() as connection:
+        owner = connection.execute("SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'theirs'").fetchone()
+        assert owner == (work.outputs.database.username,)
+        connection.execute("DROP SCHEMA theirs")
+
+
+def test_some_roles_are_not_for_dropping(run: Run, work: Database) -> None:
+    for role in (work.outputs.database.username, "postgres", "pg_monitor", "rds_superuser"):
+        run("drop-role", role, *GIVEN, code=3)
+    run("drop-role", "nobody_here", *GIVEN, code=1)
+    run("drop-role", 'analyst"; DROP TABLE users; --', *GIVEN, code=1)
+
+
+def test_a_snapshot_comes_first_and_its_failure_ends_it(work: Database) -> None:
+    made: list[str] = []
+
+    def snapshot(action: str) -> str:
+        made.append(action)
+        if len(made) > 1:
+            raise RefusedError("no snapshot")
+        return "eeyore-1"
+
+    administrator = Administrator(work.target, work.outputs, {ENABLE: "true"}, snapshot=snapshot)
+    plan = administrator.truncate(["users"], cascade=True)
+    assert "first a snapshot" in plan.text()
+    assert administrator.execute(plan, reason="a test", confirmed=DOMAIN).snapshot == "eeyore-1"
+    assert "eeyore-1" in events(work)[-1]["detail"]
+    with work.connect() as connection:
+        connection.execute(USER.encode())
+    with pytest.raises(RefusedError, match="no snapshot"):
+        administrator.execute(plan, reason="a test", confirmed=DOMAIN)
+    assert fingerprint(work)[0] == (1,)
+
+
+def test_the_list_without_the_database(work: Database) -> None:
+    gone = work.outputs.model_copy({"database": work.outputs.database.model_copy({"port": 1})})
+    found, where = Administrator(work.target, gone, {}).records(3)
+    assert where == "log group"
+    assert len(found) == 3
+    assert Administrator(work.target, work.outputs, {}).records(3) == (found, "table")
+
+
+def test_nothing_to_run() -> None:
+    for text in ("", "  ", "-- nothing", ";"):
+        with pytest.raises(ConfigurationError):
+            Administrator(None, None, {}).sql(text)  # type: ignore[arg-type]
