@@ -123,6 +123,9 @@ class DatabaseSettings(_Group):
     log_days: Days = Field(30, description="Retention of the exported PostgreSQL logs", json_schema_extra=_unit("days"))
     deletion_protection: bool = Field(True, description="Refuse deletion; `destroy` lifts it itself after confirmation")
     final_snapshot_suffix: str = Field("", pattern=r"^[a-z0-9]{0,16}$", description="Suffix of the final snapshot; `setup` draws it once")
+    old_instance_days: int = Field(
+        7, ge=1, le=90, description="How long `db restore` keeps the instance it replaced", json_schema_extra=_unit("days")
+    )
     migrations: str = Field("", description="Folder of the project's own migrations, relative to the project; empty: none")
 
     @field_validator("migrations")

@@ -27,6 +27,7 @@ COMMANDS: Commands = {
     "rotate": ("amianai_infra.cli.db_schema:rotate", "Give a role a new password, and write it to its secret."),
     "top": ("amianai_infra.cli.db_top:top", "Load, slowest statements, locks, tables on one screen."),
     "backup": ("amianai_infra.cli.db_backup:backup", "List, make and check backups."),
+    "restore": ("amianai_infra.cli.db_restore:restore", "Restore beside, check, and put the copy in the place."),
     "admin": ("amianai_infra.cli.db_admin:admin", "Dangerous work: enabled, confirmed, on record."),
 }
 

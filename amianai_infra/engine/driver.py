@@ -265,6 +265,17 @@ class Engine:
         if wanted:
             self._edit(lambda deployment: recovery.unprotect(deployment, wanted))
 
+    def stand_for(self, urn: str, identifier: str) -> None:
+        """Let a resource of the state stand for another one in AWS, and read that one. May be repeated after a kill.
+
+        Args:
+            urn: the resource.
+            identifier: what the provider knows the other one by.
+        """
+        if any(entry.urn == urn and entry.id != identifier for entry in self.resources()):
+            self._edit(lambda deployment: recovery.stand_for(deployment, urn, identifier))
+        self._operate("refresh", targets=[urn], needs_stack=True)
+
     def _deployment(self) -> Deployment | None:
         if self._files:
             return self._files.deployment()

@@ -16,7 +16,7 @@ from typing import Any
 from amianai_infra.engine.backend import Deployment, mask
 from amianai_infra.engine.events import type_of
 from amianai_infra.engine.lookup import Interrupted
-from amianai_infra.errors import RefusedError
+from amianai_infra.errors import NotFoundError, RefusedError
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,30 @@ def unprotect(deployment: Deployment, urns: Iterable[str]) -> Deployment:
     for entry in after.get("resources", []):
         if entry["urn"] in wanted:
             entry.pop("protect", None)
+    return after
+
+
+def stand_for(deployment: Deployment, urn: str, identifier: str) -> Deployment:
+    """The state with a resource standing for another one in AWS; its settings and protection stay.
+
+    Args:
+        deployment: as exported.
+        urn: the resource.
+        identifier: what the provider knows the other one by.
+
+    Raises:
+        NotFoundError: the state has no such resource.
+    """
+    after = copy.deepcopy(deployment)
+    entries = [entry for entry in after.get("resources", []) if entry["urn"] == urn and not entry.get("delete")]
+    if not entries:
+        raise NotFoundError("The state does not have this resource.", where=urn, fix="run `amianai up`, which makes it")
+    for entry in entries:
+        before = entry.get("id")
+        outputs = entry.get("outputs") or {}
+        # Some resources repeat their identifier among their outputs; the refresh that follows reads everything else.
+        entry["outputs"] = {key: identifier if before and value == before else value for key, value in outputs.items()}
+        entry["id"] = identifier
     return after
 
 

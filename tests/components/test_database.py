@@ -10,6 +10,7 @@ import pytest
 from amianai_infra.components.database import Database, DatabaseArgs
 from amianai_infra.rules.policies import RDS_MONITORING_POLICY
 from tests.components.recorder import ACCOUNT, Record
+from tests.unit.database.test_recipe import INPUTS
 
 ARGS: DatabaseArgs = {
     "prefix": "eeyore",
@@ -189,3 +190,13 @@ def test_the_secrets_of_the_roles_are_empty(record: Record) -> None:
     }
     assert all(one.inputs["recoveryWindowInDays"] == 0 for one in found.of("Secret"))
     assert not found.of("SecretVersion")
+
+
+def test_a_restore_knows_every_input_of_the_instance(record: Record) -> None:
+    """The tests of `database/recipe.py` start from these inputs: a new one must be restored, too, or be left out on purpose."""
+    declared = record(lambda: Database("database", {**ARGS, "final_snapshot_suffix": "k3x9"})).one("Instance").inputs
+    lists = {"tags", "vpcSecurityGroupIds", "enabledCloudwatchLogsExports"}
+    assert set(declared) == set(INPUTS)
+    assert {name: value for name, value in INPUTS.items() if name not in lists} == {
+        name: value for name, value in declared.items() if name not in lists
+    }

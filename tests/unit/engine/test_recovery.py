@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amianai_infra.engine.recovery import forget, references, settle, survey, unprotect
-from amianai_infra.errors import RefusedError
+from amianai_infra.engine.recovery import forget, references, settle, stand_for, survey, unprotect
+from amianai_infra.errors import NotFoundError, RefusedError
 
 PREFIX = "urn:pulumi:prod::amianai-infra::"
 PROVIDER = f"{PREFIX}pulumi:providers:aws::default"
@@ -151,3 +151,22 @@ def test_what_something_else_belongs_to_is_not_forgotten_alone(gone: str) -> Non
 def test_unprotect_lifts_only_what_is_named() -> None:
     after = unprotect(deployment(entry("a", protect=True), entry("b", protect=True)), [urn("a")])
     assert [bool(one.get("protect")) for one in after["resources"]] == [False, False, True]
+
+
+def test_a_resource_stands_for_another_one() -> None:
+    before = deployment(entry("a", protect=True, outputs={"arn": "arn:a", "resourceId": "vpc-a", "id": "vpc-a"}), entry("b"))
+    after = stand_for(before, urn("a"), "vpc-new")
+    found = {one["urn"]: one for one in after["resources"]}
+    assert found[urn("a")]["id"] == "vpc-new"
+    assert found[urn("a")]["outputs"] == {"arn": "arn:a", "resourceId": "vpc-new", "id": "vpc-new"}
+    assert found[urn("a")]["inputs"] == {"cidrBlock": "10.0.0.0/16"}
+    assert found[urn("a")]["protect"] is True
+    assert found[urn("b")] == entry("b")
+    assert before["resources"][1]["id"] == "vpc-a", "the given state is left alone"
+    assert stand_for(after, urn("a"), "vpc-new") == after
+    assert not survey(after), "and is healthy"
+
+
+def test_what_the_state_does_not_have_stands_for_nothing() -> None:
+    with pytest.raises(NotFoundError, match="does not have this resource"):
+        stand_for(deployment(entry("a", delete=True)), urn("a"), "vpc-new")
