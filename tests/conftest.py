@@ -56,3 +56,13 @@ def deployed(project: Project) -> Deployed:
     """The production stack, set up once with the real site."""
     summary = project.json("setup")
     return Deployed(project, summary, project.json("status"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the soak tests out unless they are asked for."""
+    if "soak" in (config.getoption("-m") or ""):
+        return
+    left = [item for item in items if item.get_closest_marker("soak")]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]

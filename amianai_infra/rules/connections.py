@@ -53,6 +53,8 @@ def kind_of(sqlstate: str | None, text: str, *, operational: bool) -> Kind:
         not connect), `absent` (no such database), `busy` (no connection left), `gone` (lost, starting, stopping),
         `standby` (read-only: a failover), `conflict` (serialization failure, deadlock) or `other`.
     """
+    if sqlstate == "0A000" and "during recovery" in text:
+        return "standby"
     if sqlstate:
         return "gone" if sqlstate.startswith("08") else _STATES.get(sqlstate, "other")
     if not operational:

@@ -17,13 +17,3 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     world = World()
     with serving(world) as (s3, cdn):
         yield Stage(world, FakeTarget(tmp_path, s3, cdn), s3, cdn)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the soak tests out unless they are asked for."""
-    if "soak" in (config.getoption("-m") or ""):
-        return
-    left = [item for item in items if item.get_closest_marker("soak")]
-    if left:
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in left]

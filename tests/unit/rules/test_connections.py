@@ -18,6 +18,8 @@ from amianai_infra.rules.connections import Backoff, Kind, hardware, kind_of, ma
         ("08006", "", "gone"),
         ("08P01", "", "gone"),
         ("25006", "", "standby"),
+        ("0A000", "cannot set transaction read-write mode during recovery", "standby"),
+        ("0A000", "cached plan must not change result type", "other"),
         ("40001", "", "conflict"),
         ("40P01", "", "conflict"),
         ("28P01", "", "login"),

@@ -1,0 +1,388 @@
+"""A connection pool: psycopg_pool underneath, with verified TLS, logins that rotate, and failures that pass.
+
+with Pool.from_environment() as pool:
+    rows = pool.fetch("SELECT title FROM conversations WHERE id = %s", (identity,))
+    pool.run(lambda db: db.execute("INSERT INTO ... ON CONFLICT DO NOTHING", row), idempotent=True)
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Self, TypeVar
+
+from psycopg import Connection, Cursor, Error
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from amianai_infra.database import pool_core as core
+from amianai_infra.database.credentials import Credentials, Role, SecretCredentials
+from amianai_infra.database.endpoint import Endpoint
+from amianai_infra.database.pool_core import Link, Options, Phase, Timings
+from amianai_infra.database.session import credentials as credentials_of
+from amianai_infra.database.session import failure, settings, translate
+from amianai_infra.errors import ConfigurationError
+from amianai_infra.outputs import StackOutputs
+from amianai_infra.rules.connections import pool_size
+from amianai_infra.target import Target
+
+Result = TypeVar("Result")
+_SLICE = 0.2
+_WORK: tuple[Phase] = ("work",)
+
+
+PooledConnection = Connection[Any]
+
+
+def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledConnection]:
+    limits = settings(options.statement_timeout, options.idle_in_transaction)
+
+    class LinkedConnection(PooledConnection):
+        """A connection to one server that knows how it is made."""
+
+        @classmethod
+        def connect(cls, conninfo: str = "", **_: Any) -> Self:
+            """Connect with the login as it is now; a server that starts, stops or changes its password is waited for."""
+            deadline = time.monotonic() + core.CONNECT_PATIENCE
+            delays = core.CONNECTING.delays(random.random)
+            while True:
+                try:
+                    return cls._attempt()
+                except Exception as error:
+                    if not link.again(error, deadline):
+                        raise
+                link.stop.wait(next(delays))
+
+        @classmethod
+        def _attempt(cls) -> Self:
+            login = link.credentials.get()
+            try:
+                made = super().connect(
+                    **link.parameters(login.user), password=login.password, cursor_factory=cursor, row_factory=options.row_factory
+                )
+            except Error as error:
+                if failure(error) == "login":
+                    link.credentials.renew(login)
+                raise
+            try:
+                made.execute(core.SETTINGS, limits)
+            except BaseException:
+                made.close()
+                raise
+            link.failed = None
+            return made
+
+    return LinkedConnection
+
+
+class _Server:
+    """The connections to one server."""
+
+    def __init__(self, link: Link, cursor: Any, options: Options) -> None:
+        self.link = link
+        self._timeout = options.timeout
+        self.connections: ConnectionPool[PooledConnection] = ConnectionPool(
+            connection_class=_connection_class(link, cursor, options),
+            min_size=options.size.least,
+            max_size=options.size.most,
+            timeout=options.timeout,
+            max_lifetime=options.max_lifetime,
+            max_idle=options.max_idle,
+            name=options.name,
+            open=False,
+        )
+
+    def open(self) -> None:
+        """Start, and wait for the first connection.
+
+        Raises:
+            AmianaiError: there is none, with the reason.
+        """
+        self.connections.open()
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                self.give(self.connections.getconn(_SLICE))
+            except PoolTimeout as error:
+                if self.link.hopeless or time.monotonic() > deadline:
+                    self.close()
+                    raise self.link.explained("The database does not answer.") from error
+            else:
+                return
+
+    def take(self) -> PooledConnection:
+        """A connection. Whether it is alive shows when it is used: whatever is begun on a dead one is begun again on another."""
+        try:
+            return self.connections.getconn()
+        except PoolTimeout as error:
+            raise self.link.explained(f"No connection became free within {self._timeout:.0f} s.") from error
+
+    def weed(self) -> None:
+        """Drop idle connections that have died, so that the next attempt is not spent on one of them."""
+        with suppress(PoolTimeout, PoolClosed):
+            for _ in range(self.connections.max_size):
+                connection = self.connections.getconn(0.001)
+                dead = core.said_something(connection)
+                if dead:
+                    connection.close()
+                self.connections.putconn(connection)
+                if not dead:
+                    return
+
+    def fetch(self, query: Any, params: Any) -> list[Any]:
+        """All rows of one statement."""
+        connection = self.take()
+        try:
+            return connection.cursor().execute(query, params).fetchall()
+        finally:
+            self.give(connection)
+
+    def give(self, connection: PooledConnection) -> None:
+        """Take it back; one that is broken is replaced."""
+        self.connections.putconn(connection)
+
+    def close(self) -> None:
+        """End every connection."""
+        self.link.stop.set()
+        self.connections.close()
+
+
+class Pool:
+    """Connections to the database, for any number of threads.
+
+    `fetch` and `read` only read, which the server enforces, and are repeated when a connection is lost, the server restarts or fails
+    over, or the password rotates. `run` writes, in one transaction; it is repeated only where the caller says that doing it twice is
+    doing it once.
+
+    Args:
+        endpoint: the server.
+        credentials: where the login comes from.
+        options: how it behaves.
+        replicas: servers that reading which tolerates a lag may go to.
+
+    Raises:
+        AmianaiError: there is no connection, with the reason: untrusted, forbidden, absent or unreachable.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, credentials: Credentials, options: Options | None = None, *, replicas: Sequence[Endpoint] = ()
+    ) -> None:
+        self.options = options or Options()
+        self._timings = Timings()
+        cursor = core.timed(Cursor, self._timings, self.options)
+
+        def server(place: Endpoint, *, primary: bool) -> _Server:
+            return _Server(Link(place, credentials, primary, self.options.name), cursor, self.options)
+
+        self._primary = server(endpoint, primary=True)
+        self._replicas = [server(place, primary=False) for place in replicas]
+        self._primary.open()
+        for one in self._replicas:  # a replica that is down must not keep us from starting
+            one.connections.open()
+
+    @classmethod
+    def of(cls, target: Target, outputs: StackOutputs, role: Role = "application", options: Options | None = None, **more: Any) -> Self:
+        """A pool for a stack's database, of the size that its instance class bears."""
+        chosen = options or Options(name=f"amianai {role}", size=pool_size(outputs.database.instance_class))
+        return cls(Endpoint.of(target, outputs), credentials_of(target, outputs, role), chosen, **more)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, options: Options | None = None, **more: Any) -> Self:
+        """A pool for what DATABASE_URL, or DATABASE_HOST, DATABASE_PORT and DATABASE_NAME, say, with the login in DATABASE_SECRET_ARN."""
+        endpoint, _ = Endpoint.from_environment(environ)
+        return cls(endpoint, environment_credentials(environ), options, **more)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every connection; what is under way ends first."""
+        for server in (self._primary, *self._replicas):
+            server.close()
+
+    def ping(self) -> float:
+        """Seconds that the database takes to answer, for a health check; raises as `fetch` does, without repeating."""
+        started = time.perf_counter()
+        try:
+            self._primary.fetch("SELECT 1", None)
+        except Error as error:
+            raise translate(error, "asking for a sign of life", self._primary.link.endpoint) from error
+        return time.perf_counter() - started
+
+    def stats(self) -> dict[str, float]:
+        """Numbers for a metrics page: statements, their time, slow ones, and the pool's own."""
+        return {**self._timings.as_dict(), **self._primary.connections.get_stats()}
+
+    # -- reading
+
+    def fetch(self, query: Any, params: Any = None, *, stale: bool = False) -> list[Any]:
+        """All rows of one statement that reads. Repeated when the connection is lost.
+
+        Args:
+            query: the statement.
+            params: its parameters.
+            stale: it may be answered by a replica, which lags behind.
+        """
+        server = self._reader() if stale else self._primary
+        try:
+            return server.fetch(query, params)
+        except Error as error:
+            first = error
+        return self._repeated(lambda: (self._reader(but=server) if stale else server).fetch(query, params), first, _WORK)
+
+    def read(self, work: Callable[[Connection[Any]], Result], *, stale: bool = False) -> Result:
+        """What `work` makes of a transaction that only reads. Repeated when the connection is lost: it may run more than once."""
+        return self._transacted(work, core.BEGIN_READ, idempotent=True, stale=stale)
+
+    def _reader(self, but: _Server | None = None) -> _Server:
+        """A replica of those that are up; else the primary."""
+        able = [one for one in self._replicas if one is not but and one.link.failed is None]
+        return random.choice(able) if able else self._primary  # noqa: S311 - spreads load
+
+    # -- writing
+
+    def run(self, work: Callable[[Connection[Any]], Result], *, idempotent: bool = False) -> Result:
+        """What `work` makes of a transaction, which is then committed.
+
+        Args:
+            work: given a connection; it must not commit, and let errors out.
+            idempotent: doing it twice is doing it once; then it is repeated after lost connections, serialization failures and
+                deadlocks. Otherwise it runs at most once.
+
+        Raises:
+            ConnectionLostError: the connection was lost before the commit; nothing was written.
+            UnknownOutcomeError: it was lost during the commit.
+            RolledBackError: a statement had failed, and `work` kept its error to itself.
+            psycopg.Error: what the database says of the work itself.
+        """
+        return self._transacted(work, core.BEGIN_WRITE, idempotent=idempotent)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection[Any]]:
+        """A transaction for a `with` block, committed at its end. Runs once; raises as `run` does."""
+        phase: list[Phase] = ["before"]
+        connection = self._begun(core.BEGIN_WRITE, self._primary)
+        try:
+            phase[0] = "work"
+            try:
+                yield connection
+            except BaseException:
+                _roll_back(connection)
+                raise
+            phase[0] = "commit"
+            _commit(connection)
+        except Error as error:
+            raised = core.judge(error, phase[0], idempotent=False)
+            if raised is None or raised is error:
+                raise
+            raise raised from error
+        finally:
+            self._primary.give(connection)
+
+    # -- repetition
+
+    def _transacted(self, work: Callable[[Connection[Any]], Result], begin: str, *, idempotent: bool, stale: bool = False) -> Result:
+        phase: list[Phase] = ["before"]
+
+        def once() -> Result:
+            phase[0] = "before"
+            server = self._reader() if stale else self._primary
+            connection = server.take()
+            try:
+                connection.execute(begin)
+                phase[0] = "work"
+                try:
+                    result = work(connection)
+                except BaseException:
+                    _roll_back(connection)
+                    raise
+                phase[0] = "commit"
+                _commit(connection)
+                return result
+            finally:
+                server.give(connection)
+
+        try:
+            return once()
+        except Error as error:
+            first = error
+        return self._repeated(once, first, phase, idempotent=idempotent)
+
+    def _begun(self, begin: str, server: _Server) -> PooledConnection:
+        """A connection in a transaction: nothing was done on it yet, so that this may be repeated."""
+
+        def once() -> PooledConnection:
+            connection = server.take()
+            try:
+                connection.execute(begin)
+            except BaseException:
+                server.give(connection)
+                raise
+            return connection
+
+        try:
+            return once()
+        except Error as error:
+            first = error
+        return self._repeated(once, first)
+
+    def _repeated(
+        self, once: Callable[[], Result], error: Error, phase: Sequence[Phase] = ("before",), *, idempotent: bool = True
+    ) -> Result:
+        """Do it again after a failure, for as long as the failures are of the passing kind and patience lasts."""
+        deadline = time.monotonic() + self.options.patience
+        delays = core.REPEATING.delays(random.random)
+        while True:
+            raised = core.judge(error, phase[0], idempotent=idempotent)
+            if raised is not None:
+                raise raised from (None if raised is error else error)
+            self._primary.weed()
+            delay = next(delays)
+            if time.monotonic() + delay > deadline:
+                raise translate(error, "repeating what failed", self._primary.link.endpoint) from error
+            time.sleep(delay)
+            try:
+                return once()
+            except Error as another:
+                error = another
+
+
+def _commit(connection: Connection[Any]) -> None:
+    if connection.execute("COMMIT").statusmessage != "COMMIT":
+        raise core.RolledBackError
+
+
+def _roll_back(connection: Connection[Any]) -> None:
+    """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
+    try:
+        connection.execute("ROLLBACK")
+    except Error:
+        connection.close()
+
+
+def environment_credentials(environ: Mapping[str, str]) -> SecretCredentials:
+    """The login in the secret that DATABASE_SECRET_ARN names, read with the ambient AWS credentials.
+
+    Raises:
+        ConfigurationError: it is not set.
+    """
+    arn = environ.get("DATABASE_SECRET_ARN")
+    if not arn:
+        raise ConfigurationError("DATABASE_SECRET_ARN is not set.", where="environment", fix="`amianai env` writes it")
+
+    def client() -> Any:
+        import boto3
+
+        return boto3.client("secretsmanager", region_name=environ.get("AWS_REGION") or _region(arn))
+
+    return SecretCredentials(client, arn)
+
+
+def _region(arn: str) -> str | None:
+    parts = arn.split(":")
+    return parts[3] if len(parts) > 3 and parts[0] == "arn" else None

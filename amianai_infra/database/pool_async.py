@@ -1,0 +1,339 @@
+"""The pool for asyncio: as `pool.Pool`, with `await`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Self, TypeVar
+
+from psycopg import AsyncConnection, AsyncCursor, Error
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from amianai_infra.database import pool_core as core
+from amianai_infra.database.credentials import Credentials, Role
+from amianai_infra.database.endpoint import Endpoint
+from amianai_infra.database.pool import environment_credentials
+from amianai_infra.database.pool_core import Link, Options, Phase, Timings
+from amianai_infra.database.session import credentials as credentials_of
+from amianai_infra.database.session import failure, settings, translate
+from amianai_infra.outputs import StackOutputs
+from amianai_infra.rules.connections import pool_size
+from amianai_infra.target import Target
+
+Result = TypeVar("Result")
+_SLICE = 0.2
+_WORK: tuple[Phase] = ("work",)
+
+
+PooledConnection = AsyncConnection[Any]
+
+
+def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledConnection]:
+    limits = settings(options.statement_timeout, options.idle_in_transaction)
+
+    class LinkedConnection(PooledConnection):
+        """A connection to one server that knows how it is made."""
+
+        @classmethod
+        async def connect(cls, conninfo: str = "", **_: Any) -> Self:
+            """Connect with the login as it is now; a server that starts, stops or changes its password is waited for."""
+            deadline = time.monotonic() + core.CONNECT_PATIENCE
+            delays = core.CONNECTING.delays(random.random)
+            while True:
+                try:
+                    return await cls._attempt()
+                except Exception as error:
+                    if not link.again(error, deadline):
+                        raise
+                await asyncio.sleep(next(delays))
+
+        @classmethod
+        async def _attempt(cls) -> Self:
+            login = await asyncio.to_thread(link.credentials.get)
+            try:
+                made = await super().connect(
+                    **link.parameters(login.user), password=login.password, cursor_factory=cursor, row_factory=options.row_factory
+                )
+            except Error as error:
+                if failure(error) == "login":
+                    await asyncio.to_thread(link.credentials.renew, login)
+                raise
+            try:
+                await made.execute(core.SETTINGS, limits)
+            except BaseException:
+                await made.close()
+                raise
+            link.failed = None
+            return made
+
+    return LinkedConnection
+
+
+class _Server:
+    """The connections to one server."""
+
+    def __init__(self, link: Link, cursor: Any, options: Options) -> None:
+        self.link = link
+        self._timeout = options.timeout
+        self.connections: AsyncConnectionPool[PooledConnection] = AsyncConnectionPool(
+            connection_class=_connection_class(link, cursor, options),
+            min_size=options.size.least,
+            max_size=options.size.most,
+            timeout=options.timeout,
+            max_lifetime=options.max_lifetime,
+            max_idle=options.max_idle,
+            name=options.name,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Start, and wait for the first connection; raises with the reason where there is none."""
+        await self.connections.open()
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                await self.give(await self.connections.getconn(_SLICE))
+            except PoolTimeout as error:
+                if self.link.hopeless or time.monotonic() > deadline:
+                    await self.close()
+                    raise self.link.explained("The database does not answer.") from error
+            else:
+                return
+
+    async def take(self) -> PooledConnection:
+        """A connection. Whether it is alive shows when it is used: whatever is begun on a dead one is begun again on another."""
+        try:
+            return await self.connections.getconn()
+        except PoolTimeout as error:
+            raise self.link.explained(f"No connection became free within {self._timeout:.0f} s.") from error
+
+    async def weed(self) -> None:
+        """Drop idle connections that have died, so that the next attempt is not spent on one of them."""
+        with suppress(PoolTimeout, PoolClosed):
+            for _ in range(self.connections.max_size):
+                connection = await self.connections.getconn(0.001)
+                dead = core.said_something(connection)
+                if dead:
+                    await connection.close()
+                await self.connections.putconn(connection)
+                if not dead:
+                    return
+
+    async def fetch(self, query: Any, params: Any) -> list[Any]:
+        """All rows of one statement."""
+        connection = await self.take()
+        try:
+            return await (await connection.cursor().execute(query, params)).fetchall()
+        finally:
+            await self.give(connection)
+
+    async def give(self, connection: PooledConnection) -> None:
+        """Take it back; one that is broken is replaced."""
+        await self.connections.putconn(connection)
+
+    async def close(self) -> None:
+        """End every connection."""
+        self.link.stop.set()
+        await self.connections.close()
+
+
+class AsyncPool:
+    """Connections to the database, for any number of tasks. Open it with `async with`, or `await open()`.
+
+    See `Pool`, whose methods it has.
+
+    Args:
+        endpoint: the server.
+        credentials: where the login comes from.
+        options: how it behaves.
+        replicas: servers that reading which tolerates a lag may go to.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, credentials: Credentials, options: Options | None = None, *, replicas: Sequence[Endpoint] = ()
+    ) -> None:
+        self.options = options or Options()
+        self._timings = Timings()
+        cursor = core.timed_async(AsyncCursor, self._timings, self.options)
+
+        def server(place: Endpoint, *, primary: bool) -> _Server:
+            return _Server(Link(place, credentials, primary, self.options.name), cursor, self.options)
+
+        self._primary = server(endpoint, primary=True)
+        self._replicas = [server(place, primary=False) for place in replicas]
+
+    @classmethod
+    def of(cls, target: Target, outputs: StackOutputs, role: Role = "application", options: Options | None = None, **more: Any) -> Self:
+        """A pool for a stack's database, of the size that its instance class bears."""
+        chosen = options or Options(name=f"amianai {role}", size=pool_size(outputs.database.instance_class))
+        return cls(Endpoint.of(target, outputs), credentials_of(target, outputs, role), chosen, **more)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, options: Options | None = None, **more: Any) -> Self:
+        """A pool for what the environment says; see `Pool.from_environment`."""
+        endpoint, _ = Endpoint.from_environment(environ)
+        return cls(endpoint, environment_credentials(environ), options, **more)
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            AmianaiError: there is no connection, with the reason: untrusted, forbidden, absent or unreachable.
+        """
+        await self._primary.open()
+        for one in self._replicas:  # a replica that is down must not keep us from starting
+            await one.connections.open()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End every connection; what is under way ends first."""
+        for server in (self._primary, *self._replicas):
+            await server.close()
+
+    async def ping(self) -> float:
+        """Seconds that the database takes to answer, for a health check; raises as `fetch` does, without repeating."""
+        started = time.perf_counter()
+        try:
+            await self._primary.fetch("SELECT 1", None)
+        except Error as error:
+            raise translate(error, "asking for a sign of life", self._primary.link.endpoint) from error
+        return time.perf_counter() - started
+
+    def stats(self) -> dict[str, float]:
+        """Numbers for a metrics page: statements, their time, slow ones, and the pool's own."""
+        return {**self._timings.as_dict(), **self._primary.connections.get_stats()}
+
+    # -- reading
+
+    async def fetch(self, query: Any, params: Any = None, *, stale: bool = False) -> list[Any]:
+        """All rows of one statement that reads. Repeated when the connection is lost."""
+        server = self._reader() if stale else self._primary
+        try:
+            return await server.fetch(query, params)
+        except Error as error:
+            first = error
+        return await self._repeated(lambda: (self._reader(but=server) if stale else server).fetch(query, params), first, _WORK)
+
+    async def read(self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], *, stale: bool = False) -> Result:
+        """What `work` makes of a transaction that only reads. It may run more than once."""
+        return await self._transacted(work, core.BEGIN_READ, idempotent=True, stale=stale)
+
+    def _reader(self, but: _Server | None = None) -> _Server:
+        able = [one for one in self._replicas if one is not but and one.link.failed is None]
+        return random.choice(able) if able else self._primary  # noqa: S311 - spreads load
+
+    # -- writing
+
+    async def run(self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], *, idempotent: bool = False) -> Result:
+        """What `work` makes of a transaction, which is then committed; see `Pool.run`."""
+        return await self._transacted(work, core.BEGIN_WRITE, idempotent=idempotent)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """A transaction for an `async with` block, committed at its end. Runs once; raises as `run` does."""
+        phase: Phase = "work"
+        connection = await self._begun(core.BEGIN_WRITE)
+        try:
+            try:
+                yield connection
+            except BaseException:
+                await _roll_back(connection)
+                raise
+            phase = "commit"
+            await _commit(connection)
+        except Error as error:
+            raised = core.judge(error, phase, idempotent=False)
+            if raised is None or raised is error:
+                raise
+            raise raised from error
+        finally:
+            await self._primary.give(connection)
+
+    # -- repetition
+
+    async def _transacted(
+        self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], begin: str, *, idempotent: bool, stale: bool = False
+    ) -> Result:
+        phase: list[Phase] = ["before"]
+
+        async def once() -> Result:
+            phase[0] = "before"
+            server = self._reader() if stale else self._primary
+            connection = await server.take()
+            try:
+                await connection.execute(begin)
+                phase[0] = "work"
+                try:
+                    result = await work(connection)
+                except BaseException:
+                    await _roll_back(connection)
+                    raise
+                phase[0] = "commit"
+                await _commit(connection)
+                return result
+            finally:
+                await server.give(connection)
+
+        try:
+            return await once()
+        except Error as error:
+            first = error
+        return await self._repeated(once, first, phase, idempotent=idempotent)
+
+    async def _begun(self, begin: str) -> PooledConnection:
+        async def once() -> PooledConnection:
+            connection = await self._primary.take()
+            try:
+                await connection.execute(begin)
+            except BaseException:
+                await self._primary.give(connection)
+                raise
+            return connection
+
+        try:
+            return await once()
+        except Error as error:
+            first = error
+        return await self._repeated(once, first)
+
+    async def _repeated(
+        self, once: Callable[[], Awaitable[Result]], error: Error, phase: Sequence[Phase] = ("before",), *, idempotent: bool = True
+    ) -> Result:
+        deadline = time.monotonic() + self.options.patience
+        delays = core.REPEATING.delays(random.random)
+        while True:
+            raised = core.judge(error, phase[0], idempotent=idempotent)
+            if raised is not None:
+                raise raised from (None if raised is error else error)
+            await self._primary.weed()
+            delay = next(delays)
+            if time.monotonic() + delay > deadline:
+                raise translate(error, "repeating what failed", self._primary.link.endpoint) from error
+            await asyncio.sleep(delay)
+            try:
+                return await once()
+            except Error as another:
+                error = another
+
+
+async def _commit(connection: AsyncConnection[Any]) -> None:
+    if (await connection.execute("COMMIT")).statusmessage != "COMMIT":
+        raise core.RolledBackError
+
+
+async def _roll_back(connection: AsyncConnection[Any]) -> None:
+    """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
+    try:
+        await connection.execute("ROLLBACK")
+    except Error:
+        await connection.close()

@@ -1,0 +1,281 @@
+"""What both pools share: which failures are repeated, how statements are timed, what a connection is made of."""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+from psycopg import Error
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from amianai_infra.database.credentials import Credentials
+from amianai_infra.database.endpoint import Endpoint
+from amianai_infra.database.session import failure, translate
+from amianai_infra.database.sql_text import shape
+from amianai_infra.errors import AmianaiError, UnreachableError
+from amianai_infra.rules.connections import Backoff, Kind, PoolSize
+
+logger = logging.getLogger("amianai_infra.database")
+
+# Sessions read unless a transaction says otherwise: what is repeated as reading cannot have written.
+SETTINGS = """SELECT set_config('default_transaction_read_only', 'on', false), set_config('statement_timeout', %s, false),
+ set_config('idle_in_transaction_session_timeout', %s, false)"""
+BEGIN_READ = "BEGIN READ ONLY"
+BEGIN_WRITE = "BEGIN READ WRITE"
+
+CONNECTING = Backoff(first=0.05, most=0.4)
+REPEATING = Backoff(first=0.02, most=0.5)
+# A worker of the pool goes on trying for so long before the pool itself waits; that wait doubles from a second.
+CONNECT_PATIENCE = 20.0
+
+DEFAULT_SIZE = PoolSize(2, 8)
+
+_PASSING: frozenset[Kind] = frozenset({"gone", "busy", "standby", "conflict"})
+_PATIENT: frozenset[Kind] = frozenset({"gone", "busy", "login"})
+Phase = Literal["before", "work", "commit"]
+
+
+class ConnectionLostError(UnreachableError):
+    """The connection was lost while work was under way; its transaction was rolled back, and it was not repeated."""
+
+
+class UnknownOutcomeError(AmianaiError):
+    """The connection was lost while a transaction was being committed: it may be there or not. It was not repeated."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a pool behaves.
+
+    Attributes:
+        name: application name, as `pg_stat_activity` shows it.
+        size: connections at least and at most.
+        timeout: seconds to wait for a free connection.
+        patience: seconds for which a failed call is repeated, where it may be.
+        statement_timeout: longest a statement may take; None for no limit.
+        idle_in_transaction: longest a transaction may do nothing.
+        slow: statements that take longer are logged.
+        max_lifetime: seconds after which a connection is replaced.
+        max_idle: seconds after which an unused connection beyond the least is closed.
+        row_factory: psycopg's row factory; tuples where it is None.
+    """
+
+    name: str = "amianai"
+    size: PoolSize = DEFAULT_SIZE
+    timeout: float = 30.0
+    patience: float = 30.0
+    statement_timeout: timedelta | None = timedelta(seconds=30)
+    idle_in_transaction: timedelta | None = timedelta(seconds=60)
+    slow: timedelta = timedelta(seconds=1)
+    max_lifetime: float = 1800.0
+    max_idle: float = 300.0
+    row_factory: Any = None
+
+
+class Timings:
+    """How long statements took, all in all. Counted without a lock: under contention a few may be missing."""
+
+    __slots__ = ("queries", "seconds", "slow", "slowest")
+
+    def __init__(self) -> None:
+        self.queries = 0
+        self.seconds = 0.0
+        self.slow = 0
+        self.slowest = 0.0
+
+    def as_dict(self) -> dict[str, float]:
+        """For a metrics page."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def note(timings: Timings, seconds: float, slow: float, query: Any, name: str) -> None:
+    """Count a statement, and log it without its values where it was slow."""
+    timings.queries += 1
+    timings.seconds += seconds
+    timings.slowest = max(timings.slowest, seconds)
+    if seconds >= slow:
+        timings.slow += 1
+        logger.warning("slow statement in %s: %.3f s: %s", name, seconds, shown(query))
+
+
+def shown(query: Any) -> str:
+    """A statement for a log: no value that is in its text, and none of its parameters."""
+    if isinstance(query, bytes):
+        return shape(query.decode("utf-8", "replace"))
+    if isinstance(query, str):
+        return shape(query)
+    from psycopg.sql import SQL, Composed, Identifier
+
+    if isinstance(query, Composed):
+        return shape("".join(shown(part) if isinstance(part, Composed) else _part(part) for part in query))
+    return shape(query.as_string(None)) if isinstance(query, (SQL, Identifier)) else f"({type(query).__name__})"
+
+
+def _part(part: Any) -> str:
+    from psycopg.sql import SQL, Identifier
+
+    return str(part.as_string(None)) if isinstance(part, (SQL, Identifier)) else " ? "
+
+
+@dataclass
+class Link:
+    """One server as a pool sees it: how to connect, and what the last attempt came to.
+
+    Attributes:
+        endpoint: the server.
+        credentials: whose login.
+        primary: whether a standby is refused.
+        failed: why the last attempt to connect failed, or that there was none; None after one that succeeded.
+        stop: set when the pool closes.
+    """
+
+    endpoint: Endpoint
+    credentials: Credentials
+    primary: bool
+    name: str
+    failed: Exception | None = field(default_factory=lambda: UnreachableError("There was no connection yet."))
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def parameters(self, user: str) -> dict[str, Any]:
+        """The driver's parameters without the password."""
+        session = {"target_session_attrs": "primary"} if self.primary else {}
+        return {**self.endpoint.parameters(user, self.name), **session, "autocommit": True}
+
+    def again(self, error: Exception, deadline: float) -> bool:
+        """Remember why an attempt failed; gives whether to try again at once."""
+        self.failed = error
+        if not isinstance(error, Error):
+            return False
+        return failure(error) in _PATIENT and not self.stop.is_set() and time.monotonic() < deadline
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether waiting would not help: another authority, no such database."""
+        error = self.failed
+        if isinstance(error, Error):
+            return failure(error) not in _PATIENT
+        return isinstance(error, AmianaiError) and not isinstance(error, UnreachableError)
+
+    def explained(self, fallback: str) -> AmianaiError:
+        """Why there is no connection."""
+        if isinstance(self.failed, AmianaiError):
+            return self.failed
+        if isinstance(self.failed, Error):
+            return translate(self.failed, "connecting", self.endpoint)
+        return UnreachableError(
+            fallback, where=f"{self.endpoint.host}:{self.endpoint.port}", fix="use a larger pool, or shorter transactions"
+        )
+
+
+def said_something(connection: Any) -> bool:
+    """Whether the server has said something on an idle connection, which is its farewell. Asks the system, not the server."""
+    try:
+        poller = select.poll()
+        poller.register(connection.pgconn.socket, select.POLLIN)
+    except Error:  # it has no socket any more
+        return True
+    return bool(poller.poll(0))
+
+
+def judge(error: Exception, phase: Phase, *, idempotent: bool) -> Exception | None:
+    """What to raise after a failure, or None where the work is done again.
+
+    Args:
+        error: what psycopg raised.
+        phase: how far it came: before anything was executed, while the work was done, or while it was committed.
+        idempotent: whether doing the work twice is doing it once.
+    """
+    if isinstance(error, PoolClosed):
+        return AmianaiError("The pool is closed.")
+    if isinstance(error, PoolTimeout) or not isinstance(error, Error):
+        return error
+    kind = failure(error)
+    # Once a transaction has begun for writing, "read-only" is of the work's own making.
+    passing = kind in _PASSING and (phase == "before" or kind != "standby")
+    if passing and (phase == "before" or idempotent):
+        return None
+    return error if kind != "gone" else _lost(error, phase)
+
+
+def _lost(error: Error, phase: Phase) -> AmianaiError:
+    if phase == "commit":
+        return UnknownOutcomeError(
+            "The connection was lost during COMMIT: whether the work is there is not known.",
+            where=_said(error),
+            fix="look whether it is there before doing it again, or make it idempotent and say so",
+        )
+    return ConnectionLostError(
+        "The connection was lost; the transaction was rolled back.",
+        where=_said(error),
+        fix="do it again, or make the work idempotent and say so: then it is repeated by itself",
+    )
+
+
+def _said(error: Error) -> str:
+    return error.diag.message_primary or str(error).strip().partition("\n")[0]
+
+
+class RolledBackError(AmianaiError):
+    """The work ended without an error, but its transaction had failed in the middle."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The transaction was rolled back: a statement in it had failed.", fix="let the error out of the work, or use a savepoint"
+        )
+
+
+def timed(base: Any, timings: Timings, options: Options) -> Any:
+    """A cursor class that times what it executes."""
+    slow, name, clock = options.slow.total_seconds(), options.name, time.perf_counter
+
+    class TimedCursor(base):  # type: ignore[misc]
+        """psycopg's cursor with a clock."""
+
+        def execute(self, query: Any, params: Any = None, **extra: Any) -> Any:
+            """As psycopg's, timed."""
+            started = clock()
+            try:
+                return super().execute(query, params, **extra)
+            finally:
+                note(timings, clock() - started, slow, query, name)
+
+        def executemany(self, query: Any, params_seq: Any, **extra: Any) -> Any:
+            """As psycopg's, timed."""
+            started = clock()
+            try:
+                return super().executemany(query, params_seq, **extra)
+            finally:
+                note(timings, clock() - started, slow, query, name)
+
+    return TimedCursor
+
+
+def timed_async(base: Any, timings: Timings, options: Options) -> Any:
+    """As `timed`, for asyncio."""
+    slow, name, clock = options.slow.total_seconds(), options.name, time.perf_counter
+
+    class TimedCursor(base):  # type: ignore[misc]
+        """psycopg's cursor with a clock."""
+
+        async def execute(self, query: Any, params: Any = None, **extra: Any) -> Any:
+            """As psycopg's, timed."""
+            started = clock()
+            try:
+                return await super().execute(query, params, **extra)
+            finally:
+                note(timings, clock() - started, slow, query, name)
+
+        async def executemany(self, query: Any, params_seq: Any, **extra: Any) -> Any:
+            """As psycopg's, timed."""
+            started = clock()
+            try:
+                return await super().executemany(query, params_seq, **extra)
+            finally:
+                note(timings, clock() - started, slow, query, name)
+
+    return TimedCursor
