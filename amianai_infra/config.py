@@ -123,6 +123,9 @@ class DatabaseSettings(_Group):
     log_days: Days = Field(30, description="Retention of the exported PostgreSQL logs", json_schema_extra=_unit("days"))
     deletion_protection: bool = Field(True, description="Refuse deletion; `destroy` lifts it itself after confirmation")
     final_snapshot_suffix: str = Field("", pattern=r"^[a-z0-9]{0,16}$", description="Suffix of the final snapshot; `setup` draws it once")
+    backup_region: str = Field(
+        "", pattern=r"^([a-z]{2}(-[a-z]+)+-\d)?$", description="Second region that keeps a copy of the automated backups; empty: none"
+    )
     old_instance_days: int = Field(
         7, ge=1, le=90, description="How long `db restore` keeps the instance it replaced", json_schema_extra=_unit("days")
     )
@@ -282,6 +285,12 @@ class Settings(_Group):
     delivery: DeliverySettings = DeliverySettings()
     audit: AuditSettings = AuditSettings()
     access: AccessSettings = AccessSettings()
+
+    @model_validator(mode="after")
+    def _elsewhere(self) -> Settings:
+        if self.database.backup_region == self.region:
+            raise ValueError(f"database.backup_region = {self.region} is the stack's own region: a copy there would be lost with it")
+        return self
 
     @field_validator("domain_name")
     @classmethod

@@ -46,14 +46,16 @@ def look(app: App, outputs: StackOutputs) -> Backups:
     """Everything that could be restored."""
     from amianai_infra.database import backups
 
-    return backups.look(rds(app), outputs.database.identifier, outputs.region)
+    copies = app.settings.database.backup_region
+    elsewhere = {copies: rds(app, copies)} if copies else {}
+    return backups.look(rds(app), outputs.database.identifier, outputs.region, elsewhere)
 
 
 def _wanted(app: App) -> Wanted:
     from amianai_infra.database.backups import Wanted
 
     chosen = app.settings.database
-    return Wanted(chosen.backup_days, chosen.backup_window, chosen.deletion_protection)
+    return Wanted(chosen.backup_days, chosen.backup_window, chosen.deletion_protection, chosen.backup_region)
 
 
 @click.command("list")
@@ -101,7 +103,8 @@ def verify(app: App) -> None:
     amianai db backup verify
     amianai --json db backup verify
 
-    It looks at the restorable window, retention, encryption, snapshots, deletion protection, and what restores left behind.
+    It looks at the restorable window, retention, encryption, snapshots, deletion protection, the copy in another
+    region, and what restores left behind.
     """
     from amianai_infra.database import backups
 

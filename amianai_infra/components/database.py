@@ -7,7 +7,9 @@ from pulumi_aws.cloudwatch.log_group import LogGroup
 from pulumi_aws.ec2.security_group import SecurityGroup
 from pulumi_aws.iam.role import Role
 from pulumi_aws.iam.role_policy_attachment import RolePolicyAttachment
+from pulumi_aws.kms.key import Key
 from pulumi_aws.rds.instance import Instance
+from pulumi_aws.rds.instance_automated_backups_replication import InstanceAutomatedBackupsReplication
 from pulumi_aws.rds.parameter_group import ParameterGroup
 from pulumi_aws.rds.subnet_group import SubnetGroup
 from pulumi_aws.secretsmanager.secret import Secret
@@ -70,6 +72,9 @@ class DatabaseArgs(TypedDict):
     backup_days: NotRequired[pulumi.Input[int]]
     """Retention of automated backups in days. Default 7."""
 
+    backup_region: NotRequired[str]
+    """Second region that keeps a copy of the automated backups. Default none."""
+
     backup_window: NotRequired[pulumi.Input[str]]
     """Daily backup window, UTC. Default 03:00-04:00."""
 
@@ -105,9 +110,11 @@ class Database(pulumi.ComponentResource):
     Creates: a security group with one ingress rule a range and no egress; a subnet group; a parameter group of the version's
     own family (TLS forced, slow statements logged, pg_stat_statements); log groups with a retention; a role for enhanced
     monitoring; the instance, whose master password RDS keeps in Secrets Manager; an empty secret for each of the roles that
-    `amianai db migrate` makes, which also fills it, so that no password is ever in the engine's state.
+    `amianai db migrate` makes, which also fills it, so that no password is ever in the engine's state; with `backup_region` a
+    key there and a copy of the automated backups under it.
 
-    Cost: db.t3.micro about $13 and 20 GiB gp3 about $2.30 a month, twice that with `multi_az`; three secrets $0.40 each.
+    Cost: db.t3.micro about $13 and 20 GiB gp3 about $2.30 a month, twice that with `multi_az`; three secrets $0.40 each; a copy of
+    the backups $0.095 a GiB, $0.02 a GiB transferred, and $1 for its key.
 
     Source: Amazon RDS User Guide, "Best practices for Amazon RDS" and "Password management with Amazon RDS and AWS Secrets
     Manager"; Amazon RDS for PostgreSQL pricing, us-east-1.
@@ -141,6 +148,7 @@ class Database(pulumi.ComponentResource):
         self._create_log_groups()
         self._create_monitoring_role()
         self._create_instance()
+        self._create_backup_copy()
         self._create_role_secrets()
 
         self.identifier = self.instance.identifier
@@ -309,3 +317,29 @@ class Database(pulumi.ComponentResource):
             )
             for role in ("application", "readonly")
         }
+
+    def _create_backup_copy(self) -> None:
+        """Automated backups in a second region, under a key of that region: keys do not leave theirs."""
+        self.backup_key: Key | None = None
+        self.backup_copy: InstanceAutomatedBackupsReplication | None = None
+        region, identifier = self._args["backup_region"], self._args["identifier"]
+        if not region:
+            return
+        self.backup_key = Key(
+            f"{self._name_of}-backup-key",
+            region=region,
+            description=f"Backups of {identifier} from another region",
+            enable_key_rotation=True,
+            deletion_window_in_days=30,
+            tags=tagged(f"{identifier}-backups"),
+            opts=self._child(),
+        )
+        self.backup_copy = InstanceAutomatedBackupsReplication(
+            f"{self._name_of}-backup-copy",
+            region=region,
+            source_db_instance_arn=self.instance.arn,
+            kms_key_id=self.backup_key.arn,
+            retention_period=self._args["backup_days"],
+            # A restored instance has the same ARN, and none of its backups would be copied.
+            opts=pulumi.ResourceOptions.merge(self._child(), pulumi.ResourceOptions(replacement_trigger=self.instance.resource_id)),
+        )

@@ -21,6 +21,7 @@ SERVICES = (
     "cognito",
     "ec2",
     "iam",
+    "kms",
     "rds",
     "route53",
     "s3",

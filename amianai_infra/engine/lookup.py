@@ -206,6 +206,31 @@ def _rds(operation: str, argument: str, answer: str, key: str, arn: str) -> Find
     return find
 
 
+def _backup_copy(resource: Interrupted, look: Lookup) -> list[str]:
+    """Told by its source; it takes no tags, and an instance has one in a region."""
+    answer = look.call(resource, "rds", "describe_db_instance_automated_backups") or {}
+    source = resource.text("sourceDbInstanceArn")
+    found = [one for one in answer.get("DBInstanceAutomatedBackups", []) if one.get("DBInstanceArn") == source]
+    return [one["DBInstanceAutomatedBackupsArn"] for one in found if one.get("DBInstanceAutomatedBackupsArn")]
+
+
+def _key(resource: Interrupted, look: Lookup) -> list[str]:
+    found = []
+    for page in look.pages(resource, "kms", "list_keys"):
+        for key in page.get("Keys", []):
+            if _is_our_key(resource, look, key["KeyId"]):
+                found.append(key["KeyId"])
+    return found
+
+
+def _is_our_key(resource: Interrupted, look: Lookup, identifier: str) -> bool:
+    try:
+        tags = (look.call(resource, "kms", "list_resource_tags", KeyId=identifier) or {}).get("Tags")
+    except ForbiddenError:
+        return False  # keys of AWS itself and of others may not be asked
+    return _ours(resource, {tag["TagKey"]: tag["TagValue"] for tag in tags or []}, untagged=False)
+
+
 def _user_pool(resource: Interrupted, look: Lookup) -> list[str]:
     found = []
     for page in look.pages(resource, "cognito-idp", "list_user_pools", MaxResults=60):
@@ -348,6 +373,8 @@ FINDERS: dict[str, Finder] = {
         "describe_db_parameter_groups", "DBParameterGroupName", "DBParameterGroups", "name", "DBParameterGroupArn"
     ),
     "aws:rds/instance:Instance": _rds("describe_db_instances", "DBInstanceIdentifier", "DBInstances", "identifier", "DBInstanceArn"),
+    "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication": _backup_copy,
+    "aws:kms/key:Key": _key,
     "aws:cognito/userPool:UserPool": _user_pool,
     "aws:cognito/userPoolClient:UserPoolClient": _user_pool_client,
     "aws:cognito/userPoolDomain:UserPoolDomain": _user_pool_domain,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from amianai_infra.config import Settings
@@ -82,7 +82,24 @@ def _both(one: Policy, other: Policy) -> Policy:
 def statements(settings: Settings, account: str) -> dict[str, list[Policy]]:
     """The statements of every service, by service."""
     scope = _Scope(settings, account)
-    parts = (_ec2, _rds, _secrets, _cognito, _s3, _cloudfront, _route53, _acm, _logs, _iam, _ssm, _kms, _tagging, _access, _bastion)
+    parts = (
+        _ec2,
+        _rds,
+        _secrets,
+        _cognito,
+        _s3,
+        _cloudfront,
+        _route53,
+        _acm,
+        _logs,
+        _iam,
+        _ssm,
+        _kms,
+        _backups,
+        _tagging,
+        _access,
+        _bastion,
+    )
     return {part.__name__.removeprefix("_"): list(part(scope)) for part in parts}
 
 
@@ -151,12 +168,14 @@ def _ec2(scope: _Scope) -> Iterator[Policy]:
 
 
 def _rds(scope: _Scope) -> Iterator[Policy]:
-    database = scope.settings.database.identifier
+    # What a restore puts beside the instance begins with at most 45 characters of its name (database/restore.py).
+    database = scope.settings.database.identifier[:45]
     actions = """AddTagsToResource CreateDBInstance CreateDBParameterGroup CreateDBSnapshot CreateDBSubnetGroup DeleteDBInstance
         DeleteDBParameterGroup DeleteDBSnapshot DeleteDBSubnetGroup ListTagsForResource ModifyDBInstance ModifyDBParameterGroup
         ModifyDBSubnetGroup RebootDBInstance RemoveTagsFromResource ResetDBParameterGroup RestoreDBInstanceFromDBSnapshot
         RestoreDBInstanceToPointInTime StartDBInstance StopDBInstance"""
-    names = (f"db:{database}*", f"pg:{database}*", f"subgrp:{database}*", f"snapshot:{database}*", "og:default*")
+    kinds = ("db", "pg", "subgrp", "snapshot", "snapshot:rds")
+    names = (*(f"{kind}:{database}*" for kind in kinds), "og:default*", "auto-backup:*")
     yield allow("RdsRead", "rds:Describe*", "*", scope.here)
     yield allow("RdsChange", tuple(f"rds:{name}" for name in actions.split()), tuple(scope.arn("rds", name) for name in names))
     yield allow("RdsConnect", "rds-db:connect", scope.arn("rds-db", f"dbuser:*/{scope.settings.database.username}"))
@@ -285,6 +304,22 @@ def _kms(scope: _Scope) -> Iterator[Policy]:
     through = [f"{service}.{scope.settings.region}.amazonaws.com" for service in ("rds", "secretsmanager")]
     granted = ("kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey")
     yield allow("KeyThroughServices", granted, key, {"StringEquals": {"kms:ViaService": through}})
+
+
+def _backups(scope: _Scope) -> Iterator[Policy]:
+    """The copy of the automated backups in a second region, and the key it is under."""
+    region = scope.settings.database.backup_region
+    if not region:
+        return
+    there = replace(scope, settings=scope.settings.model_copy(update={"region": region}))
+    source = scope.arn("rds", f"db:{scope.settings.database.identifier[:45]}*")
+    copying = ("StartDBInstanceAutomatedBackupsReplication", "StopDBInstanceAutomatedBackupsReplication")
+    yield allow("BackupCopy", tuple(f"rds:{name}" for name in copying), (source, there.arn("rds", "auto-backup:*")))
+    yield allow("BackupCopyRead", ("rds:Describe*", "kms:ListKeys", "kms:ListResourceTags"), "*", there.here)
+    yield allow("BackupKeyCreate", ("kms:CreateKey", "kms:TagResource"), "*", there.new)
+    using = """CreateGrant DescribeKey EnableKeyRotation GetKeyPolicy GetKeyRotationStatus ScheduleKeyDeletion TagResource UntagResource
+        UpdateKeyDescription"""
+    yield allow("BackupKey", tuple(f"kms:{name}" for name in using.split()), there.arn("kms", "key/*"), there.ours)
 
 
 def _tagging(scope: _Scope) -> Iterator[Policy]:

@@ -125,6 +125,8 @@ def computed(kind: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
         "aws:acm/certificate:Certificate": {**arn, "domainValidationOptions": validation_options(inputs)},
         "aws:acm/certificateValidation:CertificateValidation": {},
         "aws:secretsmanager/secret:Secret": {"arn": f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:{inputs.get('name')}"},
+        "aws:kms/key:Key": {"arn": f"arn:aws:kms:{inputs.get('region', 'us-east-1')}:{ACCOUNT}:key/{name}", "keyId": name},
+        "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication": {},
         "aws:ssm/parameter:Parameter": arn,
     }
     return known[kind]
@@ -179,7 +181,16 @@ def record_program(build: Callable[[], Any], tags: Any = None) -> Recording:
     recording = Recording()
 
     def watch(args: pulumi.ResourceTransformationArgs) -> None:
-        names = ("protect", "parent", "import_", "retain_on_delete", "ignore_changes", "depends_on", "delete_before_replace")
+        names = (
+            "protect",
+            "parent",
+            "import_",
+            "retain_on_delete",
+            "ignore_changes",
+            "depends_on",
+            "delete_before_replace",
+            "replacement_trigger",
+        )
         recording.options[args.name] = {name: getattr(args.opts, name) for name in names}
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]

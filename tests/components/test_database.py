@@ -200,3 +200,15 @@ def test_a_restore_knows_every_input_of_the_instance(record: Record) -> None:
     assert {name: value for name, value in INPUTS.items() if name not in lists} == {
         name: value for name, value in declared.items() if name not in lists
     }
+
+
+def test_backups_are_copied_to_a_second_region_under_a_key_of_that_region(record: Record) -> None:
+    assert not record(lambda: Database("database", ARGS)).of("InstanceAutomatedBackupsReplication")
+    found = record(lambda: Database("database", {**ARGS, "backup_region": "us-west-2", "backup_days": 14}))
+    key, copy = found.one("Key").inputs, found.one("InstanceAutomatedBackupsReplication").inputs
+    assert (key["region"], copy["region"]) == ("us-west-2", "us-west-2")
+    assert (key["enableKeyRotation"], key["deletionWindowInDays"]) == (True, 30)
+    assert copy["kmsKeyId"] == f"arn:aws:kms:us-west-2:{ACCOUNT}:key/database-backup-key"
+    assert copy["retentionPeriod"] == 14
+    assert copy["sourceDbInstanceArn"].endswith("database-instance")
+    assert found.options["database-backup-copy"]["replacement_trigger"] is not None, "a restored instance has the same ARN"

@@ -286,3 +286,9 @@ def test_an_empty_stack_file_is_empty(tmp_path: Path) -> None:
     file = tmp_path / "Pulumi.prod.yaml"
     file.write_text("")
     assert read_stack_file(file) == {}
+
+
+def test_a_copy_of_backups_in_the_same_region_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="own region"):
+        load_settings({"domain_name": "example.com", "database.backup_region": "us-east-1"}, {}, {})
+    assert load_settings({"domain_name": "example.com", "database.backup_region": "us-west-2"}, {}, {}).database.backup_region

@@ -84,7 +84,8 @@ GAPS: Final[tuple[Gap, ...]] = (
         "rds", "a final snapshot holds no data and replaces one of the same name", "the database is kept beside it; a taken name is refused"
     ),
     Gap("rds", "snapshots made through the API hold no data", "restoring one is refused"),
-    Gap("rds", "there are no automated backups, no point-in-time recovery and no copies in another region"),
+    Gap("rds", "there are no automated backups and no point-in-time recovery"),
+    Gap("rds", "backups cannot be copied to another region", "refused in preview"),
     Gap("rds", "a restored instance gets another port", "created from the snapshot's values instead"),
     Gap("rds", "instances share one server", "a second database of one name is refused"),
     Gap("rds", "parameters are not checked", "names, values and apply methods are checked against the real server"),

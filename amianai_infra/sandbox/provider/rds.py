@@ -661,4 +661,21 @@ def _drop_secret(ctx: Context, found: Mapping[str, Any]) -> None:
         ctx.client("secretsmanager").delete_secret(SecretId=_secret_name(found), ForceDeleteWithoutRecovery=True)
 
 
-RESOURCES = (SubnetGroup, ParameterGroup, Instance)
+class BackupCopy(Resource):
+    """`aws.rds.InstanceAutomatedBackupsReplication`: the emulator has none, which is said in the preview."""
+
+    token = "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication"
+    service = "rds"
+    props = {
+        "sourceDbInstanceArn": text(required=True, force_new=True),
+        "kmsKeyId": text(force_new=True),
+        "preSignedUrl": text(force_new=True),
+        "retentionPeriod": number(default=7, force_new=True),
+    }
+
+    def check(self, inputs: Inputs) -> list[Problem]:
+        reason = "the sandbox cannot copy backups to another region; leave database.backup_region empty here"
+        return [Problem("sourceDbInstanceArn", reason)]
+
+
+RESOURCES = (SubnetGroup, ParameterGroup, Instance, BackupCopy)

@@ -16,6 +16,7 @@ SERVICES: Final = (
     "cognito",
     "ec2",
     "iam",
+    "kms",
     "launch_templates",
     "logs",
     "rds",

@@ -22,7 +22,8 @@ TYPES = {
     "vpc": "securityGroupIngressRule securityGroupEgressRule",
     "cloudwatch": "logGroup",
     "iam": "role rolePolicy rolePolicyAttachment openIdConnectProvider",
-    "rds": "subnetGroup parameterGroup instance",
+    "rds": "subnetGroup parameterGroup instance instanceAutomatedBackupsReplication",
+    "kms": "key",
     "cognito": "userPool userPoolClient userPoolDomain",
     "s3": "bucket bucketVersioning bucketPublicAccessBlock bucketOwnershipControls bucketServerSideEncryptionConfiguration "
     "bucketLifecycleConfiguration bucketPolicy",
@@ -304,3 +305,26 @@ def test_tags_in_every_shape() -> None:
     pairs = [{"Key": "a", "Value": "1"}]
     assert tags_of(pairs) == tags_of({"a": "1"}) == tags_of({"Items": pairs}) == {"a": "1"}
     assert tags_of(None) == {}
+
+
+def test_a_key_is_known_by_its_tag_in_its_own_region() -> None:
+    resource = interrupted("aws:kms/key:Key", region="us-west-2")
+    kms = client("kms", "us-west-2")
+    kms.create_key(Description="somebody else's")
+    ours = kms.create_key(Tags=[{"TagKey": key, "TagValue": value} for key, value in tags(resource).items()])["KeyMetadata"]["KeyId"]
+    assert find(resource) == [f"{ours}@us-west-2"]
+
+
+def test_a_copy_of_backups_is_known_by_its_source() -> None:
+    kind, source = "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication", "arn:aws:rds:us-east-1:1:db:eeyore"
+    backups = [
+        {"DBInstanceArn": "arn:other", "DBInstanceAutomatedBackupsArn": "arn:auto-backup:ab-1"},
+        {"DBInstanceArn": source, "DBInstanceAutomatedBackupsArn": "arn:auto-backup:ab-2"},
+    ]
+
+    class Rds:
+        def describe_db_instance_automated_backups(self) -> dict[str, Any]:
+            return {"DBInstanceAutomatedBackups": backups}
+
+    resource = interrupted(kind, sourceDbInstanceArn=source, region="us-west-2")
+    assert Lookup(lambda _service, _region: Rds(), REGION).find(resource) == ["arn:auto-backup:ab-2@us-west-2"]

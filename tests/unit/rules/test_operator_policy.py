@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
 from botocore.session import Session
 
 from amianai_infra.config import Settings, load_settings
+from amianai_infra.database.restore import beside
 from amianai_infra.rules.operator_policy import LONGEST, operator_policies, probes, size, statements
 from amianai_infra.rules.policies import actions_of
 
@@ -52,7 +54,10 @@ NO_OPERATION = {
 SERVICES = {"tag": "resourcegroupstaggingapi"}
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, LONG], ids=["default", "long"])
+ELSEWHERE = load_settings({"domain_name": "example.com", "database.backup_region": "us-west-2"}, {}, {})
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, LONG, ELSEWHERE], ids=["default", "long", "backups elsewhere"])
 def test_every_policy_fits_its_quota(settings: Settings) -> None:
     policies = operator_policies(settings, ACCOUNT)
     assert 1 <= len(policies) <= 5, "a principal takes ten managed policies"
@@ -68,7 +73,7 @@ def test_every_action_exists() -> None:
     """Names are those of API operations, but for the known exceptions: a typing error would grant nothing, silently."""
     session = Session()
     models: dict[str, set[str]] = {}
-    for action in set(actions_of(operator_policies(SETTINGS, ACCOUNT))) - NO_OPERATION:
+    for action in set(actions_of(operator_policies(ELSEWHERE, ACCOUNT))) - NO_OPERATION:
         service, _, name = action.partition(":")
         if service not in models:
             model = session.get_service_model(SERVICES.get(service, service))
@@ -157,3 +162,25 @@ def test_probes_ask_for_everything_that_is_allowed() -> None:
         "aws:RequestTag/amianai:stack": ["amianai-infra/prod"],
         "aws:RequestedRegion": ["us-east-1"],
     }
+
+
+def test_the_second_region_takes_backups_and_nothing_else() -> None:
+    def there(settings: Settings) -> dict[str, Any]:
+        return {
+            one["Sid"]: one for policy in operator_policies(settings, ACCOUNT) for one in policy["Statement"] if "us-west-2" in str(one)
+        }
+
+    assert there(SETTINGS) == {}
+    found = there(ELSEWHERE)
+    assert set(found) == {"BackupCopy", "BackupCopyRead", "BackupKeyCreate", "BackupKey"}
+    assert {action.partition(":")[0] for one in found.values() for action in one["Action"]} == {"rds", "kms"}
+    assert "aws:RequestTag/amianai:stack" in found["BackupKeyCreate"]["Condition"]["StringEquals"]
+    assert "aws:ResourceTag/amianai:stack" in found["BackupKey"]["Condition"]["StringEquals"]
+
+
+def test_what_a_restore_touches_is_allowed() -> None:
+    (change,) = [one for one in statements(LONG, ACCOUNT)["rds"] if one["Sid"] == "RdsChange"]
+    copy = beside(LONG.database.identifier, "copy", "260301120000")
+    wanted = (f"db:{copy}", f"snapshot:rds:{LONG.database.identifier}-2026-03-01-03-05", "auto-backup:ab-1")
+    for name in wanted:
+        assert any(fnmatch(f"arn:aws:rds:{LONG.region}:{ACCOUNT}:{name}", pattern) for pattern in change["Resource"]), name
