@@ -28,6 +28,9 @@ COMMANDS: Commands = {
     "top": ("amianai_infra.cli.db_top:top", "Load, slowest statements, locks, tables on one screen."),
     "backup": ("amianai_infra.cli.db_backup:backup", "List, make and check backups."),
     "restore": ("amianai_infra.cli.db_restore:restore", "Restore beside, check, and put the copy in the place."),
+    "open": ("amianai_infra.cli.db_access:open_", "Let this machine's address reach the database for a while."),
+    "close": ("amianai_infra.cli.db_access:close", "Undo now what `open` did."),
+    "tunnel": ("amianai_infra.cli.db_access:tunnel", "Reach the database without opening anything."),
     "admin": ("amianai_infra.cli.db_admin:admin", "Dangerous work: enabled, confirmed, on record."),
 }
 

@@ -109,7 +109,16 @@ def up(app: App, refresh: bool) -> None:
     if not app.sandbox:
         app.confirm("Change the production stack?")
     summary = change.up(app, refresh=refresh)
+    _tell_what_is_open(app)
     app.print(_summary(summary), _lines(summary, would=False))
+
+
+def _tell_what_is_open(app: App) -> None:
+    """Say on standard error whom the database is open to. That it cannot be said is no failure of what was done."""
+    from amianai_infra.operations.status import open_access
+
+    for line in open_access(app.target, app.outputs):
+        app.progress.note(f"The database is open to {line}")
 
 
 def _summary(summary: Summary) -> dict[str, object]:
@@ -165,12 +174,16 @@ def _services(app: App) -> dict[str, str]:
 @click.option(
     "--file", "file", type=click.Path(path_type=Path, dir_okay=False), help="Which file; default .env.local in the site's directory."
 )
+@click.option("--open", "opened", is_flag=True, help="For `npm run dev` on this machine, after `db open`.")
+@click.option("--tunnel", is_flag=True, help="For `npm run dev` on this machine, through `db tunnel`.")
+@click.option("--tunnel-port", type=click.IntRange(1, 65535), default=15432, show_default=True, help="The tunnel's port.")
 @click.pass_obj
-def env(app: App, file: Path | None) -> None:
+def env(app: App, file: Path | None, opened: bool, tunnel: bool, tunnel_port: int) -> None:
     """Write what the application must know into its .env.local.
 
     \b
     amianai --sandbox env
+    amianai env --tunnel
 
     Keys of your own, comments and their order stay. No password is ever written: server code reads the secret that
     DATABASE_SECRET_ARN names.
@@ -178,10 +191,15 @@ def env(app: App, file: Path | None) -> None:
     from amianai_infra.operations import env_file
     from amianai_infra.site.environment import public_environment
 
+    if opened and tunnel:
+        raise click.UsageError("Choose one of --open and --tunnel.")
     app.target.ready()
     outputs = app.outputs(fresh=True)
     path = file or app.root / app.settings.site.directory / ".env.local"
-    values = {**public_environment(app.target, outputs), **env_file.database_values(outputs)}
+    database = env_file.database_values(outputs)
+    if opened or tunnel:
+        database = env_file.local_database_values(outputs, app.target.database_ca(), tunnel_port if tunnel else None)
+    values = {**public_environment(app.target, outputs), **database}
     written = env_file.write(path, values)
     text = f"{path}: no changes" if written.same else f"{path}: " + ", ".join([*written.added, *written.changed])
     app.print({"path": str(path), "added": written.added, "changed": written.changed}, text)

@@ -215,6 +215,7 @@ def audited(
     detail: str,
     reason: str,
     table_must_be_written: bool = True,
+    log_must_be_written: bool = True,
     connect: Connect | None = None,
 ) -> Iterator[Record]:
     """Record a piece of work before and after it is done.
@@ -226,6 +227,7 @@ def audited(
         detail: on what.
         reason: why.
         table_must_be_written: nothing runs where the table cannot be written; without it, the table is filled in later.
+        log_must_be_written: as said; without it (what makes things safer must not wait for a record) a lack is passed over.
         connect: opens a connection as owner; the default is `session.connect`.
 
     Raises:
@@ -235,7 +237,8 @@ def audited(
     record = Record(target.identity().arn, socket.gethostname(), action, detail, reason)
     table = _Table(connect or owner_connection(target, outputs), trail)
     begun = record.event("begun")
-    trail.write(begun)
+    with suppress(*(() if log_must_be_written else (AmianaiError,))):
+        trail.write(begun)
     try:
         table.write(begun, must=table_must_be_written)
         yield record
@@ -245,7 +248,8 @@ def audited(
             _finish(trail, table, record)
         raise
     record.end()
-    _finish(trail, table, record)
+    with suppress(*(() if log_must_be_written else (AmianaiError,))):
+        _finish(trail, table, record)
 
 
 def _finish(trail: Trail, table: _Table, record: Record) -> None:

@@ -41,6 +41,28 @@ def database_values(outputs: StackOutputs) -> dict[str, str]:
     }
 
 
+def local_database_values(outputs: StackOutputs, ca: Path, tunnel_port: int | None = None) -> dict[str, str]:
+    """How a program on this machine reaches the database: opened for its address, or through a tunnel. No password.
+
+    Args:
+        outputs: the stack.
+        ca: file of the authorities that sign the database's certificate.
+        tunnel_port: the tunnel's port on this machine; None where the database itself is reached.
+    """
+    database = outputs.database
+    host, port = (database.host, database.port) if tunnel_port is None else ("127.0.0.1", tunnel_port)
+    return {
+        **database_values(outputs),
+        "DATABASE_HOST": host,
+        "DATABASE_PORT": str(port),
+        # What the certificate must name, also where a tunnel is connected to.
+        "DATABASE_SERVER_NAME": database.host,
+        "DATABASE_CA": str(ca),
+        "DATABASE_REGION": outputs.region,
+        "DATABASE_SECRET_ARN": database.application_secret_arn or database.secret_arn,
+    }
+
+
 def merge(text: str, values: Mapping[str, str]) -> tuple[str, list[str], list[str]]:
     """Put `values` into the text of an env file.
 

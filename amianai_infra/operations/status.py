@@ -7,10 +7,13 @@ import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
+from amianai_infra.database.access import Access, describe
 from amianai_infra.errors import AmianaiError
 from amianai_infra.outputs import StackOutputs
+from amianai_infra.rules.access import warnings
 from amianai_infra.target import SiteAddress, Target, aws_error
 
 
@@ -41,6 +44,7 @@ def look(target: Target, outputs: StackOutputs) -> list[Part]:
     """Ask every part how it is."""
     # Clients are made here: boto3 sessions are not for several threads, clients are.
     clients = {name: target.client(name) for name in ("rds", "cloudfront", "cognito-idp", "route53")}
+    doors = Access(target, outputs) if outputs.access.schedule_group else None
     address = target.site_address(outputs)
     questions: dict[str, Callable[[], Part]] = {
         "site": lambda: _site(address, clients["cloudfront"], outputs),
@@ -48,6 +52,8 @@ def look(target: Target, outputs: StackOutputs) -> list[Part]:
         "auth": lambda: _auth(clients["cognito-idp"], outputs),
         "dns": lambda: _dns(clients["route53"], outputs),
     }
+    if doors is not None:
+        questions["access"] = lambda: _access(doors)
     with ThreadPoolExecutor() as pool:
         parts = list(pool.map(lambda name: _guarded(name, questions[name]), questions))
     published = outputs.model_dump()
@@ -131,6 +137,32 @@ def _dns(route53: Any, outputs: StackOutputs) -> Part:
         "name servers": " ".join(outputs.dns.name_servers),
     }
     return Part("dns", True, "served", facts)
+
+
+def _access(doors: Access) -> Part:
+    """Whom the database is open to; something that does not close by itself makes the part fail."""
+    now = datetime.now(UTC)
+    found = doors.find()
+    people = sorted({who for door in found.doors.values() if door.rule for who in door.holders})
+    state = f"open to {', '.join(people) or 'somebody'}" if found.public or people else "closed"
+    facts = dict(line.split(": ", 1) for line in describe(found, now) if not line.startswith("WARNING"))
+    problems = warnings(found, now)
+    if problems:
+        facts["problem"] = f"{'; '.join(problems)} (`db close --all` closes it)"
+    return Part("access", not problems, state, facts)
+
+
+def open_access(target: Target, read: Callable[[], StackOutputs]) -> list[str]:
+    """Whom the database is open to, for a command that changed the stack; nothing where that cannot be found out."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        outputs = read()
+        if not outputs.access.schedule_group:
+            return []
+        return describe(Access(target, outputs).find(), datetime.now(UTC))
+    except (AmianaiError, BotoCoreError, ClientError):
+        return []
 
 
 def screen(title: str, parts: list[Part]) -> str:

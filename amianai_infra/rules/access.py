@@ -39,7 +39,7 @@ def address_of(text: str) -> str:
     """
     address = IPv4Address(text.strip().removesuffix("/32"))
     documentation = any(str(address).startswith(block) for block in ("192.0.2.", "198.51.100.", "203.0.113."))
-    if not (address.is_global or documentation):
+    if address.is_multicast or not (address.is_global or documentation):
         raise ValueError(f"{address} is not an address of the internet")
     return str(address)
 

@@ -36,7 +36,12 @@ GAPS: Final[tuple[Gap, ...]] = (
         "logs", "deletion protection of log groups does not exist", "a tag of the group stands for it; enforced at deletion by the provider"
     ),
     # scheduler, sns, launch templates
-    Gap("scheduler", "universal targets (aws-sdk) are dropped: a schedule fires, does nothing and is deleted"),
+    Gap(
+        "scheduler",
+        "universal targets (aws-sdk) are dropped: a schedule fires, does nothing and is deleted",
+        "the next `db open` or `db close` removes what is over",
+    ),
+    Gap("ssm", "there is no Session Manager", "`db tunnel` says so; the database listens on this machine"),
     Gap("sns", "no e-mail is sent, and a subscription by e-mail needs no confirmation"),
     Gap("ec2", "a launch template's image is not looked up, and instances started from it do not run"),
     # acm

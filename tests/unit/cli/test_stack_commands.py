@@ -48,6 +48,12 @@ def test_up_tells_what_it_did(context: Context) -> None:
     assert data["steps"][0]["diffs"] == ["backupRetentionPeriod"]
 
 
+def test_up_says_whom_the_database_is_open_to(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    context.answers["up"] = Summary("up", {"same": 9}, [], 2.5, False)
+    monkeypatch.setattr(status, "open_access", lambda target, read: [f"{read().prefix}: user/alice until 21:30 UTC"])
+    assert "The database is open to eeyore: user/alice until 21:30 UTC" in run("up").stderr
+
+
 def test_up_without_a_change_says_so(context: Context) -> None:
     assert "no changes" in run("up").stdout
 

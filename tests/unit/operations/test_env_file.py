@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amianai_infra.errors import ConfigurationError
-from amianai_infra.operations.env_file import HEADING, database_values, merge, write
+from amianai_infra.operations.env_file import HEADING, database_values, local_database_values, merge, write
 from tests.unit.operations.fakes import OUTPUTS
 
 VALUES = {"NEXT_PUBLIC_SITE_URL": "https://example.com/", "DATABASE_HOST": "db"}
@@ -88,3 +88,22 @@ def test_the_database_is_named_by_its_secret_never_by_a_password() -> None:
     values = database_values(OUTPUTS)
     assert values["DATABASE_SECRET_ARN"] == OUTPUTS.database.secret_arn
     assert not [name for name in values if "PASSWORD" in name]
+
+
+def test_a_program_on_this_machine_is_told_where_and_with_which_authorities_and_no_password() -> None:
+    outputs = OUTPUTS.model_copy({"database": OUTPUTS.database.model_copy({"application_secret_arn": "arn:of:the:application"})})
+    opened = local_database_values(outputs, Path("/ca.pem"))
+    assert opened == {
+        "DATABASE_HOST": "db.example.internal",
+        "DATABASE_PORT": "5432",
+        "DATABASE_NAME": "amianai",
+        "DATABASE_SERVER_NAME": "db.example.internal",
+        "DATABASE_CA": "/ca.pem",
+        "DATABASE_REGION": "us-east-1",
+        "DATABASE_SECRET_ARN": "arn:of:the:application",
+    }
+    tunnel = local_database_values(OUTPUTS, Path("/ca.pem"), 15432)
+    assert (tunnel["DATABASE_HOST"], tunnel["DATABASE_PORT"]) == ("127.0.0.1", "15432")
+    assert tunnel["DATABASE_SERVER_NAME"] == "db.example.internal", "which the certificate names"
+    assert tunnel["DATABASE_SECRET_ARN"] == OUTPUTS.database.secret_arn
+    assert not any("PASSWORD" in name for name in {**opened, **tunnel})
