@@ -31,6 +31,7 @@ COMMANDS: Commands = {
     "open": ("amianai_infra.cli.db_access:open_", "Let this machine's address reach the database for a while."),
     "close": ("amianai_infra.cli.db_access:close", "Undo now what `open` did."),
     "tunnel": ("amianai_infra.cli.db_access:tunnel", "Reach the database without opening anything."),
+    "adopt": ("amianai_infra.cli.db_adopt:adopt", "Say what adopting an instance made elsewhere takes."),
     "admin": ("amianai_infra.cli.db_admin:admin", "Dangerous work: enabled, confirmed, on record."),
 }
 

@@ -72,6 +72,12 @@ class DatabaseArgs(TypedDict):
     backup_days: NotRequired[pulumi.Input[int]]
     """Retention of automated backups in days. Default 7."""
 
+    apply_immediately: NotRequired[bool]
+    """Whether changes are applied at once instead of in the next maintenance window. Default no."""
+
+    adopt: NotRequired[bool]
+    """Whether the instance of this identifier exists, made elsewhere, and becomes the stack's. Default no."""
+
     backup_region: NotRequired[str]
     """Second region that keeps a copy of the automated backups. Default none."""
 
@@ -260,6 +266,7 @@ class Database(pulumi.ComponentResource):
         protected = args["deletion_protection"]
         options = pulumi.ResourceOptions(
             protect=protected,
+            import_=args["identifier"] if args["adopt"] else None,
             # Networks and groups must not go first; AWS takes up to half an hour for a large instance.
             custom_timeouts=pulumi.CustomTimeouts(create="60m", update="80m", delete="60m"),
         )
@@ -300,6 +307,7 @@ class Database(pulumi.ComponentResource):
             performance_insights_retention_period=postgres.insights_retention_days(args["insights"]),
             monitoring_interval=args["monitoring_seconds"],
             monitoring_role_arn=self.monitoring_role.arn if self.monitoring_role else None,
+            apply_immediately=args["apply_immediately"] or None,
             tags=tagged(args["identifier"]),
             opts=pulumi.ResourceOptions.merge(self._child(*self._before_instance), options),
         )
