@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import click
 
-from amianai_infra.cli.db import at_option, found_outputs, role_option
-from amianai_infra.cli.options import App
+from amianai_infra.cli.db import at_option, connected, found_outputs, role_option
+from amianai_infra.cli.options import App, confirm_option
 
 if TYPE_CHECKING:
     from amianai_infra.database.credentials import Role
+    from amianai_infra.outputs import StackOutputs
 
 
 @click.command()
@@ -43,16 +45,22 @@ def url(app: App, role: Role) -> None:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
+@role_option("readonly")
+@confirm_option
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the record: for a role that can write.")
 @click.argument("arguments", nargs=-1, metavar="[-- PSQL ARGUMENTS]")
 @click.pass_obj
-def shell(app: App, arguments: tuple[str, ...]) -> None:
+def shell(app: App, role: Role, confirm: str | None, reason: str, arguments: tuple[str, ...]) -> None:
     """Open psql, verified and read-only.
 
     \b
     amianai --sandbox db shell
     amianai db shell -- -c 'SELECT count(*) FROM users'
+    ENABLE_DB_ADMIN=true amianai db shell --role application --reason "wrong title" --confirm example.com
 
-    It connects as the role that can only read. The password is in a file of mode 0600 while psql runs, never in an argument.
+    It connects as the role that can only read. Another one can write, so that it takes what `db admin` takes: ENABLE_DB_ADMIN=true in the
+    environment, the domain, and a reason; that it was opened is recorded, what is typed is not. The password is in a file of mode 0600
+    while psql runs, never in an argument.
     """
     from amianai_infra.database import shell as psql
     from amianai_infra.database.endpoint import Endpoint
@@ -60,5 +68,28 @@ def shell(app: App, arguments: tuple[str, ...]) -> None:
 
     outputs = found_outputs(app)
     endpoint = Endpoint.of(app.target, outputs).at(at_option())
-    login = credentials(app.target, outputs, "readonly").get()
-    click.get_current_context().exit(psql.run(endpoint, login, arguments, app.environ, read_only=True))
+    with _allowed(app, outputs, role, confirm, reason):
+        login = credentials(app.target, outputs, role).get()
+        code = psql.run(endpoint, login, arguments, app.environ, read_only=role == "readonly")
+    click.get_current_context().exit(code)
+
+
+def _allowed(app: App, outputs: StackOutputs, role: Role, confirm: str | None, reason: str) -> AbstractContextManager[object]:
+    """The gate, for a role that can write."""
+    if role == "readonly":
+        return nullcontext()
+    from amianai_infra.database.gate import administration, require_enabled
+
+    require_enabled(app.environ, "amianai db shell")
+    app.announce()
+    app.confirm_domain(confirm, f"This opens the database for anything that the {role} role may do", outputs.domain)
+    return administration(
+        app.target,
+        outputs,
+        action="shell",
+        detail=f"psql as {role}",
+        reason=reason,
+        confirmed=outputs.domain,
+        environ=app.environ,
+        connect=lambda: connected(app, outputs=outputs),
+    )

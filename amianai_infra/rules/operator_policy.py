@@ -178,7 +178,9 @@ def _rds(scope: _Scope) -> Iterator[Policy]:
     names = (*(f"{kind}:{database}*" for kind in kinds), "og:default*", "auto-backup:*")
     yield allow("RdsRead", "rds:Describe*", "*", scope.here)
     yield allow("RdsChange", tuple(f"rds:{name}" for name in actions.split()), tuple(scope.arn("rds", name) for name in names))
-    yield allow("RdsConnect", "rds-db:connect", scope.arn("rds-db", f"dbuser:*/{scope.settings.database.username}"))
+    name = scope.settings.database.name
+    users = (scope.settings.database.username, f"{name}_application_iam", f"{name}_readonly_iam")
+    yield allow("RdsConnect", "rds-db:connect", tuple(scope.arn("rds-db", f"dbuser:*/{user}") for user in users))
 
 
 def _secrets(scope: _Scope) -> Iterator[Policy]:

@@ -102,6 +102,7 @@ GAPS: Final[tuple[Gap, ...]] = (
     Gap("rds", "log exports, database insights and KMS keys are not kept", "kept in the state, so that a change is seen but drift is not"),
     Gap("rds", "instances cannot be renamed", "refused"),
     Gap("rds", "an instance does not move to another subnet group: the change is accepted and not made"),
+    Gap("rds", "IAM tokens open no database: the real server knows passwords only"),
     Gap("rds", "an instance without a database name gets the database mydb"),
     # route53
     Gap("route53", "record values, names beside a CNAME and names outside the zone are not checked", "checked before a record is made"),

@@ -132,3 +132,34 @@ def test_the_shell_reads_and_does_not_write(run: Run, tmp_path: Path) -> None:
     run("shell", "--", "-XAtq", "-o", str(out), "-c", "SELECT current_user, current_setting('transaction_read_only')")
     assert out.read_text().endswith("_readonly|on\n")
     run("shell", "--", "-XAtq", "-c", "SET default_transaction_read_only = off", "-c", "DELETE FROM users", code=1)
+
+
+@pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")
+@pytest.mark.parametrize("role", ["application", "owner"])
+def test_a_shell_that_can_write_goes_through_the_gate(run: Run, database: Database, monkeypatch: pytest.MonkeyPatch, role: str) -> None:
+    """Each of its four conditions alone is not enough, whatever --yes says."""
+    run("migrate")
+    group = f"/{database.name}/audit"
+    database.target.client("logs").create_log_group(logGroupName=group)
+    with_group = database.outputs.model_copy({"audit_log_group": group})
+    query = ("--", "-XAtq", "-c", "INSERT INTO users (email, cognito_sub) VALUES ('by-shell@example.test', 'x')")
+
+    def rows() -> int:
+        with database.connect() as connection:
+            (found,) = connection.execute("SELECT count(*) FROM users WHERE email LIKE 'by-shell%'").fetchall()
+        return int(found[0])
+
+    whole = ("--reason", "a test", "--confirm", DOMAIN)
+    assert "ENABLE_DB_ADMIN" in run("--yes", "shell", "--role", role, *whole, *query, code=3).output
+    monkeypatch.setenv("ENABLE_DB_ADMIN", "true")
+    assert "log group" in run("shell", "--role", role, *whole, *query, code=3).output
+    monkeypatch.setattr(App, "outputs", lambda self, fresh=False: with_group)
+    assert DOMAIN in run("--yes", "shell", "--role", role, "--reason", "a test", *query, code=3).output
+    assert "is not example.test" in run("shell", "--role", role, "--reason", "a test", "--confirm", "other.test", *query, code=3).output
+    assert "no reason" in run("shell", "--role", role, "--confirm", DOMAIN, *query, code=3).output
+    assert rows() == 0
+    run("shell", "--role", role, *whole, *query)
+    assert rows() == 1
+    with database.connect() as connection:
+        kept = connection.execute("SELECT * FROM amianai_audit.records").fetchall()
+    assert f"psql as {role}" in str(kept)

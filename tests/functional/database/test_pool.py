@@ -144,7 +144,7 @@ def source(database: Database, password: str | None = None) -> FixedCredentials:
     return FixedCredentials(Login(login["username"], password or login["password"]))
 
 
-def refused(endpoint: Endpoint, credentials: FixedCredentials, timeout: float = 3.0) -> AmianaiError:
+def refused(endpoint: Endpoint, credentials: FixedCredentials, timeout: float = 1.0) -> AmianaiError:
     started = time.monotonic()
     with pytest.raises(AmianaiError) as caught:
         Pool(endpoint, credentials, Options(timeout=timeout))
