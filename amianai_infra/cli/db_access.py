@@ -163,14 +163,22 @@ def close(app: App, everybody: bool, reason: str, dry_run: bool) -> None:
     )
 
 
+def _beside(app: App, outputs: StackOutputs, name: str) -> StackOutputs:
+    from amianai_infra.cli.db_backup import rds
+    from amianai_infra.database.restore import outputs_of
+
+    return outputs_of(outputs, rds(app).get(name))
+
+
 @click.command()
 @click.option("--for", "length", type=_LENGTH, default="1h", show_default=True, metavar="DURATION", help="How long at most: 5m to 12h.")
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=15432, show_default=True, help="Which port of this machine; another if taken."
 )
+@click.option("--instance", metavar="NAME", help="Another instance beside the stack's own, such as the copy of a restore.")
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the record.")
 @click.pass_obj
-def tunnel(app: App, length: timedelta, port: int, reason: str) -> None:
+def tunnel(app: App, length: timedelta, port: int, instance: str | None, reason: str) -> None:
     """Lead a port of this machine to the database, without opening anything. Ctrl-C ends it.
 
     \b
@@ -190,7 +198,8 @@ def tunnel(app: App, length: timedelta, port: int, reason: str) -> None:
 
     require_plugin(Tools())
     outputs = found_outputs(app)
-    made = Tunnel(app.target, outputs, app.environ, app.progress)
+    there = outputs if instance is None else _beside(app, outputs, instance)
+    made = Tunnel(app.target, there, app.environ, app.progress)
     app.announce()
 
     def ready(forwarding: Forwarding) -> None:
@@ -200,7 +209,13 @@ def tunnel(app: App, length: timedelta, port: int, reason: str) -> None:
         app.print(data, text)
 
     with audited(
-        app.target, outputs, action="tunnel", detail=f"for {length}", reason=reason, table_must_be_written=False, connect=_unreachable
+        app.target,
+        outputs,
+        action="tunnel",
+        detail=f"for {length} to {there.database.identifier}",
+        reason=reason,
+        table_must_be_written=False,
+        connect=_unreachable,
     ):
         why = made.run(length, port, ready)
     app.progress.note(f"The tunnel is gone: {why}")

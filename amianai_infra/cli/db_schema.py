@@ -95,7 +95,9 @@ def status(app: App) -> None:
 
 
 @click.command()
-@click.option("--role", type=click.Choice(["application", "readonly"]), default="application", show_default=True, help="Whose password.")
+@click.option(
+    "--role", type=click.Choice(["application", "readonly", "owner"]), default="application", show_default=True, help="Whose password."
+)
 @click.pass_obj
 def rotate(app: App, role: Role) -> None:
     """Give a role a new password, and write it to its secret.
@@ -104,7 +106,8 @@ def rotate(app: App, role: Role) -> None:
     amianai --sandbox db rotate
     amianai db rotate --role readonly
 
-    Open connections stay; new ones read the secret again when the old password is refused, as the pool of this package does.
+    Open connections stay; new ones read the secret again when the old password is refused, as the pool of this package does. The owner's
+    password RDS makes anew every seven days by itself; --role owner has it do so now.
     """
     from amianai_infra.database import schema
 
@@ -112,6 +115,13 @@ def rotate(app: App, role: Role) -> None:
     app.announce()
     if not app.sandbox:
         app.confirm(f"Change the password of the {role} role?")
+    if role == "owner":
+        from amianai_infra.cli.db_backup import rds
+        from amianai_infra.database.rotation import rotate_owner
+
+        rotate_owner(app.target, outputs, rds(app), say=app.progress.note, at=at_option())
+        app.print({"role": role, "rotated": True}, "The owner has a new password.")
+        return
     with connected(app, outputs=outputs) as connection:
         schema.rotate(connection, app.target, outputs, role, say=app.progress.note, at=at_option())
     app.print({"role": role, "rotated": True}, f"The {role} role has a new password.")

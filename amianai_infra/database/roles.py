@@ -202,6 +202,11 @@ def rotate(connection: Connection[Any], outputs: StackOutputs, role: Role, manag
     """
     if role not in MADE:
         raise ConfigurationError(f"The password of the {role} role is not ours to rotate: RDS does.", fix="choose application or readonly")
+    renew(connection, outputs, role, manager, check)
+
+
+def renew(connection: Connection[Any], outputs: StackOutputs, role: Role, manager: Any, check: Callable[[str, str], None]) -> None:
+    """As `rotate`, for any role whose secret is not RDS's own."""
     arn, user, password = secret_arn(outputs, role), role_name(outputs, role), new_password()
     text = _secret_text(outputs, user, password)
     version = manager.put_secret_value(SecretId=arn, SecretString=text, VersionStages=["AWSPENDING"])["VersionId"]

@@ -109,6 +109,10 @@ def test_rotate(run: Run, database: Database) -> None:
     assert "new password" in shown.stdout
     assert before not in shown.output
     assert database.secret("application")["password"] != before
+    owner = database.secret()["password"]
+    shown = run("rotate", "--role", "owner")
+    assert database.secret()["password"] != owner
+    assert owner not in shown.output
 
 
 def test_url_has_no_password(run: Run, database: Database) -> None:
