@@ -107,3 +107,20 @@ def connected(
     from amianai_infra.database.session import connect
 
     return connect(app.target, outputs or found_outputs(app), role, statement_timeout=timeout, at=at_option())
+
+
+def snapshot_maker(app: App, outputs: StackOutputs) -> Callable[[str], str] | None:
+    """Makes a snapshot before a piece of work, which is named; on AWS. The sandbox's hold no data, so there it would be for show."""
+    if app.sandbox:
+        return None
+    from datetime import UTC, datetime
+
+    from amianai_infra.database import backups
+    from amianai_infra.database.instances import Rds
+
+    def make(work: str) -> str:
+        rds = Rds(app.target.client("rds"), app.progress)
+        made_by = app.target.identity().arn
+        return backups.create(rds, outputs.database.identifier, datetime.now(UTC), made_by=made_by, note=f"before {work}").name
+
+    return make

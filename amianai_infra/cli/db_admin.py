@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from amianai_infra.cli.db import at_option, found_outputs
+from amianai_infra.cli.db import at_option, found_outputs, snapshot_maker
 from amianai_infra.cli.lazy import Commands, LazyGroup
 from amianai_infra.cli.options import AnyCallable, App, confirm_option, dry_run_option
 
@@ -54,26 +53,11 @@ def administrator(app: App, outputs: StackOutputs) -> Administrator:
         app.target,
         outputs,
         environ=app.environ,
-        snapshot=_snapshot(app, outputs),
+        snapshot=snapshot_maker(app, outputs),
         migrate=_migrate(app, outputs),
         at=at_option(),
         say=app.progress.note,
     )
-
-
-def _snapshot(app: App, outputs: StackOutputs) -> Callable[[str], str] | None:
-    """On AWS. The sandbox's RDS holds no data in snapshots, so there it would be for show."""
-    if app.sandbox:
-        return None
-    from amianai_infra.database import backups
-    from amianai_infra.database.instances import Rds
-
-    def make(action: str) -> str:
-        rds = Rds(app.target.client("rds"), app.progress)
-        note, who = f"before {action}", app.target.identity().arn
-        return backups.create(rds, outputs.database.identifier, datetime.now(UTC), made_by=who, note=note).name
-
-    return make
 
 
 def _migrate(app: App, outputs: StackOutputs) -> Callable[[Connection[Any]], None]:

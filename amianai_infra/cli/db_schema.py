@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amianai_infra.cli.db import at_option, connected, found_outputs
+from amianai_infra.cli.db import at_option, connected, found_outputs, snapshot_maker
 from amianai_infra.cli.options import App, confirm_option, dry_run_option
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from amianai_infra.database.credentials import Role
     from amianai_infra.database.schema import State
+    from amianai_infra.outputs import StackOutputs
 
 
 def _own(app: App) -> Path | None:
@@ -48,7 +49,7 @@ def migrate(app: App, dry_run: bool) -> None:
             return
         if state.pending:
             _ask(app, len(state.pending))
-        done = schema.apply(connection, app.target, outputs, _own(app), say=app.progress.note, snapshot=_snapshot(app))
+        done = schema.apply(connection, app.target, outputs, _own(app), say=app.progress.note, snapshot=_snapshot(app, outputs))
     lines = [f"✓ {one}  {one.duration.total_seconds():.2f} s" for one in done.applied] or ["Nothing to apply."]
     app.print({"applied": [one.as_dict() for one in done.applied], "waited": done.waited}, "\n".join(lines))
 
@@ -64,14 +65,9 @@ def _ask(app: App, count: int) -> None:
         app.confirm(f"Apply {count} migration{'s' if count > 1 else ''} to the production database?")
 
 
-def _snapshot(app: App) -> Callable[[], None] | None:
-    """On AWS. The sandbox's RDS holds no data in snapshots, so there it would be for show."""
-    if app.sandbox:
-        return None
-    from amianai_infra.database.schema import take_snapshot
-
-    outputs = app.outputs()
-    return lambda: app.progress.note(f"Snapshot {take_snapshot(app.target, outputs, app.progress.note)} is there")
+def _snapshot(app: App, outputs: StackOutputs) -> Callable[[], str] | None:
+    make = snapshot_maker(app, outputs)
+    return None if make is None else lambda: make("db migrate")
 
 
 @click.command()

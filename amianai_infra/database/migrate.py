@@ -204,7 +204,7 @@ def migrate(
     *,
     by: str,
     say: Callable[[str], None],
-    before: Callable[[], None] | None = None,
+    before: Callable[[], object] | None = None,
     around: Callable[[], None] | None = None,
     wait: timedelta = LOCK_WAIT,
     sleep: Callable[[float], None] = time.sleep,

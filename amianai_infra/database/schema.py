@@ -1,10 +1,9 @@
-"""The stack's schema as a whole: what is applied and what is not, the roles, a snapshot before anything changes."""
+"""The stack's schema as a whole: what is applied and what is not, the roles and their passwords."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,12 @@ from amianai_infra.database.credentials import FixedCredentials, Login, Role
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.migrate import Applied, Done, Migration, ledger, locked, migrate, plan, read_all
 from amianai_infra.database.session import open_connection
-from amianai_infra.errors import AmianaiError, RefusedError
+from amianai_infra.errors import RefusedError
 from amianai_infra.outputs import StackOutputs
-from amianai_infra.target import Target, aws_error
+from amianai_infra.target import Target
 
 if TYPE_CHECKING:
     from psycopg import Connection
-
-# A large instance takes as long as it takes; asked every half minute for two hours.
-_SNAPSHOT_WAIT = {"Delay": 30, "MaxAttempts": 240}
 
 
 def project_folder(root: Path, setting: str) -> Path | None:
@@ -90,7 +86,7 @@ def apply(
     own: Path | None,
     *,
     say: Callable[[str], None],
-    snapshot: Callable[[], None] | None = None,
+    snapshot: Callable[[], object] | None = None,
 ) -> Done:
     """Bring the schema and the roles to what the files and the secrets say.
 
@@ -128,27 +124,3 @@ def rotate(
 
     with locked(connection, say):
         roles.rotate(connection, outputs, role, target.client("secretsmanager"), check)
-
-
-def take_snapshot(target: Target, outputs: StackOutputs, say: Callable[[str], None], now: datetime | None = None) -> str:
-    """A snapshot of the instance, waited for; gives its identifier.
-
-    Raises:
-        AmianaiError: it did not become available; nothing was changed.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError, WaiterError
-
-    moment = now or datetime.now(UTC)
-    name = f"{outputs.database.identifier}-before-migration-{moment:%Y%m%d-%H%M%S}"
-    rds = target.client("rds")
-    say(f"Snapshot {name} ...")
-    try:
-        rds.create_db_snapshot(DBInstanceIdentifier=outputs.database.identifier, DBSnapshotIdentifier=name)
-        rds.get_waiter("db_snapshot_available").wait(DBSnapshotIdentifier=name, WaiterConfig=_SNAPSHOT_WAIT)
-    except WaiterError as error:
-        raise AmianaiError(
-            f"The snapshot {name} did not become available; nothing was changed.", where=str(error.last_response.get("Error", "")) or name
-        ) from error
-    except (BotoCoreError, ClientError) as error:
-        raise aws_error(error, f"making the snapshot {name}") from error
-    return name

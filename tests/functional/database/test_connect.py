@@ -6,9 +6,13 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -199,3 +203,33 @@ def test_psql_gets_a_private_password_file_that_is_gone_afterwards(shared: Datab
     assert mode == "600"
     assert not Path(file).parent.exists()
     assert login["password"] not in Path(f"{out}.arguments").read_text()
+
+
+SHELL = """
+import json, os, sys
+from pathlib import Path
+from amianai_infra.database.credentials import Login
+from amianai_infra.database.endpoint import Endpoint
+from amianai_infra.database.shell import run
+user, password, host, port, name, ca = json.loads(sys.stdin.read())
+sys.exit(run(Endpoint(host, port, name, Path(ca)), Login(user, password), ["-X", "-c", "SELECT pg_sleep(60)"], os.environ))
+"""
+
+
+@pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")
+def test_a_shell_that_is_ended_leaves_no_password_file(shared: Database, tmp_path: Path) -> None:
+    login, database = shared.secret(), shared.outputs.database
+    known = (login["username"], login["password"], database.host, database.port, database.name, str(shared.target.database_ca()))
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", SHELL], stdin=subprocess.PIPE, env=environ, text=True) as process:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(known))
+        process.stdin.close()
+        deadline = time.monotonic() + 20
+        while not list(tmp_path.glob("*/pgpass")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(0.2)
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -276,6 +277,43 @@ def test_killed_in_the_middle_the_next_run_is_right(database: Database, tmp_path
     write(own, n0002_b="CREATE TABLE b (id int)")
     assert run(database, read_folder(own, "project"), wait=timedelta(seconds=20)) == ["project 0002_b", "project 0003_c"]
     assert recorded(database) == ["project 0001_a", "project 0002_b", "project 0003_c"]
+
+
+def kills(database: Database, own: Path, seed: int) -> int:
+    """Run it again and again, killed at any moment, until it ends by itself; gives how often it was killed."""
+    chance, killed = random.Random(seed), 0
+    while True:
+        with child(database, own) as process:
+            try:
+                process.wait(chance.uniform(0.02, 0.5))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                killed += 1
+        if process.returncode == 0:
+            return killed
+
+
+def killed_at_any_moment(database: Database, tmp_path: Path, seed: int) -> None:
+    steps = {
+        f"n000{number}_t": f"CREATE TABLE t{number} (id int); INSERT INTO t{number} VALUES (1); SELECT pg_sleep(0.1)"
+        for number in range(1, 8)
+    }
+    killed = kills(database, write(tmp_path, **steps), seed)
+    assert recorded(database) == [f"project 000{number}_t" for number in range(1, 8)]
+    with database.connect() as connection:
+        for number in range(1, 8):
+            assert connection.execute(f"SELECT count(*) FROM t{number}").fetchone() == (1,)
+    assert killed >= 1
+
+
+def test_killed_at_any_moment_it_ends_right(database: Database, tmp_path: Path) -> None:
+    killed_at_any_moment(database, tmp_path, 1)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(20))
+def test_killed_at_any_moment_many_times(database: Database, tmp_path: Path, seed: int) -> None:
+    killed_at_any_moment(database, tmp_path, seed)
 
 
 def test_the_server_crashes_in_the_middle_and_the_next_run_is_right(database: Database, tmp_path: Path) -> None:
