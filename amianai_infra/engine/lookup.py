@@ -346,6 +346,64 @@ def _parameter(resource: Interrupted, look: Lookup) -> list[str]:
     return [name] if answer is not None and _ours(resource, answer.get("TagList")) else []
 
 
+def _instance_profile(resource: Interrupted, look: Lookup) -> list[str]:
+    name = resource.text("name")
+    found = look.call(resource, "iam", "get_instance_profile", InstanceProfileName=name)
+    return [name] if found is not None and _ours(resource, found["InstanceProfile"].get("Tags")) else []
+
+
+def _secret(resource: Interrupted, look: Lookup) -> list[str]:
+    found = look.call(resource, "secretsmanager", "describe_secret", SecretId=resource.text("name"))
+    return [found["ARN"]] if found is not None and _ours(resource, found.get("Tags")) else []
+
+
+def _schedule_group(resource: Interrupted, look: Lookup) -> list[str]:
+    name = resource.text("name")
+    found = look.call(resource, "scheduler", "get_schedule_group", Name=name)
+    if found is None:
+        return []
+    tags = look.call(resource, "scheduler", "list_tags_for_resource", ResourceArn=found["Arn"]) or {}
+    return [name] if _ours(resource, tags.get("Tags")) else []
+
+
+def _queue(resource: Interrupted, look: Lookup) -> list[str]:
+    absent = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+    found = look.call(resource, "sqs", "get_queue_url", absent, QueueName=resource.text("name"))
+    if found is None:
+        return []
+    tags = look.call(resource, "sqs", "list_queue_tags", QueueUrl=found["QueueUrl"]) or {}
+    return [found["QueueUrl"]] if _ours(resource, tags.get("Tags")) else []
+
+
+def _topic(resource: Interrupted, look: Lookup) -> list[str]:
+    name = resource.text("name")
+    for page in look.pages(resource, "sns", "list_topics"):
+        for arn in (topic["TopicArn"] for topic in page.get("Topics", [])):
+            if arn.rpartition(":")[2] == name:
+                tags = look.call(resource, "sns", "list_tags_for_resource", ResourceArn=arn) or {}
+                return [arn] if _ours(resource, tags.get("Tags")) else []
+    return []
+
+
+def _subscription(resource: Interrupted, look: Lookup) -> list[str]:
+    """Told by its address; until that is confirmed it has no identifier, and subscribing again only repeats the question."""
+    wanted = (resource.text("protocol"), resource.text("endpoint"))
+    if not resource.text("topic"):
+        return []
+    pages = look.pages(resource, "sns", "list_subscriptions_by_topic", TopicArn=resource.text("topic"))
+    listed = [one for page in pages for one in page.get("Subscriptions", []) if (one["Protocol"], one["Endpoint"]) == wanted]
+    return [one["SubscriptionArn"] for one in listed if one["SubscriptionArn"].startswith("arn:")]
+
+
+def _alarm(resource: Interrupted, look: Lookup) -> list[str]:
+    name = resource.text("name")
+    found = (look.call(resource, "cloudwatch", "describe_alarms", AlarmNames=[name]) or {}).get("MetricAlarms")
+    if not found:
+        return []
+    tags = look.call(resource, "cloudwatch", "list_tags_for_resource", ResourceARN=found[0]["AlarmArn"]) or {}
+    return [name] if _ours(resource, tags.get("Tags")) else []
+
+
 _of_bucket = _natural("bucket")
 
 FINDERS: dict[str, Finder] = {
@@ -361,10 +419,18 @@ FINDERS: dict[str, Finder] = {
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": _nothing,
     "aws:ec2/securityGroup:SecurityGroup": _ec2("sg-"),
     "aws:ec2/flowLog:FlowLog": _ec2("fl-"),
+    "aws:ec2/launchTemplate:LaunchTemplate": _ec2("lt-"),
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _ec2("sgr-"),
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _ec2("sgr-"),
     "aws:cloudwatch/logGroup:LogGroup": _log_group,
+    "aws:cloudwatch/metricAlarm:MetricAlarm": _alarm,
+    "aws:scheduler/scheduleGroup:ScheduleGroup": _schedule_group,
+    "aws:sns/topic:Topic": _topic,
+    "aws:sns/topicSubscription:TopicSubscription": _subscription,
+    "aws:sqs/queue:Queue": _queue,
+    "aws:secretsmanager/secret:Secret": _secret,
     "aws:iam/role:Role": _role,
+    "aws:iam/instanceProfile:InstanceProfile": _instance_profile,
     "aws:iam/rolePolicy:RolePolicy": _natural("role", "name", between=":"),
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": _natural("role", "policyArn"),
     "aws:iam/openIdConnectProvider:OpenIdConnectProvider": _oidc_provider,

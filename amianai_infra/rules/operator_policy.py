@@ -346,9 +346,10 @@ def _access(scope: _Scope) -> Iterator[Policy]:
     yield allow("SchedulesFind", "scheduler:ListSchedules", "*", scope.here)
     queue = "CreateQueue DeleteQueue GetQueueAttributes GetQueueUrl ListQueueTags SetQueueAttributes TagQueue UntagQueue"
     yield allow("Queues", tuple(f"sqs:{name}" for name in queue.split()), scope.arn("sqs", f"{prefix}-*"))
-    topic = """CreateTopic DeleteTopic GetSubscriptionAttributes GetTopicAttributes ListTagsForResource SetTopicAttributes Subscribe
-        TagResource Unsubscribe UntagResource"""
+    topic = """CreateTopic DeleteTopic GetSubscriptionAttributes GetTopicAttributes ListSubscriptionsByTopic ListTagsForResource
+        SetTopicAttributes Subscribe TagResource Unsubscribe UntagResource"""
     yield allow("Topics", tuple(f"sns:{name}" for name in topic.split()), scope.arn("sns", f"{prefix}-*"))
+    yield allow("TopicsFind", "sns:ListTopics", "*", scope.here)
     alarm = "DeleteAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource"
     yield allow("Alarms", tuple(f"cloudwatch:{name}" for name in alarm.split()), scope.arn("cloudwatch", f"alarm:{prefix}-*"))
     yield allow("AlarmsFind", "cloudwatch:DescribeAlarms", "*", scope.here)

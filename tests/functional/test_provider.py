@@ -215,7 +215,7 @@ def test_what_exists_can_be_imported(bench: Bench, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("declare", "reason"),
     [
-        (lambda: aws.sns.Topic("x"), "does not implement the resource type aws:sns/topic:Topic"),
+        (lambda: aws.sfn.Activity("x"), "does not implement the resource type aws:sfn/activity:Activity"),
         (lambda: aws.ec2.Vpc("x", cidr_block="10.3.0.0/16", ipv4_ipam_pool_id="p"), "no property 'ipv4IpamPoolId'"),
         (lambda: aws.cloudwatch.LogGroup("x", name="a b"), "does not match the pattern"),
     ],
