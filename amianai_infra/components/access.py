@@ -182,6 +182,7 @@ class Access(pulumi.ComponentResource):
         )
         policy = pulumi.Output.all(
             self._arn("ec2", "security-group/", self._args["database_security_group_id"]),
+            self._arn("ec2", "security-group-rule/*"),
             pulumi.Output.all(self._args["route_table_ids"], self._arn("ec2", "route-table/")).apply(
                 lambda found: [f"{found[1]}{table}" for table in found[0]]
             ),

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from amianai_infra.errors import AmianaiError, NotFoundError, RefusedError, UnreachableError
+from amianai_infra.database.session import connect as open_session
+from amianai_infra.database.session import driver
+from amianai_infra.errors import AmianaiError, MissingToolError, NotFoundError, RefusedError, UnreachableError
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.target import Target, aws_error
 
@@ -198,12 +200,7 @@ Connect = Callable[[], "Connection[Any]"]
 def owner_connection(target: Target, outputs: StackOutputs) -> Connect:
     """Opens connections as the owner of the database."""
 
-    def connect() -> Connection[Any]:
-        from amianai_infra.database.session import connect as open_session
-
-        return open_session(target, outputs, "owner")
-
-    return connect
+    return lambda: open_session(target, outputs, "owner")
 
 
 @contextmanager
@@ -273,8 +270,12 @@ class _Table:
         self._trail = trail
 
     def write(self, event: Event, *, must: bool) -> None:
-        import psycopg
-
+        try:
+            psycopg = driver()
+        except MissingToolError:
+            if must:
+                raise
+            return
         try:
             with self._connect() as connection:
                 fill_in(connection, self._trail)

@@ -14,8 +14,8 @@ from typing import Any, Final
 from amianai_infra.outputs import AccessOutputs
 from amianai_infra.rules.access import Schedule, parse_expression
 
-# Twelve attempts with growing pauses take about an hour; RDS is busy with another change for minutes, hardly longer.
-RETRIES: Final = 12
+# As often as the scheduler offers, for two hours: RDS is busy with another change for minutes, hardly longer.
+RETRIES: Final = 185
 RETRY_SECONDS: Final = 2 * 3600
 
 

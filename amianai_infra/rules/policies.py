@@ -160,11 +160,12 @@ def deployer(bucket_arn: str, distribution_arn: str, parameter_arn: str) -> Poli
     )
 
 
-def database_closer(security_group: str, tables: Sequence[str], instance: str, bastions: str, queue: str) -> Policy:
+def database_closer(security_group: str, rules: str, tables: Sequence[str], instance: str, bastions: str, queue: str) -> Policy:
     """What EventBridge Scheduler needs to undo what opened the database, and nothing else.
 
     Args:
         security_group: ARN of the database's security group.
+        rules: ARN pattern of rules; the group still bounds which.
         tables: ARNs of the private route tables.
         instance: ARN of the database instance.
         bastions: ARN pattern of the instances in this account and region; a tag bounds it to bastions.
@@ -174,7 +175,7 @@ def database_closer(security_group: str, tables: Sequence[str], instance: str, b
     """
     bastion = {"StringEquals": {"aws:ResourceTag/amianai:access": "bastion"}}
     return document(
-        allow("RemoveRule", "ec2:RevokeSecurityGroupIngress", security_group),
+        allow("RemoveRule", "ec2:RevokeSecurityGroupIngress", (security_group, rules)),
         allow("RemoveRoute", "ec2:DeleteRoute", list(tables)),
         allow("RemoveAddress", "rds:ModifyDBInstance", instance),
         allow("EndBastion", "ec2:TerminateInstances", bastions, bastion),

@@ -40,7 +40,9 @@ def test_the_schedules_may_undo_and_nothing_else(record: Record) -> None:
     found = record(lambda: Access("access", ARGS))
     statements = found.one("RolePolicy", "access-closer-policy").json("policy")["Statement"]
     assert {one["Action"]: one["Resource"] for one in statements} == {
-        "ec2:RevokeSecurityGroupIngress": f"arn:aws:ec2:us-east-1:{ACCOUNT}:security-group/sg-1",
+        "ec2:RevokeSecurityGroupIngress": [
+            f"arn:aws:ec2:us-east-1:{ACCOUNT}:{one}" for one in ("security-group/sg-1", "security-group-rule/*")
+        ],
         "ec2:DeleteRoute": [f"arn:aws:ec2:us-east-1:{ACCOUNT}:route-table/{table}" for table in ("rtb-1", "rtb-2")],
         "rds:ModifyDBInstance": f"arn:aws:rds:us-east-1:{ACCOUNT}:db:eeyore-postgres",
         "ec2:TerminateInstances": f"arn:aws:ec2:us-east-1:{ACCOUNT}:instance/*",

@@ -67,6 +67,12 @@ def own_resources(project: Project) -> dict[str, int]:
     }
 
 
+def audit_group(project: Project) -> tuple[str, int]:
+    """Name and birth of the audit log group."""
+    (group,) = project.aws("logs").describe_log_groups(logGroupNamePrefix="/eeyore/database/audit")["logGroups"]
+    return group["logGroupName"], group["creationTime"]
+
+
 def test_killed_at_random_moments_setup_converges_and_creates_nothing_twice(small: Project) -> None:
     small.run("sandbox", "up")
     moments = random.Random(20)
@@ -90,6 +96,7 @@ def test_destroy_keeps_the_people_and_the_zone_when_asked_and_setup_adopts_them(
     pools, zones = small.aws("cognito-idp"), small.aws("route53")
     (pool,) = pools.list_user_pools(MaxResults=10)["UserPools"]
     (zone,) = zones.list_hosted_zones()["HostedZones"]
+    record = audit_group(small)
     small.run("destroy", "--confirm", DOMAIN, "--keep-users", "--keep-zone", env=SITE)
     left = own_resources(small)
     assert (left["pools"], left["zones"]) == (1, 1)
@@ -99,13 +106,21 @@ def test_destroy_keeps_the_people_and_the_zone_when_asked_and_setup_adopts_them(
     small.run("setup", env=SITE)
     assert pools.list_user_pools(MaxResults=10)["UserPools"][0]["Id"] == pool["Id"]
     assert [found["Id"] for found in zones.list_hosted_zones()["HostedZones"]] == [zone["Id"]]
+    assert audit_group(small) == record, "the record of what was done to the database goes on"
+
+
+def test_destroy_keeps_the_record_of_the_database_until_it_is_asked_for(small: Project) -> None:
+    before = audit_group(small)
+    assert "/eeyore/database/audit" in small.said("destroy", "--dry-run", env=SITE)
+    assert audit_group(small) == before
 
 
 def test_destroy_leaves_nothing_but_what_it_says_it_kept(small: Project) -> None:
-    said = small.said("destroy", "--confirm", DOMAIN, env=SITE)
+    said = small.said("destroy", "--confirm", DOMAIN, "--delete-audit", env=SITE)
     left = own_resources(small)
     assert {kind: count for kind, count in left.items() if count} == {"zones": 1, "pools": 1}, "what was adopted is never deleted"
     assert "zone" in said
     assert "user pool" in said
     assert small.aws("s3").list_buckets()["Buckets"] == []
+    assert small.aws("logs").describe_log_groups(logGroupNamePrefix="/eeyore/")["logGroups"] == []
     assert small.json("state", "locks") == []

@@ -7,8 +7,13 @@ read, checked against botocore's models in the spelling of the Java SDK, and car
 from __future__ import annotations
 
 import json
+import random
 import secrets
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -273,6 +278,82 @@ def test_a_change_that_never_settles_is_said(place: Place) -> None:
     opening.perform = lambda step: None
     with pytest.raises(AmianaiError, match="keeps changing"):
         opening.open(HOME, ALICE, place.until(30))
+
+
+# ---- two at once, and kill -9 for real
+
+
+def test_two_who_open_and_close_at_once(place: Place) -> None:
+    before = place.look()
+    people = ((HOME, ALICE, 30), (WORK, BOB, 60))
+
+    def both(act: Callable[[str, str, int], object]) -> None:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda one: act(*one), people))
+
+    for _ in range(3):
+        both(lambda address, who, minutes: place.access().open(address, who, place.until(minutes)))
+        found = place.access().find()
+        assert {address: set(door.holders) for address, door in found.doors.items()} == {HOME: {ALICE}, WORK: {BOB}}
+        assert all(door.rule and len(door.routes) == 2 for door in found.doors.values())
+        assert rules.warnings(found, place.now) == []
+        assert (found.public, found.public_closes) == (True, place.until(60))
+        both(lambda address, who, minutes: place.access().close(who))
+        assert place.look() == before
+
+
+PROGRAM = """
+import sys, time
+from datetime import datetime
+from pathlib import Path
+from amianai_infra.database.access import Access
+from amianai_infra.outputs import StackOutputs
+from amianai_infra.sandbox import SandboxTarget
+
+root, outputs, act, address, who, until = sys.argv[1:]
+access = Access(SandboxTarget(Path(root)), StackOutputs.model_validate_json(outputs))
+print("ready", flush=True)
+if act == "open":
+    access.open(address, who, datetime.fromisoformat(until))
+else:
+    access.close(who)
+"""
+
+
+def killed(place: Place, act: str, seconds: float) -> None:
+    """Let another process open or close, and end it with SIGKILL a moment after it has begun."""
+    given = [str(place.target.root), place.outputs.model_dump_json(), act, HOME, ALICE, place.until(30).isoformat()]
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, *given], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.kill()
+
+
+def kill_often(place: Place, seed: int, times: int) -> None:
+    place.now = datetime.now(UTC).replace(microsecond=0)
+    before, moments = place.look(), random.Random(seed)
+    for number in range(times):
+        killed(place, "open", moments.uniform(0.0, 0.35))
+        found = place.access().find()
+        assert rules.warnings(found, place.now) == [], "whatever is open closes by itself"
+        if moments.random() < 0.5:
+            killed(place, "close", moments.uniform(0.0, 0.35))
+        place.fire(31) if number % 2 else place.access().close(ALICE)
+        assert place.look() == before
+        place.now = datetime.now(UTC).replace(microsecond=0)
+
+
+def test_killed_at_random_moments(place: Place) -> None:
+    kill_often(place, seed=5, times=3)
+
+
+@pytest.mark.soak
+def test_killed_at_very_many_random_moments(place: Place) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    kill_often(place, seed, times=60)
 
 
 # ---- as a person types it
