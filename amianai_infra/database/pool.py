@@ -136,6 +136,10 @@ class _Server:
         connection = self.take()
         try:
             return connection.cursor().execute(query, params).fetchall()
+        except Error as error:
+            if core.outdated(error):
+                connection.close()
+            raise
         finally:
             self.give(connection)
 
@@ -271,8 +275,8 @@ class Pool:
             phase[0] = "work"
             try:
                 yield connection
-            except BaseException:
-                _roll_back(connection)
+            except BaseException as error:
+                _roll_back(connection, error)
                 raise
             phase[0] = "commit"
             _commit(connection)
@@ -298,8 +302,8 @@ class Pool:
                 phase[0] = "work"
                 try:
                     result = work(connection)
-                except BaseException:
-                    _roll_back(connection)
+                except BaseException as error:
+                    _roll_back(connection, error)
                     raise
                 phase[0] = "commit"
                 _commit(connection)
@@ -357,11 +361,13 @@ def _commit(connection: Connection[Any]) -> None:
         raise core.RolledBackError
 
 
-def _roll_back(connection: Connection[Any]) -> None:
+def _roll_back(connection: Connection[Any], because: BaseException) -> None:
     """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
     try:
         connection.execute("ROLLBACK")
     except Error:
+        connection.close()
+    if core.outdated(because):
         connection.close()
 
 

@@ -128,6 +128,10 @@ class _Server:
         connection = await self.take()
         try:
             return await (await connection.cursor().execute(query, params)).fetchall()
+        except Error as error:
+            if core.outdated(error):
+                await connection.close()
+            raise
         finally:
             await self.give(connection)
 
@@ -246,8 +250,8 @@ class AsyncPool:
         try:
             try:
                 yield connection
-            except BaseException:
-                await _roll_back(connection)
+            except BaseException as error:
+                await _roll_back(connection, error)
                 raise
             phase = "commit"
             await _commit(connection)
@@ -275,8 +279,8 @@ class AsyncPool:
                 phase[0] = "work"
                 try:
                     result = await work(connection)
-                except BaseException:
-                    await _roll_back(connection)
+                except BaseException as error:
+                    await _roll_back(connection, error)
                     raise
                 phase[0] = "commit"
                 await _commit(connection)
@@ -331,9 +335,11 @@ async def _commit(connection: AsyncConnection[Any]) -> None:
         raise core.RolledBackError
 
 
-async def _roll_back(connection: AsyncConnection[Any]) -> None:
+async def _roll_back(connection: AsyncConnection[Any], because: BaseException) -> None:
     """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
     try:
         await connection.execute("ROLLBACK")
     except Error:
+        await connection.close()
+    if core.outdated(because):
         await connection.close()

@@ -35,7 +35,7 @@ CONNECT_PATIENCE = 20.0
 
 DEFAULT_SIZE = PoolSize(2, 8)
 
-_PASSING: frozenset[Kind] = frozenset({"gone", "busy", "standby", "conflict"})
+_PASSING: frozenset[Kind] = frozenset({"gone", "busy", "standby", "conflict", "outdated"})
 _PATIENT: frozenset[Kind] = frozenset({"gone", "busy", "login"})
 Phase = Literal["before", "work", "commit"]
 
@@ -180,6 +180,11 @@ def said_something(connection: Any) -> bool:
     except Error:  # it has no socket any more
         return True
     return bool(poller.poll(0))
+
+
+def outdated(error: BaseException) -> bool:
+    """Whether a connection has statements prepared from before a migration: it is dropped, with them."""
+    return isinstance(error, Error) and failure(error) == "outdated"
 
 
 def judge(error: Exception, phase: Phase, *, idempotent: bool) -> Exception | None:

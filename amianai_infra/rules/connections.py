@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["login", "untrusted", "refused", "absent", "busy", "gone", "standby", "conflict", "other"]
+Kind = Literal["login", "untrusted", "refused", "absent", "busy", "gone", "standby", "conflict", "outdated", "other"]
 
 # What ends a connection or keeps one from being made, although nothing is wrong with the request.
 _GONE = frozenset({"57P01", "57P02", "57P03", "57P05"})
@@ -20,6 +20,8 @@ _STATES: dict[str, Kind] = {
     **dict.fromkeys(_GONE, "gone"),
     **dict.fromkeys(_CONFLICTS, "conflict"),
 }
+
+_UNSUPPORTED: tuple[tuple[str, Kind], ...] = (("during recovery", "standby"), ("cached plan must not change", "outdated"))
 
 # A connection that fails has no SQLSTATE in libpq, only text.
 _TEXTS: tuple[tuple[str, Kind], ...] = (
@@ -51,10 +53,11 @@ def kind_of(sqlstate: str | None, text: str, *, operational: bool) -> Kind:
     Returns:
         `login` (password or token refused), `untrusted` (the server did not prove who it is), `refused` (this address or role may
         not connect), `absent` (no such database), `busy` (no connection left), `gone` (lost, starting, stopping),
-        `standby` (read-only: a failover), `conflict` (serialization failure, deadlock) or `other`.
+        `standby` (read-only: a failover), `conflict` (serialization failure, deadlock), `outdated` (a statement that was prepared on
+        this connection before a migration) or `other`.
     """
-    if sqlstate == "0A000" and "during recovery" in text:
-        return "standby"
+    if sqlstate == "0A000":
+        return next((kind for words, kind in _UNSUPPORTED if words in text), "other")
     if sqlstate:
         return "gone" if sqlstate.startswith("08") else _STATES.get(sqlstate, "other")
     if not operational:

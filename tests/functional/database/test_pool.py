@@ -220,6 +220,25 @@ def test_conflicts_are_repeated_where_that_is_declared(pool: Pool, state: str) -
     assert len(attempts) == 1
 
 
+def test_a_migration_does_not_break_what_was_prepared_before_it(data: Database) -> None:
+    """psycopg prepares a statement at its sixth use, and PostgreSQL then refuses it when its columns change."""
+    with data.connect() as connection:
+        connection.execute("DROP TABLE IF EXISTS changing; CREATE TABLE changing (id int)")
+    with Pool.of(data.target, data.outputs, options=Options(size=PoolSize(1, 1))) as pool:
+        query = "SELECT * FROM changing WHERE id > %s"
+        for _ in range(8):
+            pool.fetch(query, (0,))
+            pool.read(lambda db: db.execute("SELECT * FROM changing").fetchall())
+        for column in ("a", "b"):
+            with data.connect() as connection:
+                connection.execute(f"ALTER TABLE changing ADD {column} int")
+            pool.run(lambda db: db.execute("INSERT INTO changing (id) VALUES (1)"))
+            assert len(pool.fetch(query, (0,))[0]) == len(pool.fetch(query, (0,))[0]) >= 2
+            assert pool.read(lambda db: db.execute("SELECT * FROM changing").fetchall())
+            for _ in range(8):
+                pool.fetch(query, (0,))
+
+
 def terminate(data: Database) -> None:
     with data.superuser() as connection:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'amianai%'")
