@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from amianai_infra.engine import ensure_engine
 from amianai_infra.progress import Progress
-from tests.project import Deployed, Project, copy_project
+from tests.project import CHECKOUT, Deployed, Project, copy_project
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("ours", deadline=None)
@@ -35,6 +38,24 @@ def _nothing_ambient(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+class _FilesAndTheStack(LoadScopeScheduling):  # type: ignore[misc]
+    """Two workers share the tests: a file stays whole, and all files that look at the deployed stack stay together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "the deployed stack" if _looks_at_the_stack(file) else file
+
+
+@cache
+def _looks_at_the_stack(file: str) -> bool:
+    return file.startswith("tests/browser/") or "deployed: Deployed" in (CHECKOUT / file).read_text(encoding="utf-8")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Who runs what."""
+    return _FilesAndTheStack(config, log)
 
 
 @pytest.fixture(scope="session")
