@@ -13,8 +13,8 @@ SETTINGS = Settings(domain_name="example.com")
 
 
 def test_the_number_of_policies() -> None:
-    assert len(operator_policies(SETTINGS)) == 3, "docs/aws.md splits the list into three files"
-    assert "for i in 0 1 2; do" in PAGE
+    assert len(operator_policies(SETTINGS)) == 4, "docs/aws.md splits the list into four files"
+    assert "for i in 0 1 2 3; do" in PAGE
 
 
 def test_the_cost() -> None:
