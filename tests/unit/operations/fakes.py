@@ -127,6 +127,9 @@ class Engine:
         self.log.append(("forget", list(urns)))
         self.state[:] = [one for one in self.state if one.urn not in urns]
 
+    def stand_for(self, urn: str, identifier: str) -> None:
+        self.log.append(("stand_for", urn, identifier))
+
     def unprotect(self, urns: Sequence[str]) -> None:
         self.log.append(("unprotect", list(urns)))
 
