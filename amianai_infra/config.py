@@ -123,6 +123,7 @@ class DatabaseSettings(_Group):
     log_days: Days = Field(30, description="Retention of the exported PostgreSQL logs", json_schema_extra=_unit("days"))
     deletion_protection: bool = Field(True, description="Refuse deletion; `destroy` lifts it itself after confirmation")
     final_snapshot_suffix: str = Field("", pattern=r"^[a-z0-9]{0,16}$", description="Suffix of the final snapshot; `setup` draws it once")
+    proxy: bool = Field(False, description="RDS Proxy in front of the instance, for applications with many short connections")
     apply_immediately: bool = Field(False, description="Apply changes at once, not in the next maintenance window: some restart the server")
     adopt: bool = Field(False, description="Adopt the instance of this identifier that was made elsewhere; `db adopt` says what it takes")
     backup_region: str = Field(

@@ -50,6 +50,13 @@ def role_secret_name(prefix: str, identifier: str, role: str) -> str:
     return f"{prefix}/database/{identifier}/{role}"
 
 
+def proxy_role_name(prefix: str, identifier: str) -> str:
+    """The role of the database's proxy, at most 64 characters; begins with the prefix whatever the identifier is."""
+    suffix = "-proxy"
+    name = identifier if identifier.startswith(f"{prefix}-") else f"{prefix}-{identifier}"
+    return name[: 64 - len(suffix)].rstrip("-") + suffix
+
+
 def user_pool_domain(prefix: str, domain: str) -> str:
     """A Cognito hosted-domain prefix of at most 63 characters, without the reserved words.
 

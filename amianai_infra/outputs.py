@@ -95,6 +95,7 @@ class DatabaseOutputs(_Part):
     subnet_ids: list[str]
     application_secret_arn: str = ""
     readonly_secret_arn: str = ""
+    proxy_host: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from amianai_infra.components.access import Access
 from amianai_infra.components.audit import AuditLog
 from amianai_infra.components.auth import Auth
 from amianai_infra.components.database import Database, DatabaseArgs
+from amianai_infra.components.database_proxy import DatabaseProxy
 from amianai_infra.components.delivery import Delivery
 from amianai_infra.components.dns import Dns, SiteRecords
 from amianai_infra.components.network import Network
@@ -79,6 +80,7 @@ class Production:
 
         self.network = self._network()
         self.database = self._database()
+        self.proxy = self._proxy()
         self.audit = self._audit()
         self.access = self._access()
         self.auth = self._auth()
@@ -116,6 +118,28 @@ class Production:
                 "database": chosen.name,
                 **{name: getattr(chosen, name) for name in DatabaseArgs.__annotations__ if name in type(chosen).model_fields},  # type: ignore[typeddict-item]
             },
+        )
+
+    def _proxy(self) -> DatabaseProxy | None:
+        """The proxy, where it is asked for."""
+        chosen, database = self.settings.database, self.database
+        if not chosen.proxy:
+            return None
+        cidrs = self.network.private_subnet_cidrs
+        return DatabaseProxy(
+            "proxy",
+            {
+                "prefix": self.settings.prefix,
+                "account": self.account,
+                "identifier": chosen.identifier,
+                "resource_id": database.resource_id,
+                "vpc_id": self.network.vpc_id,
+                "subnet_ids": self.network.private_subnet_ids,
+                "client_cidrs": [cidrs[index] for index in range(self.settings.network.availability_zones)],
+                "secret_arns": [database.application_secret_arn, database.readonly_secret_arn],
+                "port": chosen.port,
+            },
+            pulumi.ResourceOptions(depends_on=[database]),
         )
 
     def _audit(self) -> AuditLog:
@@ -248,6 +272,7 @@ class Production:
                 "subnet_ids": self.network.private_subnet_ids,
                 "application_secret_arn": self.database.application_secret_arn,
                 "readonly_secret_arn": self.database.readonly_secret_arn,
+                "proxy_host": self.proxy.host if self.proxy else "",
             },
             "audit_log_group": self.audit.name,
             "access": {

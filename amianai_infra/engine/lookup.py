@@ -206,6 +206,11 @@ def _rds(operation: str, argument: str, answer: str, key: str, arn: str) -> Find
     return find
 
 
+def _proxy_target(resource: Interrupted, _look: Lookup) -> list[str]:
+    parts = [resource.text(key) for key in ("dbProxyName", "targetGroupName", "dbInstanceIdentifier")]
+    return [f"{parts[0]}/{parts[1]}/RDS_INSTANCE/{parts[2]}"] if all(parts) else []
+
+
 def _backup_copy(resource: Interrupted, look: Lookup) -> list[str]:
     """Told by its source; it takes no tags, and an instance has one in a region."""
     answer = look.call(resource, "rds", "describe_db_instance_automated_backups") or {}
@@ -440,6 +445,9 @@ FINDERS: dict[str, Finder] = {
     ),
     "aws:rds/instance:Instance": _rds("describe_db_instances", "DBInstanceIdentifier", "DBInstances", "identifier", "DBInstanceArn"),
     "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication": _backup_copy,
+    "aws:rds/proxy:Proxy": _rds("describe_db_proxies", "DBProxyName", "DBProxies", "name", "DBProxyArn"),
+    "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup": _natural("dbProxyName"),
+    "aws:rds/proxyTarget:ProxyTarget": _proxy_target,
     "aws:kms/key:Key": _key,
     "aws:cognito/userPool:UserPool": _user_pool,
     "aws:cognito/userPoolClient:UserPoolClient": _user_pool_client,

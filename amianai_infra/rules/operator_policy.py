@@ -96,6 +96,7 @@ def statements(settings: Settings, account: str) -> dict[str, list[Policy]]:
         _ssm,
         _kms,
         _backups,
+        _proxy,
         _tagging,
         _access,
         _bastion,
@@ -322,6 +323,19 @@ def _backups(scope: _Scope) -> Iterator[Policy]:
     using = """CreateGrant DescribeKey EnableKeyRotation GetKeyPolicy GetKeyRotationStatus ScheduleKeyDeletion TagResource UntagResource
         UpdateKeyDescription"""
     yield allow("BackupKey", tuple(f"kms:{name}" for name in using.split()), there.arn("kms", "key/*"), there.ours)
+
+
+def _proxy(scope: _Scope) -> Iterator[Policy]:
+    """The proxy of the database, where the settings ask for one."""
+    if not scope.settings.database.proxy:
+        return
+    actions = """AddTagsToResource CreateDBProxy DeleteDBProxy DeregisterDBProxyTargets ListTagsForResource ModifyDBProxy
+        ModifyDBProxyTargetGroup RegisterDBProxyTargets RemoveTagsFromResource"""
+    database = scope.settings.database.identifier[:45]
+    names = ("db-proxy:*", "target-group:*", f"db:{database}*")
+    yield allow("Proxy", tuple(f"rds:{name}" for name in actions.split()), tuple(scope.arn("rds", name) for name in names))
+    role = scope.arn("iam", f"role/{scope.prefix}-*", "")
+    yield allow("ProxyPass", "iam:PassRole", role, {"StringEquals": {"iam:PassedToService": "rds.amazonaws.com"}})
 
 
 def _tagging(scope: _Scope) -> Iterator[Policy]:

@@ -48,6 +48,14 @@ def account_condition(account: str) -> Policy:
     return {"StringEquals": {"aws:SourceAccount": account}}
 
 
+def secrets_reader(arns: Sequence[str]) -> Policy:
+    """What RDS Proxy needs to log in as the roles whose secrets these are.
+
+    Source: Amazon RDS User Guide, "Setting up database credentials for RDS Proxy".
+    """
+    return document(allow("ReadSecrets", ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"], list(arns)))
+
+
 def flow_log_writer(log_group_arn: str) -> Policy:
     """What VPC flow logs need to write into one log group.
 

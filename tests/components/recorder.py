@@ -126,6 +126,9 @@ def computed(kind: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
         "aws:acm/certificateValidation:CertificateValidation": {},
         "aws:secretsmanager/secret:Secret": {"arn": f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:{inputs.get('name')}"},
         "aws:kms/key:Key": {"arn": f"arn:aws:kms:{inputs.get('region', 'us-east-1')}:{ACCOUNT}:key/{name}", "keyId": name},
+        "aws:rds/proxy:Proxy": {**arn, "endpoint": "proxy.example.internal"},
+        "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup": {"name": "default"},
+        "aws:rds/proxyTarget:ProxyTarget": {},
         "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication": {},
         "aws:ssm/parameter:Parameter": arn,
     }

@@ -13,12 +13,24 @@ from amianai_infra.components.access import Access
 from amianai_infra.components.audit import AuditLog
 from amianai_infra.components.auth import Auth
 from amianai_infra.components.database import Database
+from amianai_infra.components.database_proxy import DatabaseProxy
 from amianai_infra.components.delivery import Delivery
 from amianai_infra.components.dns import Dns, SiteRecords
 from amianai_infra.components.network import Network
 from amianai_infra.components.static_site import StaticSite
 
-COMPONENTS: list[type[pulumi.ComponentResource]] = [Access, AuditLog, Auth, Database, Delivery, Dns, Network, SiteRecords, StaticSite]
+COMPONENTS: list[type[pulumi.ComponentResource]] = [
+    Access,
+    AuditLog,
+    Auth,
+    Database,
+    DatabaseProxy,
+    Delivery,
+    Dns,
+    Network,
+    SiteRecords,
+    StaticSite,
+]
 
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.__name__)

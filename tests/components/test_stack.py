@@ -212,3 +212,14 @@ def test_configuration_survives_the_engine(record: Record) -> None:
 
     record(build)
     assert seen == [settings]
+
+
+def test_a_proxy_where_one_is_asked_for(record: Record, default: Recording) -> None:
+    assert not default.of("Proxy")
+    assert StackOutputs.model_validate_json(default.one("Parameter").inputs["value"]).database.proxy_host == ""
+    found = run(record, config(database__proxy="true", database__port="5544"))
+    assert StackOutputs.model_validate_json(found.one("Parameter").inputs["value"]).database.proxy_host == "proxy.example.internal"
+    proxy = found.one("Proxy").inputs
+    assert {auth["secretArn"].rpartition("/")[2] for auth in proxy["auths"]} == {"application", "readonly"}
+    assert len(proxy["vpcSubnetIds"]) >= 2
+    assert {one.inputs["toPort"] for one in found.of("SecurityGroupEgressRule") if one.name.startswith("proxy-")} == {5544}

@@ -38,6 +38,7 @@ def example() -> dict[str, Any]:
             "subnet_ids": ["subnet-1", "subnet-2"],
             "application_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:y",
             "readonly_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:z",
+            "proxy_host": "",
         },
         "auth": {"user_pool_id": "us-east-1_a", "client_id": "c", "issuer": "https://issuer", "hosted_domain": "h"},
         "dns": {"zone_id": "Z1", "name_servers": ["ns-1.example"], "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/x"},

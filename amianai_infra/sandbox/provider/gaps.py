@@ -90,6 +90,7 @@ GAPS: Final[tuple[Gap, ...]] = (
     ),
     Gap("rds", "snapshots made through the API hold no data", "restoring one is refused"),
     Gap("rds", "there are no automated backups and no point-in-time recovery"),
+    Gap("rds", "a proxy has an address and nothing behind it", "refused in preview"),
     Gap("rds", "backups cannot be copied to another region", "refused in preview"),
     Gap("rds", "a restored instance gets another port", "created from the snapshot's values instead"),
     Gap("rds", "instances share one server", "a second database of one name is refused"),

@@ -678,4 +678,61 @@ class BackupCopy(Resource):
         return [Problem("sourceDbInstanceArn", reason)]
 
 
-RESOURCES = (SubnetGroup, ParameterGroup, Instance, BackupCopy)
+_AUTH: Props = {
+    "authScheme": text(choices=("SECRETS",)),
+    "clientPasswordAuthType": text(),
+    "description": text(),
+    "iamAuth": text(choices=("DISABLED", "REQUIRED")),
+    "secretArn": text(),
+    "username": text(),
+}
+
+
+class _OfProxy(Resource):
+    """The emulator's proxies lead nowhere, which is said in the preview."""
+
+    service = "rds"
+
+    def check(self, inputs: Inputs) -> list[Problem]:
+        return [Problem(next(iter(self.props)), "the sandbox has no database proxy; leave database.proxy off here")]
+
+
+class ProxyTargetGroup(_OfProxy):
+    """`aws.rds.ProxyDefaultTargetGroup`."""
+
+    token = "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup"
+    props = {"dbProxyName": text(required=True, force_new=True)}
+
+
+class ProxyTarget(_OfProxy):
+    """`aws.rds.ProxyTarget`."""
+
+    token = "aws:rds/proxyTarget:ProxyTarget"
+    props = {
+        "dbProxyName": text(required=True, force_new=True),
+        "targetGroupName": text(required=True, force_new=True),
+        "dbInstanceIdentifier": text(force_new=True),
+    }
+
+
+class DatabaseProxy(_OfProxy):
+    """`aws.rds.Proxy`."""
+
+    token = "aws:rds/proxy:Proxy"
+    tagged = True
+    props = {
+        "name": text(force_new=True, autoname=True),
+        "engineFamily": text(required=True, force_new=True),
+        "roleArn": text(required=True),
+        "auths": objects(_AUTH, unordered=True),
+        "requireTls": flag(default=False),
+        "idleClientTimeout": number(computed=True),
+        "debugLogging": flag(default=False),
+        "vpcSubnetIds": text_set(required=True, force_new=True),
+        "vpcSecurityGroupIds": text_set(computed=True),
+    }
+    outputs = ("arn", "endpoint")
+    name_prop = "name"
+
+
+RESOURCES = (SubnetGroup, ParameterGroup, Instance, BackupCopy, DatabaseProxy, ProxyTargetGroup, ProxyTarget)

@@ -63,6 +63,12 @@ def test_every_type_of_the_stack_can_be_looked_up() -> None:
         ("aws:iam/rolePolicyAttachment:RolePolicyAttachment", {"role": "r", "policyArn": "arn:p"}, "r/arn:p"),
         ("aws:s3/bucketPolicy:BucketPolicy", {"bucket": "b"}, "b"),
         ("aws:cloudfront/function:Function", {"name": "f"}, "f"),
+        ("aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup", {"dbProxyName": "p"}, "p"),
+        (
+            "aws:rds/proxyTarget:ProxyTarget",
+            {"dbProxyName": "p", "targetGroupName": "default", "dbInstanceIdentifier": "i"},
+            "p/default/RDS_INSTANCE/i",
+        ),
         ("aws:route53/record:Record", {"zoneId": "Z1", "name": "www.example.com.", "type": "A"}, "Z1_www.example.com_A"),
         ("aws:route53/record:Record", {"zoneId": "Z1", "name": "a", "type": "A", "setIdentifier": "s"}, "Z1_a_A_s"),
     ],

@@ -54,7 +54,7 @@ NO_OPERATION = {
 SERVICES = {"tag": "resourcegroupstaggingapi"}
 
 
-ELSEWHERE = load_settings({"domain_name": "example.com", "database.backup_region": "us-west-2"}, {}, {})
+ELSEWHERE = load_settings({"domain_name": "example.com", "database.backup_region": "us-west-2", "database.proxy": "true"}, {}, {})
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, LONG, ELSEWHERE], ids=["default", "long", "backups elsewhere"])
