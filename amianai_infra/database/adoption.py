@@ -75,9 +75,10 @@ def _in_place(found: Described, chosen: DatabaseSettings) -> Iterator[Finding]:
         )
     if found.get("PubliclyAccessible"):
         yield Finding("note", "public", "becomes private: who reaches it from outside the VPC no longer does")
-    groups = [str(group.get("DBParameterGroupName")) for group in found.get("DBParameterGroups") or []]
-    family = parameter_family(chosen.engine_version)
-    yield Finding("note", "parameters", f"{', '.join(groups)} becomes {chosen.identifier}-{family}, after a restart; TLS is required then")
+    groups = ", ".join(str(group.get("DBParameterGroupName")) for group in found.get("DBParameterGroups") or [])
+    wanted = f"{chosen.identifier}-{parameter_family(chosen.engine_version)}"
+    if groups != wanted:
+        yield Finding("note", "parameters", f"{groups} becomes {wanted}, after a restart; TLS is required then")
     days = int(found.get("BackupRetentionPeriod", 0))
     if days != chosen.backup_days:
         cut = "; older backups go" if days > chosen.backup_days else ""

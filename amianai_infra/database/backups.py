@@ -305,7 +305,9 @@ def healthy(findings: Sequence[Finding]) -> bool:
 def _window_findings(found: Backups, wanted: Wanted, now: datetime) -> Iterator[Finding]:
     window = found.window
     if window.latest is None:
-        yield Finding("problem", "point in time", "there is no time to restore to", "set database.backup_days and run `amianai up`")
+        kept = bool((found.instance or {}).get("BackupRetentionPeriod"))
+        fix = "look at the instance's events: there are no automated backups" if kept else "run `amianai up`: backups are off"
+        yield Finding("problem", "point in time", "there is no time to restore to", fix)
         return
     behind = now - window.latest
     text = f"{_instant(window.earliest)} to {_instant(window.latest)} ({_ago(behind)})"

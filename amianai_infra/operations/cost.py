@@ -41,6 +41,7 @@ DATABASE_HOUR = {
     "db.r7g.large": 0.239,
 }
 STORAGE_GIB = 0.115
+PROXY_HOUR = 0.015  # a virtual CPU of the instance
 NAT_HOUR = 0.045
 ADDRESS_HOUR = 0.005
 ZONE = 0.50
@@ -86,6 +87,10 @@ def estimate(settings: Settings) -> Estimate:
     (10 000 active users) cover them.
     """
     lines = [_instance(settings), _storage(settings)]
+    if settings.database.proxy:
+        lines.append(_proxy(settings))
+    if settings.database.backup_region:
+        lines.append(Line("Backup copy", KEY, "its KMS key; $0.095 a GiB kept and $0.02 a GiB copied come on top"))
     if settings.network.nat != "none":
         lines.append(_nat(settings))
     lines += [
@@ -111,6 +116,15 @@ def _storage(settings: Settings) -> Line:
     database = settings.database
     price = STORAGE_GIB * (2 if database.multi_az else 1)
     return Line("Database storage", database.storage_gib * price, f"{database.storage_gib} GiB gp3 at ${price:.3f}")
+
+
+def _proxy(settings: Settings) -> Line:
+    """Every class in the price list has two virtual CPUs up to `large`."""
+    size = settings.database.instance_class.rpartition(".")[2]
+    processors = {"xlarge": 4, "2xlarge": 8}.get(size, 2)
+    if settings.database.instance_class not in DATABASE_HOUR:
+        return Line("Database proxy", None, f"${PROXY_HOUR} an hour and virtual CPU of {settings.database.instance_class}")
+    return Line("Database proxy", processors * PROXY_HOUR * HOURS, f"{processors} virtual CPUs at ${PROXY_HOUR} an hour")
 
 
 def _nat(settings: Settings) -> Line:

@@ -54,3 +54,12 @@ def test_more_never_costs_less(name: str, storage: int, standby: bool) -> None:
     flags = {"database__instance_class": name, "database__storage_gib": str(storage), "database__max_storage_gib": "65536"}
     one = priced(**flags, database__multi_az=str(standby))
     assert priced(**{**flags, "database__storage_gib": str(min(storage + 1, 65536))}, database__multi_az=str(standby)) >= one > 0
+
+
+def test_a_proxy_and_a_copy_of_the_backups_cost_extra() -> None:
+    assert priced(database__proxy="true") - priced() == pytest.approx(2 * 0.015 * 730)
+    large = {"database__instance_class": "db.m7g.xlarge"}
+    assert priced(**large, database__proxy="true") - priced(**large) == pytest.approx(4 * 0.015 * 730)
+    assert priced(database__backup_region="us-west-2") - priced() == pytest.approx(1.0)
+    settings = load_settings({"domain_name": "example.com", "database.instance_class": "db.x2g.large", "database.proxy": "true"}, {}, {})
+    assert not estimate(settings).complete
