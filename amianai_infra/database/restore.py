@@ -30,6 +30,7 @@ WORKING_TAGS = (TAG_RESTORE_OF, TAG_SOURCE, TAG_MODE, TAG_STEP)
 Mode = Literal["replace", "rehearse"]
 StepName = Literal["create", "settle", "check", "accept", "roles", "set-aside", "take-over", "adopt", "delete-copy"]
 
+_LOOKS = 30  # at settings that were asked for: five minutes
 # RDS names an instance with at most 63 characters.
 _LONGEST = 63
 
@@ -409,10 +410,23 @@ class Restore:
             rds.call(
                 "modify_db_instance", f"setting {', '.join(changes)} of {name}", DBInstanceIdentifier=name, ApplyImmediately=True, **changes
             )
-            described = rds.wait_available(name, f"Settings of {name}")
+            described = self._wait_settled(name)
         if _needs_reboot(described):
             rds.call("reboot_db_instance", f"restarting {name} with its parameters", DBInstanceIdentifier=name)
             rds.wait_available(name, f"Restarting {name}")
+
+    def _wait_settled(self, name: str) -> Described:
+        """An instance is still `available` for some seconds after it was told to change; what never changes is reported later."""
+        rds, recipe, looks = self._rds, self._plan.recipe, 0
+
+        def state() -> str | None:
+            nonlocal looks
+            looks += 1
+            left = recipe.differences(rds.get(name))
+            return f"waits for {', '.join(sorted(left))}" if left and looks < _LOOKS else None
+
+        rds.wait(f"Settings of {name}", state)
+        return rds.wait_available(name, f"Changes of {name}")
 
     def _check(self) -> None:
         copy = self._copy()

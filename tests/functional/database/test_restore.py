@@ -321,6 +321,24 @@ def test_a_rehearsal_that_was_killed_is_finished(world: World, kill_at: int) -> 
     assert world.cloud.log.count("restore_db_instance_to_point_in_time") == 1
 
 
+def test_settings_that_take_effect_later_are_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RDS calls an instance available for some seconds after a modification; only then does it say `modifying`."""
+    left = iter([{"MonitoringInterval": 60}] * 4 + [{}] * 50)
+    asked: list[str] = []
+    monkeypatch.setattr(Recipe, "differences", lambda self, described: next(left))
+    real = world.cloud.client.modify_db_instance
+
+    def modify(**given: Any) -> Any:
+        asked.append(str(given))
+        return real(**given)
+
+    monkeypatch.setattr(world.cloud.client, "modify_db_instance", modify, raising=False)
+    world.restore()
+    assert "MonitoringInterval" in asked[0], "asked for once"
+    assert not any("MonitoringInterval" in one for one in asked[1:])
+    assert next(left) == {}, "and looked at until it was there"
+
+
 def test_from_a_snapshot(world: World) -> None:
     made = backups.create(world.rds, ID, world.now, made_by="arn:aws:iam::123456789012:user/me", note="before (the) import")
     assert made.name in {one.name for one in world.look().snapshots}
