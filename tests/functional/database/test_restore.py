@@ -157,8 +157,9 @@ def amazon() -> Iterator[Amazon]:
 
 
 @pytest.fixture
-def world(amazon: Amazon) -> World:
+def world(amazon: Amazon, monkeypatch: pytest.MonkeyPatch) -> World:
     client = amazon.rds
+    monkeypatch.setattr(operation, "_LOOKS", 2)  # moto never reports some settings
     rds_backends[ACCOUNT]["us-east-1"].reset()
     client.create_db_subnet_group(DBSubnetGroupName=ID, DBSubnetGroupDescription="x", SubnetIds=amazon.subnets)
     client.create_db_parameter_group(DBParameterGroupName=f"{ID}-postgres16", DBParameterGroupFamily="postgres16", Description="x")
@@ -323,6 +324,7 @@ def test_a_rehearsal_that_was_killed_is_finished(world: World, kill_at: int) -> 
 
 def test_settings_that_take_effect_later_are_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """RDS calls an instance available for some seconds after a modification; only then does it say `modifying`."""
+    monkeypatch.setattr(operation, "_LOOKS", 30)
     left = iter([{"MonitoringInterval": 60}] * 4 + [{}] * 50)
     asked: list[str] = []
     monkeypatch.setattr(Recipe, "differences", lambda self, described: next(left))
