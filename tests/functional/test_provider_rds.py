@@ -164,8 +164,10 @@ def test_the_whole_life_of_a_database(bench: Bench, tmp_path: Path) -> None:
         settings.protected, settings.final = False, "bench-final-1"
         made.up()
     assert not rds.describe_db_instances()["DBInstances"]
-    assert [snapshot["DBSnapshotIdentifier"] for snapshot in rds.describe_db_snapshots()["DBSnapshots"]] == ["bench-final-1"]
-    assert not bench.client("secretsmanager").list_secrets()["SecretList"]
+    left = [snapshot["DBSnapshotIdentifier"] for snapshot in rds.describe_db_snapshots()["DBSnapshots"]]
+    assert [name for name in left if name.startswith("bench-final")] == ["bench-final-1"]
+    secrets = bench.client("secretsmanager").list_secrets()["SecretList"]
+    assert not [secret for secret in secrets if secret.get("Description", "").endswith(f":db:{IDENTIFIER}")]
 
     settings.restore, settings.final = "bench-final-1", None
     with stack(bench, tmp_path, database(settings)) as made:

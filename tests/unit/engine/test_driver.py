@@ -165,7 +165,7 @@ def pending(kind: str) -> dict[str, Any]:
 
 
 def test_a_type_nobody_knows_is_named_and_cleared(fake: Fake) -> None:
-    state = pending("aws:sqs/queue:Queue")
+    state = pending("aws:sfn/activity:Activity")
     fake.state(state)
     fake.answers = lambda _arguments: Completed(json.dumps({"version": 3, "deployment": state}), "", 0)
     (line,) = fake.engine.recover()
