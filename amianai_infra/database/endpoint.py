@@ -86,7 +86,7 @@ class Endpoint:
         """Read a connection URL; gives the endpoint and the user.
 
         Raises:
-            ConfigurationError: it is no PostgreSQL URL, holds a password, or asks for less than verified TLS.
+            ConfigurationError: it is no PostgreSQL URL, holds a password, asks for less than verified TLS, or names no file of authorities.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("postgresql", "postgres") or not parts.hostname:
@@ -100,7 +100,7 @@ class Endpoint:
             parts.hostname,
             _port(str(parts.netloc), parts.hostname),
             unquote(parts.path.removeprefix("/")) or "postgres",
-            Path(_accepted(options, parts.hostname).get("sslrootcert", ca)),
+            _authorities(_accepted(options, parts.hostname).get("sslrootcert", ca)),
         ), unquote(parts.username or "")
 
     @classmethod
@@ -110,7 +110,7 @@ class Endpoint:
         Raises:
             ConfigurationError: neither is set, or a value is not usable.
         """
-        ca = Path(environ.get("DATABASE_CA") or RDS_CA)
+        ca = _authorities(environ.get("DATABASE_CA") or RDS_CA)
         if environ.get("DATABASE_URL"):
             return cls.from_url(environ["DATABASE_URL"], ca)
         missing = [name for name in ("DATABASE_HOST", "DATABASE_NAME") if not environ.get(name)]
@@ -122,6 +122,21 @@ class Endpoint:
         if not port.isdigit():
             raise ConfigurationError(f"DATABASE_PORT = {port!r} is not a number.", where="environment")
         return cls(environ["DATABASE_HOST"], int(port), environ["DATABASE_NAME"], ca), environ.get("DATABASE_USER", "")
+
+
+def _authorities(file: str | Path) -> Path:
+    """The file of authorities. `system` is libpq's word for whatever the machine trusts: any of hundreds could sign for the server."""
+    if str(file) == "system":
+        raise ConfigurationError(
+            "The authorities of the system are not taken for the database: its certificate is signed by one that is known.",
+            where="sslrootcert or DATABASE_CA",
+            fix="name the authority's PEM file, or leave it out",
+        )
+    if not Path(file).is_file():
+        raise ConfigurationError(
+            "The file of authorities does not exist.", where=str(file), fix="correct sslrootcert or DATABASE_CA, or leave it out"
+        )
+    return Path(file)
 
 
 def _port(netloc: str, host: str) -> int:

@@ -15,9 +15,17 @@ from types import FrameType
 
 from amianai_infra.database.credentials import Login
 from amianai_infra.database.endpoint import Endpoint
-from amianai_infra.errors import MissingToolError
+from amianai_infra.errors import MissingToolError, RefusedError
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+# Source: psql's options in src/bin/psql/startup.c. A connection string in -d outranks PGSSLMODE.
+_PLACES = ("dbname", "host", "port", "username")
+_PLACES_SHORT = frozenset("dhpU")
+_VALUED = frozenset(
+    ("command", "field-separator", "file", "log-file", "output", "pset", "record-separator", "set", "table-attr", "variable")
+)
+_VALUED_SHORT = frozenset("cfFLoPRTv")
 
 
 def run(endpoint: Endpoint, login: Login, arguments: Sequence[str], environ: Mapping[str, str], *, read_only: bool = False) -> int:
@@ -31,8 +39,15 @@ def run(endpoint: Endpoint, login: Login, arguments: Sequence[str], environ: Map
         read_only: begin every transaction read-only.
 
     Raises:
+        RefusedError: an argument says where or as whom to connect.
         MissingToolError: psql is not installed.
     """
+    redirected = redirecting(arguments)
+    if redirected is not None:
+        raise RefusedError(
+            f"psql would connect elsewhere, or less safely, by {redirected!r}; it was not started.",
+            fix="leave out -d, -h, -p, -U and arguments that are no options; --role chooses the user; write long options in full",
+        )
     psql = shutil.which("psql", path=environ.get("PATH"))
     if psql is None:
         raise MissingToolError("psql was not found.", where="PATH", fix="install it: apt install postgresql-client, or brew install libpq")
@@ -43,6 +58,38 @@ def run(endpoint: Endpoint, login: Login, arguments: Sequence[str], environ: Map
             variables["PGOPTIONS"] = "-c default_transaction_read_only=on"
         with _outlived():
             return subprocess.run([psql, *arguments], env=variables, check=False).returncode
+
+
+def redirecting(arguments: Sequence[str]) -> str | None:
+    """The first argument that says where or as whom to connect, in any of the spellings that getopt takes. Pure."""
+    rest = iter(arguments)
+    for one in rest:
+        if one == "--":
+            return next(rest, None)
+        if not one.startswith("-") or one == "-":
+            return one
+        name, given, _ = one.removeprefix("--").partition("=")
+        redirects, takes_next = _long(name, bool(given)) if one.startswith("--") else _short(one[1:])
+        if redirects:
+            return one
+        if takes_next:
+            next(rest, None)
+    return None
+
+
+def _long(name: str, given: bool) -> tuple[bool, bool]:
+    """Whether it redirects, for which getopt takes abbreviations; and whether the next argument is its value."""
+    return any(place.startswith(name) for place in _PLACES), name in _VALUED and not given
+
+
+def _short(letters: str) -> tuple[bool, bool]:
+    """The same of bundled letters: the first one with a value takes the rest."""
+    for place, letter in enumerate(letters, 1):
+        if letter in _PLACES_SHORT:
+            return True, False
+        if letter in _VALUED_SHORT:
+            return False, place == len(letters)
+    return False, False
 
 
 @contextmanager

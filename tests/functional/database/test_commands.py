@@ -139,6 +139,7 @@ def test_the_shell_reads_and_does_not_write(run: Run, tmp_path: Path) -> None:
     run("shell", "--", "-XAtq", "-o", str(out), "-c", "SELECT current_user, current_setting('transaction_read_only')")
     assert out.read_text().endswith("_readonly|on\n")
     run("shell", "--", "-XAtq", "-c", "SET default_transaction_read_only = off", "-c", "DELETE FROM users", code=1)
+    assert "was not started" in run("shell", "--", "-d", "sslmode=require sslrootcert=/nonexistent", "-c", "SELECT 1", code=3).output
 
 
 @pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")

@@ -31,8 +31,10 @@ def test_through_a_tunnel_the_name_stays() -> None:
     user=st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=20),
     name=st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=20),
 )
-def test_a_url_reads_as_what_it_was_made_from(user: str, name: str) -> None:
-    made = Endpoint("db.example.com", 5433, name, Path("/somewhere/a b.pem"))
+def test_a_url_reads_as_what_it_was_made_from(tmp_path_factory: pytest.TempPathFactory, user: str, name: str) -> None:
+    ca = tmp_path_factory.getbasetemp() / "a b.pem"
+    ca.touch()
+    made = Endpoint("db.example.com", 5433, name, ca)
     assert Endpoint.from_url(made.url(user)) == (made, user)
 
 
@@ -60,11 +62,24 @@ def test_what_a_url_may_not_say(url: str, reason: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_from_the_environment() -> None:
+@pytest.mark.parametrize(("file", "reason"), [("system", "authorities of the system"), ("nowhere.pem", "does not exist"), (".", "exist")])
+def test_authorities_are_a_file_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, reason: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "system").touch()
+    url = "postgresql://someone@db.example.com/amianai"
+    with pytest.raises(ConfigurationError, match=reason):
+        Endpoint.from_url(f"{url}?sslrootcert={file}")
+    with pytest.raises(ConfigurationError, match=reason):
+        Endpoint.from_environment({"DATABASE_URL": url, "DATABASE_CA": file})
+
+
+def test_from_the_environment(tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.touch()
     environ = {"DATABASE_HOST": "db.example.com", "DATABASE_PORT": "5433", "DATABASE_NAME": "amianai", "DATABASE_USER": "someone"}
     assert Endpoint.from_environment(environ) == (Endpoint("db.example.com", 5433, "amianai", RDS_CA), "someone")
-    named, _ = Endpoint.from_environment({**environ, "DATABASE_CA": "/tmp/ca.pem"})
-    assert named.ca == Path("/tmp/ca.pem")
+    named, _ = Endpoint.from_environment({**environ, "DATABASE_CA": str(ca)})
+    assert named.ca == ca
     assert Endpoint.from_environment({"DATABASE_URL": "postgres://a@b/c"})[0].host == "b"
     with pytest.raises(ConfigurationError, match="DATABASE_HOST and DATABASE_NAME"):
         Endpoint.from_environment({})

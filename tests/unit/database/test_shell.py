@@ -1,0 +1,62 @@
+"""Which arguments psql is not given: those that outrank the verified connection in its environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from amianai_infra.database import shell
+from amianai_infra.database.credentials import Login
+from amianai_infra.database.endpoint import Endpoint
+from amianai_infra.errors import RefusedError
+
+WEAKER = "sslmode=require sslrootcert=/nonexistent"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-d", WEAKER),
+        (f"-d{WEAKER}",),
+        (f"-Atd{WEAKER}",),
+        ("-Atd", WEAKER),
+        ("--dbname", WEAKER),
+        (f"--dbname={WEAKER}",),
+        (f"--dbn={WEAKER}",),
+        ("-h", "elsewhere"),
+        ("--host=elsewhere",),
+        ("-p5433",),
+        ("--port", "1"),
+        ("-U", "x"),
+        ("--user=x",),
+        (WEAKER,),
+        ("-At", WEAKER),
+        ("-c", "SELECT 1", WEAKER),
+        ("-cSELECT 1", WEAKER),
+        ("--command=SELECT 1", WEAKER),
+        ("--csv", WEAKER),
+        ("--", "-A"),
+        ("-",),
+    ],
+)
+def test_what_would_connect_otherwise_is_refused(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    assert shell.redirecting(arguments) is not None
+    with pytest.raises(RefusedError, match="was not started"):
+        shell.run(Endpoint("db.example.com", 5432, "amianai", tmp_path), Login("a", "b"), arguments, {"PATH": ""})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("-XAtq", "-o", "out", "-c", "SELECT 1"),
+        ("-c", "-d"),
+        ("-cdrop",),
+        ("--command", "--dbname=x"),
+        ("--set", "ON_ERROR_STOP=1", "-vd=1", "--file=x"),
+        ("--pset", "pager", "--csv", "-l", "--"),
+    ],
+)
+def test_everything_else_is_psqls_own(arguments: tuple[str, ...]) -> None:
+    assert shell.redirecting(arguments) is None
