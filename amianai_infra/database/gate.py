@@ -25,7 +25,7 @@ def require_enabled(environ: Mapping[str, str], action: str) -> None:
     if environ.get(ENABLE) != "true":
         raise RefusedError(
             f"{action}: administration of the database is not enabled; nothing was changed.",
-            where=f"environment variable {ENABLE} = {environ.get(ENABLE)!r}",
+            where=f"environment variable {ENABLE} {f'= {environ[ENABLE]!r}' if ENABLE in environ else 'is not set'}",
             fix=f"run the command again with {ENABLE}=true before it, for this one command",
         )
 
