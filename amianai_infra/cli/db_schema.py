@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +14,9 @@ from amianai_infra.cli.options import App, confirm_option, dry_run_option
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from amianai_infra.database.audit import Record
     from amianai_infra.database.credentials import Role
+    from amianai_infra.database.migrate import Done, Migration
     from amianai_infra.database.schema import State
     from amianai_infra.outputs import StackOutputs
 
@@ -35,7 +38,7 @@ def migrate(app: App, dry_run: bool) -> None:
     amianai db migrate --dry-run
 
     Each file runs in one transaction; two runs at once wait for each other. On AWS a snapshot is made first where the database holds
-    data already. The roles and their passwords are made as the secrets say.
+    data already. The roles and their passwords are made as the secrets say. What is applied is recorded before and after.
     """
     from amianai_infra.database import schema
     from amianai_infra.database.migrate import plan, read_all
@@ -47,11 +50,39 @@ def migrate(app: App, dry_run: bool) -> None:
             pending = plan(files, state.applied)
             app.print({"pending": [str(one) for one in pending]}, _would(state))
             return
-        if state.pending:
-            _ask(app, len(state.pending))
-        done = schema.apply(connection, app.target, outputs, _own(app), say=app.progress.note, snapshot=_snapshot(app, outputs))
+
+        def apply() -> Done:
+            return schema.apply(connection, app.target, outputs, _own(app), say=app.progress.note, snapshot=_snapshot(app, outputs))
+
+        done = _on_record(app, outputs, state.pending, apply) if state.pending else apply()
     lines = [f"✓ {one}  {one.duration.total_seconds():.2f} s" for one in done.applied] or ["Nothing to apply."]
     app.print({"applied": [one.as_dict() for one in done.applied], "waited": done.waited}, "\n".join(lines))
+
+
+def _on_record(app: App, outputs: StackOutputs, pending: Sequence[Migration], apply: Callable[[], Done]) -> Done:
+    """Ask, and apply between two records; the table of records may be what is being made."""
+    _ask(app, len(pending))
+    detail = "\n".join(f"{one} sha256:{one.sha256}" for one in pending)
+    with _recorded(app, outputs, "db migrate", detail, "migrations") as record:
+        done = apply()
+        record.rows = len(done.applied)
+    return done
+
+
+def _recorded(app: App, outputs: StackOutputs, action: str, detail: str, reason: str) -> AbstractContextManager[Record]:
+    from amianai_infra.database.audit import audited
+
+    return audited(
+        app.target,
+        outputs,
+        action=action,
+        detail=detail,
+        reason=reason,
+        table_must_be_written=False,
+        # A leaked password must not stay because nothing can be recorded.
+        log_must_be_written=action != "db rotate",
+        connect=lambda: connected(app, outputs=outputs),
+    )
 
 
 def _would(state: State) -> str:
@@ -111,16 +142,18 @@ def rotate(app: App, role: Role) -> None:
     app.announce()
     if not app.sandbox:
         app.confirm(f"Change the password of the {role} role?")
-    if role == "owner":
-        from amianai_infra.cli.db_backup import rds
-        from amianai_infra.database.rotation import rotate_owner
+    with _recorded(app, outputs, "db rotate", role, "rotation"):
+        if role == "owner":
+            from amianai_infra.cli.db_backup import rds
+            from amianai_infra.database.rotation import rotate_owner
 
-        rotate_owner(app.target, outputs, rds(app), say=app.progress.note, at=at_option())
-        app.print({"role": role, "rotated": True}, "The owner has a new password.")
-        return
-    with connected(app, outputs=outputs) as connection:
-        schema.rotate(connection, app.target, outputs, role, say=app.progress.note, at=at_option())
-    app.print({"role": role, "rotated": True}, f"The {role} role has a new password.")
+            rotate_owner(app.target, outputs, rds(app), say=app.progress.note, at=at_option())
+        else:
+            with connected(app, outputs=outputs) as connection:
+                schema.rotate(connection, app.target, outputs, role, say=app.progress.note, at=at_option())
+    app.print(
+        {"role": role, "rotated": True}, "The owner has a new password." if role == "owner" else f"The {role} role has a new password."
+    )
 
 
 @click.command()
@@ -140,6 +173,8 @@ def seed(app: App, confirm: str | None) -> None:
     if not app.sandbox:
         app.announce()
         app.confirm_domain(confirm, "This inserts made-up people into the production database", outputs.domain)
-    with connected(app, "application", outputs=outputs) as connection:
-        added = insert(connection)
+    with _recorded(app, outputs, "db seed", outputs.database.name, "made-up rows") as record:
+        with connected(app, "application", outputs=outputs) as connection:
+            added = insert(connection)
+        record.rows = sum(added.values())
     app.print(added, ", ".join(f"{count} {table}" for table, count in added.items() if count) or "Everything was there already.")

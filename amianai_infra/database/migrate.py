@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amianai_infra.database.session import translate
-from amianai_infra.database.sql_text import transaction_control
+from amianai_infra.database.sql_text import tokens, transaction_control
 from amianai_infra.errors import AmianaiError, ConfigurationError, LockedError, RefusedError
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ LOCK_WAIT = timedelta(minutes=15)
 # A migration that waits for a table's lock makes everybody behind it wait too: it gives up soon, and tries again a little later.
 LOCK_TIMEOUT = timedelta(seconds=5)
 ATTEMPTS = 5
+
+# What the record of changes is in: not for a project's files, which run as the owner of it.
+RESERVED = ("amianai_audit", "amianai_migrations")
 
 _FILE = re.compile(r"^(\d{4,8})_([a-z0-9][a-z0-9_]*)\.sql$")
 
@@ -109,7 +112,8 @@ def read_folder(folder: Path, source: str) -> list[Migration]:
     """The migrations in a folder, in order.
 
     Raises:
-        ConfigurationError: a name has another form, a number is there twice, a file begins or ends a transaction.
+        ConfigurationError: a name has another form, a number is there twice, a file begins or ends a transaction, or one of the project's
+            names a schema that keeps records.
     """
     if not folder.is_dir():
         raise ConfigurationError(
@@ -138,7 +142,18 @@ def _read(path: Path, source: str) -> Migration:
         raise ConfigurationError(
             f"A migration says {control}, but each runs in one transaction of its own.", where=str(path), fix="leave the statement out"
         )
+    named_schema = reserved(sql) if source == PROJECT else ""
+    if named_schema:
+        raise ConfigurationError(
+            f"A migration names {named_schema}, which keeps the record of what was done.", where=str(path), fix="leave that schema alone"
+        )
     return Migration(source, named[1], named[2], hashlib.sha256(sql.encode()).hexdigest(), sql, path)
+
+
+def reserved(sql: str) -> str:
+    """The first schema of ours that the SQL names, in whatever kind of token but a comment; empty where there is none. Pure."""
+    said = (token.lower() for kind, token in tokens(sql) if kind != "space")
+    return next((name for token in said for name in RESERVED if name in token), "")
 
 
 def read_all(own: Path | None) -> list[Migration]:

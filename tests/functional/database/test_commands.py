@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -38,7 +39,9 @@ def run(database: Database, own: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(App, "root", own.parent)
     monkeypatch.setattr(App, "target", database.target)
     monkeypatch.setattr(App, "settings", settings)
-    monkeypatch.setattr(App, "outputs", lambda self, fresh=False: database.outputs)
+    database.target.client("logs").create_log_group(logGroupName=_group(database))
+    recording = database.outputs.model_copy({"audit_log_group": _group(database)})
+    monkeypatch.setattr(App, "outputs", lambda self, fresh=False: recording)
 
     def call(*arguments: str, code: int = 0, sandbox: bool = True) -> Result:
         result = CliRunner().invoke(cli, [*(["--sandbox"] if sandbox else []), "db", *arguments])
@@ -48,6 +51,10 @@ def run(database: Database, own: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return result
 
     return call
+
+
+def _group(database: Database) -> str:
+    return f"/{database.name}/audit"
 
 
 def _password(database: Database, role: str) -> str:
@@ -70,6 +77,36 @@ def test_migrate_status_and_dry_run(run: Run, own: Path) -> None:
     assert "project 0001_avatars was edited" in run("status", code=1).stdout
     assert "project 0001_avatars was edited" in run("migrate", code=3).output
     assert "project 0001_avatars was edited" in run("migrate", "--dry-run", code=3).output
+
+
+def test_what_is_applied_is_on_record(run: Run, own: Path, database: Database) -> None:
+    def kept() -> list[tuple[Any, ...]]:
+        with database.connect() as connection:
+            return connection.execute(
+                "SELECT phase, detail, reason, outcome, rows FROM amianai_audit.records ORDER BY at, phase"
+            ).fetchall()
+
+    run("migrate")
+    begun, ended = kept()
+    checksum = hashlib.sha256((own / "0001_avatars.sql").read_bytes()).hexdigest()
+    assert f"project 0001_avatars sha256:{checksum}" in begun[1]
+    assert (begun[2:4], ended[3:]) == (("migrations", "begun"), ("done", begun[1].count("\n") + 1))
+    run("migrate")
+    assert len(kept()) == 2, "nothing was applied"
+    (own / "0002_broken.sql").write_text("SELECT nothing;\n")
+    run("migrate", code=1)
+    (own / "0002_broken.sql").unlink()
+    run("seed")
+    run("rotate")
+    assert [(one[0], one[3]) for one in kept()[2:]] == [
+        (phase, outcome) for last in ("failed", "done", "done") for phase, outcome in (("begun", "begun"), ("ended", last))
+    ]
+
+
+def test_without_the_log_group_nothing_is_applied(run: Run, database: Database) -> None:
+    database.target.client("logs").delete_log_group(logGroupName=_group(database))
+    assert "There is no audit log group" in run("migrate", code=3).output
+    assert "· amianai 0001_application  not applied" in run("status").stdout
 
 
 def test_on_aws_it_asks_and_makes_a_snapshot_of_what_is_there(
@@ -147,9 +184,8 @@ def test_the_shell_reads_and_does_not_write(run: Run, tmp_path: Path) -> None:
 def test_a_shell_that_can_write_goes_through_the_gate(run: Run, database: Database, monkeypatch: pytest.MonkeyPatch, role: str) -> None:
     """Each of its four conditions alone is not enough, whatever --yes says."""
     run("migrate")
-    group = f"/{database.name}/audit"
-    database.target.client("logs").create_log_group(logGroupName=group)
-    with_group = database.outputs.model_copy({"audit_log_group": group})
+    with_group = database.outputs.model_copy({"audit_log_group": _group(database)})
+    monkeypatch.setattr(App, "outputs", lambda self, fresh=False: database.outputs)
     query = ("--", "-XAtq", "-c", "INSERT INTO users (email, cognito_sub) VALUES ('by-shell@example.test', 'x')")
 
     def rows() -> int:

@@ -94,3 +94,21 @@ def test_ours_come_first(tmp_path: Path) -> None:
     assert [one.source for one in found] == [OURS] * (len(found) - 1) + [PROJECT]
     assert [one.path.parent for one in found][:-1] == [FOLDER] * (len(found) - 1)
     assert str(found[0]) == "amianai 0001_application"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM amianai_migrations.applied",
+        'DROP SCHEMA "amianai_audit" CASCADE',
+        "DROP SCHEMA Amianai_Audit",
+        "DO $$ BEGIN EXECUTE 'DROP SCHEMA amianai_audit'; END $$",
+        "SET search_path = 'public, AMIANAI_MIGRATIONS'",
+    ],
+)
+def test_a_file_of_the_project_leaves_the_records_alone(tmp_path: Path, sql: str) -> None:
+    (tmp_path / "0001_sly.sql").write_text(f"-- amianai_audit may be written about\nSELECT 1;\n{sql};\n")
+    with pytest.raises(ConfigurationError, match="keeps the record"):
+        read_folder(tmp_path, PROJECT)
+    (tmp_path / "0001_sly.sql").write_text("-- amianai_audit may be written about\nSELECT 'amianai';\n")
+    assert len(read_folder(tmp_path, PROJECT)) == 1
