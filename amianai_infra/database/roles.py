@@ -97,14 +97,15 @@ _DATABASE: tuple[tuple[LiteralString, str], ...] = (
     ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {}", "application"),
     ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {}", "application"),
     ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {}", "readonly"),
-    ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO {}, {}", "application readonly"),
+    # Not by default: a function that runs with its owner's rights would be lent to both before anybody looks.
+    ("ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE EXECUTE ON FUNCTIONS FROM {}, {}", "application readonly"),
 )
 _TABLES = """
 SELECT quote_ident(c.relname), c.relkind = 'S' FROM pg_class c
 WHERE c.relnamespace = 'public'::regnamespace AND c.relowner = current_user::regrole AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
 """
 _FUNCTIONS = """
-SELECT p.oid::regprocedure::text FROM pg_proc p
+SELECT p.oid::regprocedure::text, p.prosecdef FROM pg_proc p
 WHERE p.pronamespace = 'public'::regnamespace AND p.proowner = current_user::regrole
 """
 
@@ -115,10 +116,20 @@ def _grant(connection: Connection[Any], names: Names) -> None:
     relations = connection.execute(_TABLES).fetchall()
     tables = [f"public.{name}" for name, sequence in relations if not sequence]
     sequences = [f"public.{name}" for name, sequence in relations if sequence]
-    functions = [name for (name,) in connection.execute(_FUNCTIONS)]
+    routines = connection.execute(_FUNCTIONS).fetchall()
+    functions = [name for name, as_owner in routines if not as_owner]
     _each(connection, names, "TABLE", tables, ("SELECT, INSERT, UPDATE, DELETE", "SELECT"))
     _each(connection, names, "SEQUENCE", sequences, ("USAGE, SELECT", ""))
     _each(connection, names, "ROUTINE", functions, ("EXECUTE", "EXECUTE"))
+    _not_as_owner(connection, names, [name for name, as_owner in routines if as_owner])
+
+
+def _not_as_owner(connection: Connection[Any], names: Names, routines: list[str]) -> None:
+    """SECURITY DEFINER runs with the owner's rights: never for readonly; for the application as the migration has said."""
+    from psycopg.sql import SQL
+
+    for one in routines:
+        connection.execute(SQL("REVOKE ALL ON ROUTINE {} FROM {}").format(SQL(one), _sql("PUBLIC, {}", names.readonly)))
 
 
 def _each(
