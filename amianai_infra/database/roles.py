@@ -51,7 +51,7 @@ class Names:
 
 
 def ensure(connection: Connection[Any], names: Names) -> None:
-    """Make the roles that are missing and set every right, in one transaction. Only what the owner owns is touched.
+    """Make the roles that are missing and set every right, no more and no less, in one transaction. Only what the owner owns is touched.
 
     Raises:
         AmianaiError: the owner lacks a right.
@@ -61,6 +61,10 @@ def ensure(connection: Connection[Any], names: Names) -> None:
     try:
         with connection.transaction():
             _create(connection, names)
+            ours = [one for role in names.twins for one in (role, names.twins[role]) if _exists(connection, one)]
+            for role in ours:
+                _take_away(connection, role, names)
+            _take_schemas(connection, ours)
             _grant(connection, names)
     except Error as error:
         raise translate(error, "setting up the database's roles") from error
@@ -84,6 +88,54 @@ def _create(connection: Connection[Any], names: Names) -> None:
 
 def _exists(connection: Connection[Any], role: str) -> bool:
     return connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is not None
+
+
+# What only a superuser may change is named only where it is set: the master user of RDS is none.
+_ATTRIBUTES: tuple[tuple[LiteralString, LiteralString], ...] = (
+    ("rolcreatedb", "NOCREATEDB"),
+    ("rolcreaterole", "NOCREATEROLE"),
+    ("rolsuper", "NOSUPERUSER"),
+    ("rolreplication", "NOREPLICATION"),
+    ("rolbypassrls", "NOBYPASSRLS"),
+)
+_MEMBERSHIPS = """
+SELECT g.rolname, o.rolname FROM pg_auth_members m
+JOIN pg_roles r ON r.oid = m.member JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles o ON o.oid = m.grantor
+WHERE r.rolname = %s AND g.rolname <> ALL (%s)
+"""
+_LEAVE = "REVOKE {} FROM {} CASCADE"
+_LEAVE_GRANTOR = "REVOKE {} FROM {} GRANTED BY {} CASCADE"
+_GRANTORS_COUNT = 160_000
+"""Since PostgreSQL 16 a membership is there once for each grantor."""
+
+
+def _take_away(connection: Connection[Any], role: str, names: Names) -> None:
+    """What somebody gave one of our roles beside its own rights: attributes, memberships, rights on the database and its schema."""
+    from psycopg.sql import SQL
+
+    for column, without in _ATTRIBUTES:
+        query = SQL("SELECT 1 FROM pg_roles WHERE rolname = %s AND {}").format(SQL(column))
+        if connection.execute(query, (role,)).fetchone():
+            connection.execute(SQL("ALTER ROLE {} {}").format(_sql("{}", role), SQL(without)))
+    kept = ["rds_iam", *(base for base, twin in names.twins.items() if twin == role)]
+    for group, grantor in connection.execute(_MEMBERSHIPS, (role, kept)).fetchall():
+        by_grantor = connection.info.server_version >= _GRANTORS_COUNT
+        connection.execute(_sql(_LEAVE_GRANTOR, group, role, grantor) if by_grantor else _sql(_LEAVE, group, role))
+    connection.execute(_sql("REVOKE ALL ON DATABASE {} FROM {}", names.database, role))
+    connection.execute(_sql("REVOKE ALL ON SCHEMA public FROM {}", role))
+
+
+_RECORDS = """
+SELECT nspname FROM pg_namespace WHERE nspname IN ('amianai_audit', 'amianai_migrations') AND nspowner = current_user::regrole
+"""
+
+
+def _take_schemas(connection: Connection[Any], ours: list[str]) -> None:
+    """The records of changes are the owner's alone."""
+    for (schema,) in connection.execute(_RECORDS).fetchall():
+        for role in ours:
+            connection.execute(_sql("REVOKE ALL ON SCHEMA {} FROM {}", schema, role))
+            connection.execute(_sql("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}", schema, role))
 
 
 # Nobody but the three has a right in this database; what the owner makes later gets the same rights at once.

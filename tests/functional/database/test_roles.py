@@ -130,6 +130,39 @@ def test_what_runs_with_the_owners_rights_is_lent_to_nobody(database: Database) 
     assert may() == [(False, True), (False, False)]
 
 
+@pytest.mark.parametrize("suffix", ["application", "application_iam", "readonly", "readonly_iam"])
+def test_what_else_somebody_gave_a_role_is_taken_away(database: Database, suffix: str) -> None:
+    """By an owner who is no superuser, as RDS's master user is none."""
+    settle(database)
+    role = f"{database.name}_{suffix}"
+    with database.connect() as connection:
+        connection.execute(f"CREATE ROLE {role}_group")
+        for given in (
+            f"ALTER ROLE {role} CREATEDB CREATEROLE",
+            f"GRANT {role}_group TO {role}",
+            f"GRANT ALL ON DATABASE {database.name} TO {role}",
+            f"GRANT ALL ON SCHEMA public, amianai_audit, amianai_migrations TO {role}",
+            f"GRANT ALL ON ALL TABLES IN SCHEMA amianai_audit TO {role}",
+            f"GRANT ALL ON ALL TABLES IN SCHEMA amianai_migrations TO {role}",
+        ):
+            connection.execute(given)
+    settle(database)
+    rights = (
+        f"has_database_privilege('{role}', '{database.name}', 'CREATE, TEMPORARY')",
+        f"has_schema_privilege('{role}', 'public', 'CREATE')",
+        f"has_schema_privilege('{role}', 'amianai_audit', 'USAGE, CREATE')",
+        f"has_schema_privilege('{role}', 'amianai_migrations', 'USAGE, CREATE')",
+        f"has_table_privilege('{role}', 'amianai_audit.records', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')",
+        f"has_table_privilege('{role}', 'amianai_migrations.applied', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')",
+        f"pg_has_role('{role}', '{role}_group', 'MEMBER')",
+        f"(SELECT rolcreatedb OR rolcreaterole FROM pg_roles WHERE rolname = '{role}')",
+    )
+    with database.superuser() as connection:
+        assert [one for one in rights if connection.execute(f"SELECT {one}").fetchone() != (False,)] == []
+        own = f"has_database_privilege('{role}', '{database.name}', 'CONNECT'), has_schema_privilege('{role}', 'public', 'USAGE')"
+        assert connection.execute(f"SELECT {own}").fetchone() == (True, True)
+
+
 def test_nobody_else_has_a_right(data: Database) -> None:
     with data.superuser() as connection:
         connection.execute(f"CREATE ROLE {data.name}_stranger")
