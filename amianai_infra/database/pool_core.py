@@ -30,8 +30,9 @@ BEGIN_WRITE = "BEGIN READ WRITE"
 
 CONNECTING = Backoff(first=0.05, most=0.4)
 REPEATING = Backoff(first=0.02, most=0.5)
-# A worker of the pool goes on trying for so long before the pool itself waits; that wait doubles from a second.
-CONNECT_PATIENCE = 20.0
+# A worker of the pool goes on trying for so long before the pool itself waits; that wait doubles from a second. A failover of
+# RDS takes one to two minutes, after which nobody should wait for a wait.
+CONNECT_PATIENCE = 120.0
 
 DEFAULT_SIZE = PoolSize(2, 8)
 

@@ -410,7 +410,8 @@ def ordeal(data: Database, seed: int, rounds: int) -> list[float]:
     """Fifty workers while the password changes and the server crashes; gives the seconds until all had an answer again."""
     chance, tally, stop = random.Random(seed), Tally(), threading.Event()
     recoveries: list[float] = []
-    with Pool.of(data.target, data.outputs) as pool:
+    # On a busy machine a recovery of PostgreSQL takes half a minute.
+    with Pool.of(data.target, data.outputs, options=Options(timeout=120.0, patience=120.0)) as pool:
         threads = []
         for number in range(50):
             tally.answers[number] = []
