@@ -7,6 +7,7 @@ The table is a copy beside the data. What it missed while the database was down 
 from __future__ import annotations
 
 import json
+import re
 import socket
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,11 +33,18 @@ LONGEST = 8_000
 
 # Events may reach a reader of the log group late, and clocks of two machines differ.
 _MARGIN = timedelta(days=1)
+# PostgreSQL takes no NUL, UTF-8 no lone surrogate, and a terminal does as the others say.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 Event = dict[str, Any]
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _text(text: str) -> str:
+    """A text that a log group, a table and a terminal can hold: control characters as escapes, and not too long."""
+    return _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)[:LONGEST]
 
 
 @dataclass
@@ -66,20 +74,20 @@ class Record:
     error: str = ""
 
     def event(self, phase: Phase) -> Event:
-        """What is written: plain values, times in UTC."""
+        """What is written: plain values that every reader can hold, times in UTC."""
         at = self.began if phase == "begun" else _now()
         return {
             "id": self.id,
             "phase": phase,
             "at": at.isoformat(timespec="milliseconds"),
-            "who": self.who,
-            "host": self.host,
-            "action": self.action,
-            "detail": self.detail[:LONGEST],
-            "reason": self.reason[:LONGEST],
-            "outcome": self.outcome,
+            "who": _text(self.who),
+            "host": _text(self.host),
+            "action": _text(self.action),
+            "detail": _text(self.detail),
+            "reason": _text(self.reason),
+            "outcome": _text(self.outcome),
             "rows": self.rows,
-            "error": self.error[:LONGEST],
+            "error": _text(self.error),
         }
 
     def end(self, error: BaseException | None = None) -> None:
@@ -161,9 +169,18 @@ def _missing(group: str) -> RefusedError:
 def _parsed(message: str) -> Event | None:
     try:
         found = json.loads(message)
-    except ValueError:
+        return {name: found[name] for name in COLUMNS} if _ours(found) else None
+    except (ValueError, RecursionError):
         return None
-    return {name: found[name] for name in COLUMNS} if isinstance(found, dict) and found.keys() >= set(COLUMNS) else None
+
+
+def _ours(found: Any) -> bool:
+    if not isinstance(found, dict) or not found.keys() >= set(COLUMNS):
+        return False
+    if not all(isinstance(found[name], str) for name in COLUMNS if name != "rows"):
+        return False
+    datetime.fromisoformat(found["at"])  # or ValueError: PostgreSQL would also take `infinity`
+    return found["rows"] is None or type(found["rows"]) is int
 
 
 def store(connection: Connection[Any], events: Iterable[Event]) -> int:
@@ -178,10 +195,20 @@ def store(connection: Connection[Any], events: Iterable[Event]) -> int:
 
 
 def fill_in(connection: Connection[Any], trail: Trail) -> int:
-    """Copy what the table missed from the log group; gives how many events."""
-    row = connection.execute(f"SELECT max(at) FROM {TABLE}".encode()).fetchone()  # noqa: S608
+    """Copy what the table missed from the log group; gives how many events.
+
+    An event that the table cannot hold stays in the log group alone: it must not keep out those after it, or all work for ever.
+    """
+    psycopg = driver()
+    # A record with a time to come, of a clock that was wrong, must not hide what is missing until then.
+    row = connection.execute(f"SELECT max(at) FROM {TABLE} WHERE at <= now()".encode()).fetchone()  # noqa: S608
     latest: datetime | None = row[0] if row else None
-    return store(connection, trail.read(latest and latest - _MARGIN))
+    new = 0
+    with connection.transaction():
+        for event in trail.read(latest and latest - _MARGIN):
+            with suppress(psycopg.DataError, psycopg.IntegrityError, ValueError):
+                new += store(connection, [event])  # a transaction inside another is a savepoint
+    return new
 
 
 def recorded(connection: Connection[Any], limit: int) -> list[Event]:

@@ -248,3 +248,56 @@ def test_long_texts_are_cut(watched: Database) -> None:
     with watched.connect() as connection:
         assert store(connection, events(watched)) == 0
     assert json.dumps(events(watched))
+
+
+def test_what_no_table_holds_is_recorded_as_escapes(watched: Database) -> None:
+    attempt(watched, detail="SELECT '\0\x1b[2J\x85'\n\t-- ü", reason="why \udcff")
+    assert {(one["detail"], one["reason"]) for one in events(watched)} == {("SELECT '\\x00\\x1b[2J\\x85'\n\t-- ü", "why \\udcff")}
+    assert [one["outcome"] for one in table(watched)] == ["done", "begun"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"detail": "\0"},
+        {"reason": "\ud800"},
+        {"id": "none"},
+        {"phase": "middle"},
+        {"who": None},
+        {"detail": {"a": 1}},
+        {"rows": "many"},
+        {"rows": 10**30},
+        {"rows": True},
+        {"at": "infinity"},
+        {"at": "soon"},
+        {"at": 1},
+    ],
+    ids=str,
+)
+def test_an_event_that_the_table_cannot_hold_stops_nothing(watched: Database, changes: dict[str, Any]) -> None:
+    attempt(watched)
+    logs, now = watched.target.client("logs"), datetime.now(UTC)
+    good = {**events(watched)[0], "id": "00000000-0000-0000-0000-000000000001"}
+    wrong = {**good, "id": "00000000-0000-0000-0000-000000000002", **changes}
+    both = [{"timestamp": int(now.timestamp() * 1000) + place, "message": json.dumps(one)} for place, one in enumerate((wrong, good))]
+    logs.put_log_events(logGroupName=watched.outputs.audit_log_group, logStreamName=f"{now:%Y-%m}", logEvents=both)
+    with watched.connect() as connection:
+        assert fill_in(connection, trail(watched)) == 1
+    with administration_of(watched):
+        pass
+    assert [one["outcome"] for one in table(watched)][:2] == ["done", "begun"]
+
+
+def test_events_nested_too_deep_are_passed_over(watched: Database) -> None:
+    assert audit._parsed("[" * 100_000) is None
+
+
+def test_a_record_with_a_time_to_come_hides_nothing(watched: Database) -> None:
+    attempt(watched)
+    first = events(watched)[0]
+    with watched.connect() as connection:
+        future = (datetime.now(UTC) + timedelta(days=400)).isoformat()
+        store(connection, [{**first, "id": "00000000-0000-0000-0000-000000000001", "at": future}])
+        missed = {**first, "id": "00000000-0000-0000-0000-000000000002", "at": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        trail(watched).write(missed)
+        assert fill_in(connection, trail(watched)) == 1
