@@ -249,7 +249,7 @@ def _key_id(token: str) -> str:
         raise TokenError("malformed", "This is no signed token.")
     try:
         header = json.loads(_decoded(parts[0]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TokenError("malformed", "The token's header cannot be read.") from error
     if not isinstance(header, dict):
         raise TokenError("malformed", "The token's header cannot be read.")
@@ -269,7 +269,7 @@ def _signed_claims(token: str, key: RSAKey) -> dict[str, Any]:
         return jwt.decode(token, key, algorithms=[ALGORITHM]).claims
     except BadSignatureError as error:
         raise TokenError("signature", "The token's signature is not right.") from error
-    except (JoseError, ValueError) as error:
+    except (JoseError, ValueError, RecursionError) as error:
         raise TokenError("malformed", "The token cannot be read.") from error
 
 

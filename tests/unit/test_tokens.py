@@ -185,6 +185,22 @@ def test_what_is_no_token(token: str) -> None:
     assert pool.asked == 0, "nobody makes us ask for keys with rubbish"
 
 
+@pytest.mark.parametrize("nested", [b"[" * 7_500, b'{"a":' * 1_500], ids=["list", "object"])
+def test_what_is_nested_too_deep(nested: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = base64.urlsafe_b64encode(nested).decode().rstrip("=")
+    pool = Pool()
+    assert reason(pool.verifier(), f"{text}.{part({})}.c2ln") == "malformed"
+    assert pool.asked == 0
+
+    token = signed(access())
+
+    def decode(*_: Any, **__: Any) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(jwt, "decode", decode)
+    assert reason(pool.verifier(), token) == "malformed"
+
+
 def test_a_changed_token() -> None:
     head, _, rest = signed(access()).partition(".")
     _, _, signature = rest.partition(".")
