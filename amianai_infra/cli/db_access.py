@@ -74,10 +74,13 @@ def open_(app: App, length: timedelta, address: str | None, reason: str, no_wait
 
     detail = f"{where}/32 until {until:%Y-%m-%d %H:%M} UTC"
     with (
-        audited(app.target, outputs, action="open", detail=detail, reason=reason, table_must_be_written=False, connect=_unreachable),
+        audited(
+            app.target, outputs, action="open", detail=detail, reason=reason, table_must_be_written=False, connect=_unreachable
+        ) as record,
         app.progress.task(f"Opening the database to {where}") as task,
     ):
         done = access.open(where, who, until, app.progress)
+        record.detail = f"{where}/32 until {done.found.doors[where].until or until:%Y-%m-%d %H:%M} UTC"
         task.say(f"{len(done.steps)} steps" if done.steps else "as it was")
     _wait(app, outputs, no_wait)
     app.print(*_opened(outputs, where, done, str(app.target.database_ca())))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import singledispatchmethod
 from typing import Any
 
@@ -24,8 +24,14 @@ from amianai_infra.rules import access as rules
 from amianai_infra.target import Target, aws_error
 
 CHECK_IP = "checkip.amazonaws.com"
-_ROUNDS = 4
+_ROUNDS = 5
 _FLAG_SECONDS = 900.0
+# A schedule fires within a minute of its time. What is opened after it has fired stays open.
+_LEAST_LEFT = timedelta(minutes=1)
+
+
+class TooLateError(AmianaiError):
+    """Opening took so long that what closes it again would have been over."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,7 @@ class Access:
 
     def plan_open(self, address: str, who: str, until: datetime) -> list[rules.Action]:
         """The steps that `open` would take."""
+        self._require_time(until)
         found = self.find()
         return rules.plan(found, rules.to_open(found, address, who, until, self._tools.now()), self.scope, opened=address)
 
@@ -148,15 +155,58 @@ class Access:
         return rules.plan(found, rules.to_close(found, who, self._tools.now()), self.scope, everything=who is None)
 
     def open(self, address: str, who: str, until: datetime, progress: Progress | None = None) -> Opened:
-        """Let an address in until a time; opening again extends."""
-        return self._settle(lambda: self.plan_open(address, who, until), progress)
+        """Let an address in until a time; opening again extends.
+
+        What RDS takes for the public address is added to the time.
+
+        Raises:
+            TooLateError: what closes it would have been over before it was open; what was opened is closed again.
+        """
+        self._require_time(until)
+
+        def take(step: rules.Action) -> bool:
+            nonlocal until
+            before = self._tools.now()
+            if isinstance(step, rules.OPENS) and step != rules.MakePublic(False):
+                self._require_time(until)
+            self.perform(step)
+            if step != rules.MakePublic(True):
+                return True
+            self._require_time(until)  # else what takes the address away again is under way
+            until += self._tools.now() - before
+            return False
+
+        try:
+            return self._settle(lambda: self.plan_open(address, who, until), progress, take)
+        except TooLateError:
+            self._settle(lambda: self._plan_leave(address, who), progress, self._taken)
+            raise
 
     def close(self, who: str | None, progress: Progress | None = None) -> Opened:
         """Undo what somebody opened, or (with None) everything."""
-        return self._settle(lambda: self.plan_close(who), progress)
+        return self._settle(lambda: self.plan_close(who), progress, self._taken)
 
-    def _settle(self, plan: Callable[[], list[rules.Action]], progress: Progress | None) -> Opened:
-        """Carry the plan out and look again: others may open and close at the same time, and schedules fire."""
+    def _plan_leave(self, address: str, who: str) -> list[rules.Action]:
+        found = self.find()
+        return rules.plan(found, rules.to_leave(found, address, who, self._tools.now()), self.scope)
+
+    def _require_time(self, until: datetime) -> None:
+        if self._tools.now() >= until - _LEAST_LEFT:
+            raise TooLateError(
+                "The database's access would end before it begins; what was opened is closed again.",
+                where=f"until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+                fix="run the command again with a longer time, for example `--for 30m`",
+            )
+
+    def _taken(self, step: rules.Action) -> bool:
+        self.perform(step)
+        return True
+
+    def _settle(self, plan: Callable[[], list[rules.Action]], progress: Progress | None, take: Callable[[rules.Action], bool]) -> Opened:
+        """Carry the plan out and look again: others may open and close at the same time, and schedules fire.
+
+        What takes a step says whether the plan still holds after it.
+        """
         done: list[rules.Action] = []
         for _ in range(_ROUNDS):
             steps = plan()
@@ -166,8 +216,10 @@ class Access:
                 if progress is not None:
                     progress.detail(str(step))
                 with _translated(str(step)):
-                    self.perform(step)
+                    holds = take(step)
                 done.append(step)
+                if not holds:
+                    break
         raise AmianaiError(
             "The database's access keeps changing while it is being changed.",
             where="; ".join(str(step) for step in steps),

@@ -358,6 +358,9 @@ class Unschedule:
 
 
 Action = Put | MakePublic | AddRoute | AddRule | TagRule | RemoveRule | RemoveRoute | Unschedule
+OPENS = (MakePublic, AddRoute, AddRule)
+"""What must not be done once its schedule has fired."""
+
 Wish = Mapping[str, Mapping[str, datetime]]
 """Who is to hold each address, and until when."""
 
@@ -377,6 +380,13 @@ def to_close(found: Found, who: str | None, now: datetime) -> dict[str, dict[str
         return {}
     left = {address: {name: until for name, until in holders.items() if name != who} for address, holders in in_force(found, now).items()}
     return {address: holders for address, holders in left.items() if holders}
+
+
+def to_leave(found: Found, address: str, who: str, now: datetime) -> dict[str, dict[str, datetime]]:
+    """What is wished when somebody gives one address up."""
+    wish = in_force(found, now)
+    wish.get(address, {}).pop(who, None)
+    return {one: holders for one, holders in wish.items() if holders}
 
 
 def in_force(found: Found, now: datetime) -> dict[str, dict[str, datetime]]:

@@ -258,6 +258,58 @@ def test_a_busy_instance_is_waited_for(place: Place) -> None:
         opening.perform(rules.MakePublic(False))
 
 
+def slow(place: Place, kind: type[Any], minutes: float, nth: int = 1) -> Access:
+    """What opens, where one step takes so long; schedules that are due fire meanwhile."""
+    made = place.access()
+    perform, seen = made.perform, iter(range(nth - 1))
+
+    def take(step: Any) -> None:
+        perform(step)
+        if isinstance(step, kind) and next(seen, None) is None:
+            place.fire(minutes)
+
+    made.perform = take
+    return made
+
+
+def test_the_time_counts_from_when_the_instance_is_public(place: Place) -> None:
+    done = slow(place, rules.MakePublic, 6).open(HOME, ALICE, place.until(10))
+    assert done.found.doors[HOME].until == place.until(10)
+    assert rules.warnings(done.found, place.now) == []
+    assert place.fire(9) == []
+    assert (f"{HOME}/32", place.outputs.database.port) in place.look()["rules"]
+    place.fire(2)
+    assert place.access().find().nothing
+
+
+@pytest.mark.parametrize(
+    ("kind", "minutes"), [(rules.Put, 4.5), (rules.Put, 6), (rules.MakePublic, 4.5), (rules.MakePublic, 15), (rules.AddRoute, 20)]
+)
+def test_nothing_is_opened_after_what_closes_it_has_fired(place: Place, kind: type[Any], minutes: float) -> None:
+    before = place.look()
+    with pytest.raises(AmianaiError, match="would end before it begins") as caught:
+        slow(place, kind, minutes).open(HOME, ALICE, place.until(5))
+    assert "--for" in caught.value.fix
+    assert place.look() == before
+
+
+def test_what_comes_too_late_leaves_the_doors_of_others(place: Place) -> None:
+    place.access().open(WORK, BOB, place.until(60))
+    before = place.look()
+    with pytest.raises(AmianaiError, match="would end before it begins"):
+        slow(place, rules.AddRoute, 6).open(HOME, ALICE, place.until(5))
+    assert place.look() == before
+
+
+def test_a_time_that_is_over_changes_nothing(place: Place) -> None:
+    place.access().open(HOME, ALICE, place.until(30))
+    before = place.look()
+    for attempt in (place.access().open, place.access().plan_open):
+        with pytest.raises(AmianaiError, match="would end before it begins"):
+            attempt(HOME, ALICE, place.until(-5))
+    assert place.look() == before
+
+
 def test_steps_that_are_done_already_are_no_errors(place: Place) -> None:
     opening = place.access()
     opening.open(HOME, ALICE, place.until(30))
