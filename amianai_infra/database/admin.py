@@ -9,6 +9,7 @@ A plan changes nothing and can be shown. Only `execute` does anything, and only 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -377,14 +378,32 @@ def _require_plain(text: str) -> None:
     control = transaction_control(text)
     if control:
         raise RefusedError(f"The SQL says {control}, but it runs in one transaction of its own.", fix="leave the statement out")
-    before = ""
-    for kind, token in tokens(text):
-        if before == "PASSWORD" and kind in ("literal", "escaped", "dollar"):
-            raise RefusedError("The SQL holds a password, which the audit record would keep.", fix="`amianai db rotate` sets passwords")
-        if kind in ("word", "quoted") and token.strip('"').lower() in _OURS[:1]:
-            raise RefusedError("The audit records are not for SQL of one's own.", fix="`amianai db admin audit` lists them")
-        if kind != "space":
-            before = token.upper() if kind == "word" else ""
+    found = list(tokens(text))
+    if any(_OURS[0] in token.lower() for _, token in found):
+        raise RefusedError("The audit records are not for SQL of one's own.", fix="`amianai db admin audit` lists them")
+    if _holds_password([one for one in found if one[0] != "space"]):
+        raise RefusedError("The SQL holds a password, which the audit record would keep.", fix="`amianai db rotate` sets passwords")
+    if any(
+        a[1].upper() == "U" and b[1] == "&" and c[0] in (*_LITERALS, "quoted") for a, b, c in zip(found, found[1:], found[2:], strict=False)
+    ):
+        raise RefusedError("The SQL has text in Unicode escapes, which could hide anything.", fix="write the characters themselves")
+
+
+_LITERALS = ("literal", "escaped", "dollar")
+_PASSWORD = re.compile(r"\bpassword\b", re.IGNORECASE)
+
+
+def _holds_password(found: Sequence[tuple[str, str]]) -> bool:
+    """Whether a password may be in it: after the word, in whatever form of a literal, or in text that may be run as SQL."""
+    for place, (kind, token) in enumerate(found):
+        if kind in _LITERALS and _PASSWORD.search(token):
+            return True
+        if kind == "word" and token.upper() == "PASSWORD":
+            # In U&'...', N'...', B'...' and X'...', what stands before the quote is a token of its own here.
+            after = [one for one in found[place + 1 : place + 4] if one[1].upper() not in ("U", "&", "N", "B", "X")]
+            if after and after[0][0] in _LITERALS:
+                return True
+    return False
 
 
 def _run(connection: Connection[Any], steps: Sequence[str]) -> Result:

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from amianai_infra.cli.main import cli
 from amianai_infra.cli.options import App
 from amianai_infra.config import load_settings
-from amianai_infra.database import schema
+from amianai_infra.database import admin, schema
 from amianai_infra.database.admin import Administrator
 from amianai_infra.database.audit import Trail
 from amianai_infra.database.gate import ENABLE
@@ -250,7 +250,16 @@ def test_sql_is_whole_or_not_there(run: Run, work: Database, tmp_path: Path) -> 
         ("ALTER ROLE analyst PASSWORD 'hunter2'", "holds a password"),
         ("CREATE ROLE x LOGIN ENCRYPTED PASSWORD $$hunter2$$", "holds a password"),
         ("ALTER ROLE analyst PASSWORD /* so */ E'hunter2'", "holds a password"),
+        ("ALTER ROLE analyst PASSWORD U&'hunter2'", "holds a password"),
+        ("ALTER ROLE analyst password u&'hunter2' UESCAPE '!'", "holds a password"),
+        ("ALTER ROLE analyst PASSWORD N'hunter2'", "holds a password"),
+        ("DO $$ BEGIN EXECUTE 'CREATE ROLE z PASSWORD ''hunter2'''; END $$", "holds a password"),
+        ("SELECT query_to_xml('ALTER ROLE z Password ''hunter2''', true, true, '')", "holds a password"),
+        ("SELECT query_to_xml(U&'ALTER ROLE z P\\0041SSWORD ''hunter2''', true, true, '')", "Unicode escapes"),
         ("DROP TRIGGER only_appended ON amianai_audit.records", "audit records"),
+        ("DO $$ BEGIN EXECUTE 'DROP SCHEMA amianai_audit CASCADE'; END $$", "audit records"),
+        ("SELECT query_to_xml('TRUNCATE Amianai_Audit.records', true, true, '')", "audit records"),
+        ('DELETE FROM U&"amianai\\005faudit".records', "Unicode escapes"),
         ('DELETE FROM "amianai_audit".records', "audit records"),
         ("DELETE FROM users; COMMIT", "COMMIT"),
         ("ROLLBACK; DELETE FROM users", "ROLLBACK"),
@@ -263,6 +272,18 @@ def test_sql_that_is_refused(run: Run, work: Database, text: str, why: str) -> N
         assert why in result.stderr
         assert "hunter2" not in result.output
     assert (fingerprint(work), events(work)) == (before, known)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT password, password_hash FROM users WHERE password = 'x' AND kind = 'password_hash'",
+        "ALTER ROLE z PASSWORD NULL",
+        "SELECT 1 AS u, 3 & 2",
+    ],
+)
+def test_sql_that_only_looks_like_it_is_not_refused(text: str) -> None:
+    admin._require_plain(text)
 
 
 def test_sql_that_reads_needs_no_gate_and_is_on_record(run: Run, work: Database) -> None:
