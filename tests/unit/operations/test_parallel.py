@@ -10,12 +10,12 @@ import pytest
 
 from amianai_infra.operations.parallel import side_by_side
 
-SLOW = """
+SLOW = r"""
 import subprocess, sys
 from amianai_infra.operations.parallel import side_by_side
 
 def slow(own_session):
-    print("begun", flush=True)
+    print("begun\n", end="", flush=True)
     subprocess.run(["sleep", "60"], check=True, start_new_session=own_session)
 
 side_by_side([lambda: slow(True), lambda: slow(False)])
