@@ -20,6 +20,7 @@ from amianai_infra.progress import duration
 Level = Literal["ok", "note", "problem"]
 TAG_KEPT_UNTIL = "amianai:kept-until"
 TAG_RESTORE_OF = "amianai:restore-of"
+TAG_REPLACED_BY = "amianai:replaced-by"
 TAG_NOTE = "amianai:note"
 TAG_MADE_BY = "amianai:made-by"
 
@@ -154,8 +155,13 @@ def look(rds: Rds, identifier: str, region: str, elsewhere: Mapping[str, Rds] | 
 
 
 def _beside(one: Described, identifier: str) -> bool:
-    tags = tags_of(one)
-    return one["DBInstanceIdentifier"] != identifier and (tags.get(TAG_RESTORE_OF) == identifier or TAG_KEPT_UNTIL in tags)
+    copied = tags_of(one).get(TAG_RESTORE_OF) == identifier
+    return one["DBInstanceIdentifier"] != identifier and (copied or replaced(one, identifier))
+
+
+def replaced(one: Described, identifier: str) -> bool:
+    """Whether a restore of this instance put that one aside. An account may hold those of other stacks."""
+    return tags_of(one).get(TAG_REPLACED_BY) == identifier and "-old-" in one["DBInstanceIdentifier"]
 
 
 def _automated(rds: Rds, region: str, identifier: str, instance: Described | None) -> list[Automated]:

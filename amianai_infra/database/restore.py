@@ -14,7 +14,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from amianai_infra.database.backups import TAG_KEPT_UNTIL, TAG_RESTORE_OF, Automated, Backups, Finding, healthy, tag_text
+from amianai_infra.database.backups import (
+    TAG_KEPT_UNTIL,
+    TAG_REPLACED_BY,
+    TAG_RESTORE_OF,
+    Automated,
+    Backups,
+    Finding,
+    healthy,
+    replaced,
+    tag_text,
+)
 from amianai_infra.database.checks import Facts, compare
 from amianai_infra.database.instances import Described, Rds, tag_list, tags_of
 from amianai_infra.database.recipe import Recipe
@@ -480,7 +490,7 @@ class Restore:
         if current is None or current["DbiResourceId"] == copy["DbiResourceId"] or self._plan.kept_until is None:
             return
         until = self._plan.kept_until.astimezone(UTC).replace(tzinfo=None).isoformat()
-        rds.tag(current["DBInstanceArn"], {TAG_KEPT_UNTIL: until})
+        rds.tag(current["DBInstanceArn"], {TAG_KEPT_UNTIL: until, TAG_REPLACED_BY: identifier})
         self._rename(identifier, old)
 
     def _take_over(self) -> None:
@@ -550,8 +560,8 @@ def require_deletable(one: Described, identifier: str) -> None:
     """
     name, tags = one["DBInstanceIdentifier"], tags_of(one)
     copied = tags.get(TAG_RESTORE_OF) == identifier
-    replaced = TAG_KEPT_UNTIL in tags and tags.get(TAG_RESTORE_OF) is None and "-old-" in name
-    if name == identifier or not (copied or replaced):
+    aside = replaced(one, identifier) and TAG_KEPT_UNTIL in tags and tags.get(TAG_RESTORE_OF) is None
+    if name == identifier or not (copied or aside):
         raise RefusedError(f"{name} is not what a restore left behind; it was not deleted.", where=str(one.get("DBInstanceArn", "")))
 
 
@@ -603,11 +613,12 @@ def leftovers(found: Backups, now: datetime, *, abandon: bool) -> list[Leftover]
         abandon: the copies of unfinished restores instead of replaced instances.
     """
     gone = []
+    today = now.astimezone(UTC).replace(tzinfo=None).isoformat()
     for one in found.beside:
         name, tags = str(one["DBInstanceIdentifier"]), tags_of(one)
         if abandon and tags.get(TAG_RESTORE_OF) == found.identifier:
             gone.append(Leftover(name, f"copy of {tags.get(TAG_SOURCE, '?')}, not finished"))
-        elif not abandon and TAG_KEPT_UNTIL in tags and tags[TAG_KEPT_UNTIL] <= now.astimezone(UTC).replace(tzinfo=None).isoformat():
+        elif not abandon and replaced(one, found.identifier) and TAG_KEPT_UNTIL in tags and tags[TAG_KEPT_UNTIL] <= today:
             gone.append(Leftover(name, f"replaced, kept until {tags[TAG_KEPT_UNTIL][:10]}", f"{name}-final"))
     return gone
 

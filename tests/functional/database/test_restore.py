@@ -7,7 +7,7 @@ moto restores at once, keeps no restore window, and gives a new instance the set
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -383,6 +383,24 @@ def test_replaced_instances_go_when_their_time_is_over_with_a_last_snapshot(worl
     operation.clean(world.rds, ID, [one])
     assert list(world.instances()) == [ID]
     assert one.final_snapshot in {made["DBSnapshotIdentifier"] for made in world.cloud.client.describe_db_snapshots()["DBSnapshots"]}
+
+
+def test_what_another_stack_replaced_stays(world: World) -> None:
+    theirs = "piglet-postgres-old-260301120000"
+    tags = {backups.TAG_KEPT_UNTIL: "2026-03-01T12:00:00", backups.TAG_REPLACED_BY: "piglet-postgres"}
+    world.cloud.client.create_db_instance(
+        DBInstanceIdentifier=theirs,
+        Engine="postgres",
+        DBInstanceClass="db.t3.micro",
+        AllocatedStorage=20,
+        Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+    )
+    assert world.look().beside == []
+    found = replace(world.look(), beside=world.rds.instances())
+    assert operation.leftovers(found, world.now, abandon=False) == []
+    with pytest.raises(RefusedError, match="not what a restore left"):
+        operation.clean(world.rds, ID, [operation.Leftover(theirs, "a mistake")])
+    assert theirs in world.instances()
 
 
 @pytest.mark.parametrize("name", [ID, "somebody-else"])

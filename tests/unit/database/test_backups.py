@@ -116,6 +116,21 @@ def test_what_restores_left_behind() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "tags", "expected"),
+    [
+        ("eeyore-postgres-old-1", {backups.TAG_REPLACED_BY: "eeyore-postgres"}, True),
+        ("piglet-postgres-old-1", {backups.TAG_REPLACED_BY: "piglet-postgres"}, False),
+        ("eeyore-postgres-old-1", {backups.TAG_KEPT_UNTIL: "2026-03-05T12:00:00"}, False),
+        ("eeyore-postgres", {backups.TAG_REPLACED_BY: "eeyore-postgres"}, False),
+    ],
+    ids=["ours", "of another stack", "of nobody", "not renamed yet"],
+)
+def test_only_what_a_restore_of_this_instance_put_aside_is_its_own(name: str, tags: dict[str, str], expected: bool) -> None:
+    one = {"DBInstanceIdentifier": name, "TagList": [{"Key": key, "Value": value} for key, value in tags.items()]}
+    assert backups.replaced(one, "eeyore-postgres") is expected
+
+
 def test_a_lost_instance() -> None:
     assert problems(replace(GOOD, instance=None)) == ["instance: eeyore-postgres does not exist"]
 
