@@ -28,10 +28,15 @@ class AmianaiError(Exception):
     def __str__(self) -> str:
         parts = [self.what]
         if self.where:
-            parts.append(f"  where: {self.where}")
+            parts.append(f"  where: {_under(self.where)}")
         if self.fix:
-            parts.append(f"  next:  {self.fix}")
+            parts.append(f"  next:  {_under(self.fix)}")
         return "\n".join(parts)
+
+
+def _under(text: str) -> str:
+    """Further lines below the first one."""
+    return text.replace("\n", "\n" + " " * len("  where: "))
 
 
 class ConfigurationError(AmianaiError):

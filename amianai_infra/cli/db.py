@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,15 @@ def connected(
     from amianai_infra.database.session import connect
 
     return connect(app.target, outputs or found_outputs(app), role, statement_timeout=timeout, at=at_option())
+
+
+def require_gate(app: App, outputs: StackOutputs, action: str, confirm: str | None, reason: str) -> None:
+    """Before anybody is asked: refuse what the gate would refuse, all of it at once."""
+    from amianai_infra.database.gate import require
+
+    asked_for = confirm is None and sys.stdin.isatty()
+    confirmed = None if asked_for else confirm or ""
+    require(app.target, outputs, action=action, confirmed=confirmed, reason=reason, environ=app.environ)
 
 
 def snapshot_maker(app: App, outputs: StackOutputs) -> Callable[[str], str] | None:

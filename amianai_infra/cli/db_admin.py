@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from amianai_infra.cli.db import at_option, found_outputs, snapshot_maker
+from amianai_infra.cli.db import at_option, found_outputs, require_gate, snapshot_maker
 from amianai_infra.cli.lazy import Commands, LazyGroup
 from amianai_infra.cli.options import AnyCallable, App, confirm_option, dry_run_option
 
@@ -73,14 +73,12 @@ def _migrate(app: App, outputs: StackOutputs) -> Callable[[Connection[Any]], Non
 
 def _through(app: App, outputs: StackOutputs, plan: Callable[[Administrator], Plan], options: dict[str, Any]) -> Result | None:
     """Show the plan; unless it is a dry run, ask for the domain and do it. None for a dry run."""
-    from amianai_infra.database.gate import require_enabled
-
     found = administrator(app, outputs)
     if options["dry_run"]:
         planned = plan(found)
         app.print(planned.as_dict(), planned.text())
         return None
-    require_enabled(app.environ, click.get_current_context().command_path)
+    require_gate(app, outputs, click.get_current_context().command_path, options["confirm"], options["reason"])
     planned = plan(found)
     app.announce()
     click.echo(planned.text(), err=True)

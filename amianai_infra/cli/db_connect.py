@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amianai_infra.cli.db import at_option, connected, found_outputs, role_option
+from amianai_infra.cli.db import at_option, connected, found_outputs, require_gate, role_option
 from amianai_infra.cli.options import App, confirm_option
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ def _allowed(app: App, outputs: StackOutputs, role: Role, confirm: str | None, r
     """The gate, for a role that can write."""
     if role == "readonly":
         return nullcontext()
-    from amianai_infra.database.gate import administration, require_enabled
+    from amianai_infra.database.gate import administration
 
-    require_enabled(app.environ, "amianai db shell")
+    require_gate(app, outputs, "amianai db shell", confirm, reason)
     app.announce()
     app.confirm_domain(confirm, f"This opens the database for anything that the {role} role may do", outputs.domain)
     return administration(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amianai_infra.cli.db import at_option, found_outputs
+from amianai_infra.cli.db import at_option, found_outputs, require_gate
 from amianai_infra.cli.db_backup import look, rds
 from amianai_infra.cli.options import App, confirm_option, dry_run_option
 from amianai_infra.errors import ConfigurationError, RefusedError
@@ -56,7 +56,7 @@ def restore(
 
 def _restore(app: App, outputs: StackOutputs, to: str, *, rehearse: bool, reason: str, confirm: str | None, dry_run: bool) -> None:
     from amianai_infra.database import restore as operation
-    from amianai_infra.database.gate import administration, require_enabled
+    from amianai_infra.database.gate import administration
     from amianai_infra.database.recipe import Recipe
     from amianai_infra.operations.adoption import instance_of
 
@@ -71,7 +71,7 @@ def _restore(app: App, outputs: StackOutputs, to: str, *, rehearse: bool, reason
     if dry_run:
         return
     _refuse_sandbox(app)
-    require_enabled(app.environ, "db restore")
+    require_gate(app, outputs, "amianai db restore", confirm, reason)
     app.confirm_domain(confirm, f"This {'rehearses a restore' if rehearse else 'replaces the database'}", outputs.domain)
     with administration(
         app.target,
@@ -153,7 +153,7 @@ def _roles(app: App, outputs: StackOutputs, described: Described) -> None:
 
 def _clean(app: App, outputs: StackOutputs, *, abandon: bool, reason: str, confirm: str | None, dry_run: bool) -> None:
     from amianai_infra.database import restore as operation
-    from amianai_infra.database.gate import administration, require_enabled
+    from amianai_infra.database.gate import administration
 
     gone = operation.leftovers(look(app, outputs), datetime.now(UTC), abandon=abandon)
     lines = [f"delete {one.name} ({one.why})" + (f", leaving {one.final_snapshot}" if one.final_snapshot else "") for one in gone]
@@ -163,7 +163,7 @@ def _clean(app: App, outputs: StackOutputs, *, abandon: bool, reason: str, confi
         app.print(data, text)
         return
     click.echo(text, err=True)
-    require_enabled(app.environ, "db restore")
+    require_gate(app, outputs, "amianai db restore", confirm, reason)
     app.confirm_domain(confirm, "This deletes database instances", outputs.domain)
     with administration(
         app.target,

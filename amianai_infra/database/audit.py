@@ -112,6 +112,18 @@ class Trail:
         self._logs = logs
         self.group = group
 
+    def exists(self) -> bool:
+        """Whether the stack names a group that is there; True where that cannot be asked, because writing will tell."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if not self.group:
+            return False
+        try:
+            found = self._logs.describe_log_groups(logGroupNamePrefix=self.group)["logGroups"]
+        except (BotoCoreError, ClientError):
+            return True
+        return any(one["logGroupName"] == self.group for one in found)
+
     def write(self, event: Event) -> None:
         """Append one event.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from amianai_infra.database.audit import Connect, Record, audited
+from amianai_infra.database.audit import Connect, Record, Trail, audited
 from amianai_infra.errors import RefusedError
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.target import Target
@@ -16,18 +16,40 @@ from amianai_infra.target import Target
 ENABLE = "ENABLE_DB_ADMIN"
 
 
-def require_enabled(environ: Mapping[str, str], action: str) -> None:
-    """Refuse unless the environment says `ENABLE_DB_ADMIN=true`.
+def require(target: Target, outputs: StackOutputs, *, action: str, confirmed: str | None, reason: str, environ: Mapping[str, str]) -> None:
+    """Refuse unless everything is there that the gate wants; whatever is missing is named at once.
+
+    Args:
+        target: where.
+        outputs: of which stack.
+        action: which work, as the error names it.
+        confirmed: the domain as the caller typed it or gave it; None where somebody will be asked for it.
+        reason: why, in the caller's words.
+        environ: the process environment.
 
     Raises:
-        RefusedError: it does not.
+        RefusedError: not enabled, not confirmed, without a reason, or without an audit log group.
     """
+    missing = _missing(outputs.domain, confirmed, reason, environ)
+    if not Trail(target.client("logs"), outputs.audit_log_group).exists():
+        missing.append((f"there is no audit log group {outputs.audit_log_group}".rstrip(), "run `amianai up`, which makes it"))
+    if missing:
+        problems, fixes = zip(*missing, strict=True)
+        raise RefusedError(f"{action}: the gate is closed; nothing was changed.", where="\n".join(problems), fix="\n".join(fixes))
+
+
+def _missing(domain: str, confirmed: str | None, reason: str, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What the command itself lacks, each with its fix."""
+    found = []
     if environ.get(ENABLE) != "true":
-        raise RefusedError(
-            f"{action}: administration of the database is not enabled; nothing was changed.",
-            where=f"environment variable {ENABLE} {f'= {environ[ENABLE]!r}' if ENABLE in environ else 'is not set'}",
-            fix=f"run the command again with {ENABLE}=true before it, for this one command",
-        )
+        said = f"is {environ[ENABLE]!r}" if ENABLE in environ else "is not set"
+        found.append((f"administration is not enabled: {ENABLE} {said}", f"put {ENABLE}=true before this one command"))
+    if confirmed is not None and confirmed.strip() != domain:
+        problem = f"{confirmed.strip()!r} is not {domain}" if confirmed.strip() else "the domain was not confirmed"
+        found.append((problem, f"add --confirm {domain}"))
+    if not reason.strip():
+        found.append(("no reason was given", "add --reason TEXT"))
+    return found
 
 
 @contextmanager
@@ -61,14 +83,7 @@ def administration(
     Raises:
         RefusedError: not enabled, not confirmed, without a reason, or without an audit log group; nothing was done.
     """
-    require_enabled(environ, action)
-    if confirmed.strip() != outputs.domain:
-        raise RefusedError(
-            f"{action}: {confirmed.strip()!r} is not {outputs.domain}; nothing was changed.",
-            fix=f"type {outputs.domain}, or run it with --confirm {outputs.domain}",
-        )
-    if not reason.strip():
-        raise RefusedError(f"{action}: no reason was given; nothing was changed.", fix="say why with --reason")
+    require(target, outputs, action=action, confirmed=confirmed, reason=reason, environ=environ)
     with audited(
         target,
         outputs,

@@ -18,3 +18,4 @@ def test_every_error_has_one_root_and_a_documented_code() -> None:
 def test_the_text_has_what_where_and_next() -> None:
     assert str(AmianaiError("what", where="here", fix="do")) == "what\n  where: here\n  next:  do"
     assert str(AmianaiError("what")) == "what"
+    assert str(AmianaiError("what", where="a\nb", fix="do\nmore")) == "what\n  where: a\n         b\n  next:  do\n         more"

@@ -109,6 +109,12 @@ def test_without_enablement_nothing_happens(run: Run, work: Database, command: s
 
 
 @pytest.mark.parametrize("command", DANGEROUS)
+def test_all_that_is_missing_is_named_before_anything_is_asked(run: Run, command: str) -> None:
+    error = run(*DANGEROUS[command], code=3, enabled=None).stderr
+    assert all(one in error for one in (f"db admin {command}", f"{ENABLE}=true", f"--confirm {DOMAIN}", "--reason"))
+
+
+@pytest.mark.parametrize("command", DANGEROUS)
 @pytest.mark.parametrize("given", [(), ("--confirm", "other.test")], ids=str)
 def test_without_the_domain_nothing_happens(run: Run, work: Database, command: str, given: tuple[str, ...]) -> None:
     before, known = fingerprint(work), events(work)

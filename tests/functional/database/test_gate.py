@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from botocore.exceptions import ClientError
 
 from amianai_infra.database import audit
 from amianai_infra.database.audit import Trail, audited, fill_in, recorded, store
@@ -97,7 +98,7 @@ def test_it_must_be_enabled_in_the_environment(watched: Database, environ: dict[
 
 @pytest.mark.parametrize("confirmed", ["", "yes", "example.com", DOMAIN + "."])
 def test_it_must_be_confirmed_by_name(watched: Database, confirmed: str) -> None:
-    with pytest.raises(RefusedError, match=f"is not {DOMAIN}"):
+    with pytest.raises(RefusedError, match=f"is not {DOMAIN}" if confirmed else "domain was not confirmed"):
         attempt(watched, confirmed=confirmed)
     assert (traces(watched), events(watched)) == (0, [])
 
@@ -106,6 +107,33 @@ def test_it_must_have_a_reason(watched: Database) -> None:
     with pytest.raises(RefusedError, match="no reason"):
         attempt(watched, reason="  ")
     assert traces(watched) == 0
+
+
+def test_everything_that_is_missing_is_named_at_once_with_its_fix(watched: Database) -> None:
+    watched.target.client("logs").delete_log_group(logGroupName=watched.outputs.audit_log_group)
+    with pytest.raises(RefusedError) as caught:
+        attempt(watched, environ={}, confirmed="", reason="")
+    assert str(caught.value).splitlines() == [
+        "truncate: the gate is closed; nothing was changed.",
+        "  where: administration is not enabled: ENABLE_DB_ADMIN is not set",
+        "         the domain was not confirmed",
+        "         no reason was given",
+        f"         there is no audit log group {watched.outputs.audit_log_group}",
+        "  next:  put ENABLE_DB_ADMIN=true before this one command",
+        f"         add --confirm {DOMAIN}",
+        "         add --reason TEXT",
+        "         run `amianai up`, which makes it",
+    ]
+    assert traces(watched) == 0
+
+
+def test_a_log_group_that_may_not_be_looked_for_is_tried(watched: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(**_: str) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeLogGroups")
+
+    monkeypatch.setattr(watched.target.client("logs"), "describe_log_groups", forbidden)
+    attempt(watched)
+    assert len(events(watched)) == 2
 
 
 def test_without_the_log_group_nothing_runs(watched: Database) -> None:
