@@ -133,6 +133,27 @@ def survey(rds: Rds, identifier: str, source: Source, mode: Mode) -> Situation:
     return Situation(rds.find(identifier), wanted[0] if wanted else None)
 
 
+def swapping(current: Described | None, others: Sequence[Described], identifier: str) -> bool:
+    """Whether a swap was cut off in its middle: the old instance is set aside, and the accepted copy has not its name yet.
+
+    Args:
+        current: the instance that has the stack's name.
+        others: the instances beside it.
+        identifier: the stack's name of it.
+    """
+    if not any(tags_of(one).get(TAG_RESTORE_OF) == identifier and tags_of(one).get(TAG_STEP) == ACCEPTED for one in others):
+        return False
+    if current is not None:
+        return not _serves(current)
+    # An instance that was lost is not one that was set aside: then nothing depends on the copy yet.
+    return any(replaced(one, identifier) for one in others)
+
+
+def _serves(current: Described | None) -> bool:
+    """Whether an instance has the stack's name, and keeps it: one that is renamed answers under its old name for a while."""
+    return current is not None and current.get("DBInstanceStatus") != "renaming"
+
+
 # -- the plan
 
 
@@ -611,9 +632,16 @@ def leftovers(found: Backups, now: datetime, *, abandon: bool) -> list[Leftover]
         found: what there is.
         now: whether a replaced instance's time is over.
         abandon: the copies of unfinished restores instead of replaced instances.
+
+    Raises:
+        RefusedError: a restore has to be finished first: its copy took over, or nothing has the stack's name.
     """
     gone = []
     today = now.astimezone(UTC).replace(tzinfo=None).isoformat()
+    if abandon:
+        _require_abandonable(found.instance, found.beside, found.identifier)
+    else:
+        _require_serving(found.instance, found.beside, found.identifier)
     for one in found.beside:
         name, tags = str(one["DBInstanceIdentifier"]), tags_of(one)
         if abandon and tags.get(TAG_RESTORE_OF) == found.identifier:
@@ -623,10 +651,41 @@ def leftovers(found: Backups, now: datetime, *, abandon: bool) -> list[Leftover]
     return gone
 
 
+def _require_abandonable(current: Described | None, others: Sequence[Described], identifier: str) -> None:
+    if current is not None and tags_of(current).get(TAG_RESTORE_OF) == identifier:
+        raise RefusedError(
+            f"The copy took over as {identifier} already: it is the running instance. Nothing was deleted.",
+            fix=_finish([current], identifier),
+        )
+    if swapping(current, others, identifier):
+        raise RefusedError(
+            f"A restore stopped between its renames: the copy is what will be {identifier}. Nothing was deleted.",
+            fix=_finish(others, identifier),
+        )
+
+
+def _require_serving(current: Described | None, others: Sequence[Described], identifier: str) -> None:
+    if not _serves(current):
+        raise RefusedError(
+            f"No instance has the name {identifier}: what was replaced may be all there is. Nothing was deleted.",
+            fix=_finish(others, identifier),
+        )
+
+
+def _finish(others: Sequence[Described], identifier: str) -> str:
+    for tags in map(tags_of, others):
+        if tags.get(TAG_RESTORE_OF) == identifier and tags.get(TAG_MODE) == "replace":
+            return f"finish that restore: `amianai db restore --to {tags[TAG_SOURCE]}`"
+    return "restore the database first: `amianai db backup list` shows from what"
+
+
 def clean(rds: Rds, identifier: str, gone: Sequence[Leftover]) -> None:
     """Delete leftovers, each after a last look at what it is."""
     for one in gone:
         described = rds.find(one.name)
         if described is not None:
             require_deletable(described, identifier)
+            # As things are now: the plan is as old as the person's answer, or as the deletion before this one.
+            require = _require_serving if replaced(described, identifier) else _require_abandonable
+            require(rds.find(identifier), rds.instances(), identifier)
             delete(rds, described, final_snapshot=one.final_snapshot)

@@ -44,6 +44,7 @@ class Cloud:
     log: list[str] = field(default_factory=list)
     kill_at: int = 0
     kill_before: bool = False
+    kill_after: str = ""
     changes: int = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -60,7 +61,7 @@ class Cloud:
             answer = call(**parameters)
             if name.startswith("restore_"):
                 self._renew_resource_ids()
-            if not self.kill_before and self.kill_at == self.changes:
+            if self.log[-1] == self.kill_after or (not self.kill_before and self.kill_at == self.changes):
                 raise KilledError
             return answer
 
@@ -383,6 +384,77 @@ def test_replaced_instances_go_when_their_time_is_over_with_a_last_snapshot(worl
     operation.clean(world.rds, ID, [one])
     assert list(world.instances()) == [ID]
     assert one.final_snapshot in {made["DBSnapshotIdentifier"] for made in world.cloud.client.describe_db_snapshots()["DBSnapshots"]}
+
+
+def half_swapped(world: World) -> World:
+    """Killed when the running instance was set aside: nothing has the stack's name."""
+    world.cloud.kill_after = "rename"
+    with pytest.raises(KilledError):
+        world.restore()
+    world.cloud.kill_after = ""
+    assert ID not in world.instances()
+    return world
+
+
+@pytest.mark.parametrize(("abandon", "why"), [(True, "stopped between its renames"), (False, "No instance has the name")])
+def test_between_the_renames_nothing_is_deleted(world: World, abandon: bool, why: str) -> None:
+    before = set(half_swapped(world).instances())
+    with pytest.raises(RefusedError, match=why) as refused:
+        operation.leftovers(world.look(), world.now + timedelta(days=8), abandon=abandon)
+    assert refused.value.fix == "finish that restore: `amianai db restore --to latest`"
+    world.restore()
+    assert len(before) == len(world.instances()) == 2
+
+
+@pytest.mark.parametrize(("kind", "why"), [("copy", "stopped between its renames"), ("old", "No instance has the name")])
+def test_what_was_planned_before_a_swap_is_not_deleted_during_it(world: World, kind: str, why: str) -> None:
+    before = set(half_swapped(world).instances())
+    (name,) = [one for one in before if f"-{kind}-" in one]
+    with pytest.raises(RefusedError, match=why) as refused:
+        operation.clean(world.rds, ID, [operation.Leftover(name, "planned before")])
+    assert refused.value.fix == "finish that restore: `amianai db restore --to latest`"
+    assert set(world.instances()) == before
+
+
+def test_a_copy_that_took_over_is_not_abandoned(world: World) -> None:
+    world.fail_adoption = True
+    with pytest.raises(AmianaiError, match="holds the lock"):
+        world.restore()
+    with pytest.raises(RefusedError, match="is the running instance") as refused:
+        operation.leftovers(world.look(), world.now, abandon=True)
+    assert refused.value.fix == "finish that restore: `amianai db restore --to latest`"
+    assert ID in world.instances()
+
+
+@pytest.mark.parametrize("abandon", [True, False])
+def test_an_instance_that_is_being_renamed_does_not_serve_any_more(world: World, abandon: bool) -> None:
+    """RDS answers under the old name until the new one exists."""
+    found = half_swapped(world).look()
+    (old,) = [one for one in found.beside if backups.replaced(one, ID)]
+    renaming = replace(found, instance={**old, "DBInstanceIdentifier": ID, "DBInstanceStatus": "renaming"})
+    with pytest.raises(RefusedError, match="Nothing was deleted"):
+        operation.leftovers(renaming, world.now + timedelta(days=8), abandon=abandon)
+
+
+def test_what_was_replaced_stays_while_the_instance_is_lost(world: World) -> None:
+    world.restore()
+    world.cloud.client.modify_db_instance(DBInstanceIdentifier=ID, DeletionProtection=False)
+    world.cloud.client.delete_db_instance(DBInstanceIdentifier=ID, SkipFinalSnapshot=True)
+    with pytest.raises(RefusedError, match="may be all there is") as refused:
+        operation.leftovers(world.look(), world.now + timedelta(days=8), abandon=False)
+    assert "restore the database first" in refused.value.fix
+
+
+def test_the_copy_of_a_lost_instance_can_be_abandoned(world: World) -> None:
+    """Else a copy that must not take over would stand in the way of every other restore."""
+    made = backups.create(world.rds, ID, world.now)
+    world.cloud.client.modify_db_instance(DBInstanceIdentifier=ID, DeletionProtection=False)
+    world.cloud.client.delete_db_instance(DBInstanceIdentifier=ID, SkipFinalSnapshot=True)
+    world.refuse = True
+    with pytest.raises(RefusedError):
+        world.restore(made.name)
+    operation.clean(world.rds, ID, operation.leftovers(world.look(), world.now, abandon=True))
+    assert not world.instances()
 
 
 def test_what_another_stack_replaced_stays(world: World) -> None:
