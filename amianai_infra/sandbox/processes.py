@@ -232,7 +232,9 @@ def _birth_linux(pid: int) -> str | None:
     except OSError:
         return None
     boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-    return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
+    # Of a killed process the first thread is a zombie before the last one has let go of the ports.
+    gone = fields[0] in "ZX" and int(fields[17]) <= 1
+    return None if gone else f"{boot}:{fields[19]}"
 
 
 def _birth_ps(pid: int) -> str | None:

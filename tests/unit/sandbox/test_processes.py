@@ -180,3 +180,18 @@ def test_nothing_about_aws_or_python_reaches_a_daemon() -> None:
         "HOME": "/h",
     }
     assert base_environment(ambient).keys() == {"PATH", "HOME", "PYTHONUNBUFFERED"}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="macOS shows no threads of a process that ends")
+def test_a_process_lives_as_long_as_its_last_thread() -> None:
+    code = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); ctypes.CDLL(None).pthread_exit(None)"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        state = Path(f"/proc/{process.pid}/stat")
+        deadline = time.monotonic() + 10
+        while state.read_text().rpartition(")")[2].split()[0] != "Z" and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert state.read_text().rpartition(")")[2].split()[0] == "Z"
+        assert birth(process.pid) is not None
+        process.kill()
+        process.wait()
+        assert birth(process.pid) is None
