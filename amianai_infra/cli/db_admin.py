@@ -198,9 +198,13 @@ def audit(app: App, count: int) -> None:
     amianai --sandbox db admin audit
     amianai --json db admin audit -n 200
 
-    What the table missed while the database was down is filled in from the log group. Without the database it is read from there.
+    The log group, which is the record that counts, and the table beside the data are compared: a record that only one of them has, or
+    that the table has otherwise, is marked, and has found_in and differs in --json. Nothing is changed.
     """
-    from amianai_infra.database.admin import describe
+    from amianai_infra.rules.records import lines
 
-    events, _ = administrator(app, found_outputs(app)).records(count)
-    app.print(events, "\n".join(describe(event) for event in events) or "Nothing is on record.")
+    entries = administrator(app, found_outputs(app)).records(count)
+    app.print([entry.as_dict() for entry in entries], lines(entries) or "Nothing is on record.")
+    marked = sum(bool(entry.mark) for entry in entries)
+    if marked:
+        click.echo(f"The log group and the table do not agree on {marked} of these {len(entries)} records.", err=True)

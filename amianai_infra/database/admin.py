@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from amianai_infra.database.audit import Connect, Event, Trail, audited, fill_in, recorded
+from amianai_infra.database.audit import Connect, Event, Trail, audited, listed, recorded
 from amianai_infra.database.gate import administration
 from amianai_infra.database.session import connect, translate
 from amianai_infra.database.sql_text import statements, tokens, transaction_control
-from amianai_infra.errors import ConfigurationError, ForbiddenError, NotFoundError, RefusedError, UnreachableError
+from amianai_infra.errors import AmianaiError, ConfigurationError, NotFoundError, RefusedError
 from amianai_infra.outputs import StackOutputs
+from amianai_infra.rules.records import Entry
 from amianai_infra.target import Target
 
 if TYPE_CHECKING:
@@ -340,17 +341,16 @@ class Administrator:
             record.rows = len(result.values)
         return result
 
-    def records(self, limit: int) -> tuple[list[Event], str]:
-        """The newest records, newest first, and where they were read: the table, filled in before, else the log group."""
+    def records(self, limit: int) -> list[Entry]:
+        """The newest records, newest first: the log group and the table, compared. Nothing is filled in, lest a trace be lost."""
         trail = Trail(self.target.client("logs"), self.outputs.audit_log_group)
+        table: list[Event] | None = None
         try:
             with self._connected("reading the audit records") as connection:
-                fill_in(connection, trail)
-                return recorded(connection, limit), "table"
-        except (UnreachableError, ForbiddenError, NotFoundError) as error:
-            self.say(f"Read from the log group, because the table cannot be: {error.what}")
-        events = sorted(trail.read(), key=lambda event: (event["at"], event["phase"]), reverse=True)
-        return events[:limit], "log group"
+                table = recorded(connection, limit)
+        except AmianaiError as error:
+            self.say(f"The log group alone is listed, because the table cannot be read: {error}")
+        return listed(trail, table, limit)
 
 
 def _count(connection: Connection[Any], table: str) -> int:
@@ -425,12 +425,3 @@ def _fetched(cursor: Any) -> Result:
         return Result()
     rows = cursor.fetchmany(LONGEST_RESULT + 1)
     return Result(0, [column.name for column in cursor.description], rows[:LONGEST_RESULT], len(rows) > LONGEST_RESULT)
-
-
-def describe(event: Event) -> str:
-    """One record on a line, and its SQL or error below."""
-    rows = "" if event["rows"] is None else f", {event['rows']} rows"
-    head = f"{event['at']}  {event['action']:<10} {event['outcome']}{rows}  {event['who']} on {event['host']}"
-    detail = event["detail"].splitlines()[0][:100] if event["detail"] else ""
-    lines = [head, f"    {detail}" if detail else "", f"    why: {event['reason']}" if event["reason"] else ""]
-    return "\n".join(line for line in [*lines, f"    {event['error']}" if event["error"] else ""] if line)

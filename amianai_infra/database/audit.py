@@ -1,7 +1,8 @@
 """Who did what to the database, when and why: in a CloudWatch log group first, and in a table that nobody changes.
 
 The log group is the record that counts: it is written before the work, it is outside the database, and without it nothing runs.
-The table is a copy beside the data. What it missed while the database was down is filled in from the log group later.
+The table is a copy beside the data. What it missed while the database was down is filled in from the log group later. Its owner can
+forge it: `listed` compares the two.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from amianai_infra.database.session import connect as open_session
 from amianai_infra.database.session import driver
 from amianai_infra.errors import AmianaiError, MissingToolError, NotFoundError, RefusedError, UnreachableError
 from amianai_infra.outputs import StackOutputs
+from amianai_infra.rules.records import Entry, compare
 from amianai_infra.target import Target, aws_error
 
 if TYPE_CHECKING:
@@ -181,9 +183,14 @@ def _missing(group: str) -> RefusedError:
 def _parsed(message: str) -> Event | None:
     try:
         found = json.loads(message)
-        return {name: found[name] for name in COLUMNS} if _ours(found) else None
-    except (ValueError, RecursionError):
+        return {name: found[name] for name in COLUMNS} | {"at": _moment(found["at"])} if _ours(found) else None
+    except (ValueError, OverflowError, RecursionError):
         return None
+
+
+def _moment(text: str) -> str:
+    """A time as we write it; ValueError for what is none: PostgreSQL would also take `infinity`."""
+    return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def _ours(found: Any) -> bool:
@@ -191,7 +198,6 @@ def _ours(found: Any) -> bool:
         return False
     if not all(isinstance(found[name], str) for name in COLUMNS if name != "rows"):
         return False
-    datetime.fromisoformat(found["at"])  # or ValueError: PostgreSQL would also take `infinity`
     return found["rows"] is None or type(found["rows"]) is int
 
 
@@ -224,13 +230,27 @@ def fill_in(connection: Connection[Any], trail: Trail) -> int:
 
 
 def recorded(connection: Connection[Any], limit: int) -> list[Event]:
-    """The newest events of the table, newest first."""
-    statement = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} ORDER BY at DESC, phase DESC LIMIT %s"  # noqa: S608
-    rows = connection.execute(statement.encode(), (limit,)).fetchall()
-    return [
-        dict(zip(COLUMNS, (str(row[0]), row[1], row[2].astimezone(UTC).isoformat(timespec="milliseconds"), *row[3:]), strict=True))
-        for row in rows
-    ]
+    """The newest events of the table, newest first; whatever its owner put there, as the log group would say it."""
+    # PostgreSQL knows times that Python has no word for.
+    at = "CASE WHEN isfinite(at) THEN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"+00:00\"') ELSE at::text END"
+    columns = ", ".join({"id": "id::text", "at": at}.get(name, name) for name in COLUMNS)
+    statement = f"SELECT {columns} FROM {TABLE} r ORDER BY r.at DESC, phase DESC, r.id DESC LIMIT %s"  # noqa: S608
+    return [dict(zip(COLUMNS, row, strict=True)) for row in connection.execute(statement.encode(), (limit,)).fetchall()]
+
+
+def listed(trail: Trail, table: list[Event] | None, limit: int) -> list[Entry]:
+    """The newest records of the log group and the table, compared.
+
+    Args:
+        trail: the log group.
+        table: the table's `limit` newest; None where it cannot be read.
+        limit: how many to give.
+    """
+    since: datetime | None = None
+    if table is not None and len(table) == limit:  # else the log group may hold older ones that belong to the list
+        with suppress(ValueError, OverflowError):
+            since = datetime.fromisoformat(table[-1]["at"]) - _MARGIN
+    return compare(trail.read(since), table, limit)
 
 
 Connect = Callable[[], "Connection[Any]"]

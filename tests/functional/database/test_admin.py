@@ -374,10 +374,66 @@ def test_a_snapshot_comes_first_and_its_failure_ends_it(work: Database) -> None:
 
 def test_the_list_without_the_database(work: Database) -> None:
     gone = work.outputs.model_copy({"database": work.outputs.database.model_copy({"port": 1})})
-    found, where = Administrator(work.target, gone, {}).records(3)
-    assert where == "log group"
-    assert len(found) == 3
-    assert Administrator(work.target, work.outputs, {}).records(3) == (found, "table")
+    said: list[str] = []
+    found = Administrator(work.target, gone, {}, say=said.append).records(3)
+    assert [one.found_in for one in found] == ["not compared"] * 3
+    assert "does not answer" in said[0]
+    there = Administrator(work.target, work.outputs, {}).records(3)
+    assert [one.event for one in there] == [one.event for one in found]
+    assert {one.found_in for one in there} == {"both"}
+
+
+FORGED = "INSERT INTO amianai_audit.records VALUES (gen_random_uuid(), 'ended', {at}, 'me', 'h', {action}, '', '', 'done', 1, '')"
+
+
+def test_the_list_marks_what_the_owner_forged(run: Run, work: Database) -> None:
+    run("truncate", "messages", *GIVEN)
+    begun, ended = events(work)[-2:]
+    with work.connect() as connection:
+        connection.execute("ALTER TABLE amianai_audit.records DISABLE TRIGGER only_appended")
+        connection.execute("UPDATE amianai_audit.records SET who = 'another' WHERE id = %s AND phase = 'begun'", (begun["id"],))
+        connection.execute("DELETE FROM amianai_audit.records WHERE id = %s AND phase = 'ended'", (ended["id"],))
+        connection.execute(FORGED.format(at="now()", action="E'x\\x1b[2J\\n2026'").encode())
+    try:
+        shown = run("audit", "-n", "3", enabled=None)
+        forged, second, first = json.loads(shown.stdout)
+        assert (forged["who"], forged["found_in"], forged["differs"]) == ("me", "table", [])
+        assert second == {**ended, "found_in": "log group", "differs": []}
+        assert first == {**begun, "found_in": "both", "differs": ["who"]}
+        assert "do not agree on 3 of these 3" in shown.stderr
+        text = CliRunner().invoke(cli, ["--sandbox", "db", "admin", "audit", "-n", "3"]).stdout
+        assert "\x1b" not in text
+        assert "x\\x1b[2J\\n2026" in text
+        assert "only in the table" in text
+    finally:
+        with work.connect() as connection:
+            connection.execute("DELETE FROM amianai_audit.records WHERE who IN ('me', 'another')")
+            connection.execute("ALTER TABLE amianai_audit.records ENABLE ALWAYS TRIGGER only_appended")
+
+
+@pytest.mark.parametrize("at", ["'infinity'", "'-infinity'", "'20000-01-01'", "'0044-03-15 BC'"])
+def test_a_time_that_python_has_no_word_for_is_listed(run: Run, work: Database, at: str) -> None:
+    with work.connect() as connection:
+        connection.execute("ALTER TABLE amianai_audit.records DISABLE TRIGGER only_appended")
+        connection.execute(FORGED.format(at=at, action="'x'").encode())
+    try:
+        assert "me" in {one["who"] for one in json.loads(run("audit", "-n", "1000", enabled=None).stdout)}
+    finally:
+        with work.connect() as connection:
+            connection.execute("DELETE FROM amianai_audit.records WHERE who = 'me'")
+            connection.execute("ALTER TABLE amianai_audit.records ENABLE ALWAYS TRIGGER only_appended")
+
+
+def test_the_list_before_there_is_a_table(run: Run, work: Database) -> None:
+    with work.connect() as connection:
+        connection.execute("ALTER SCHEMA amianai_audit RENAME TO hidden")
+    try:
+        shown = run("audit", "-n", "1", enabled=None)
+        assert [one["found_in"] for one in json.loads(shown.stdout)] == ["not compared"]
+        assert "amianai_audit.records" in shown.stderr
+    finally:
+        with work.connect() as connection:
+            connection.execute("ALTER SCHEMA hidden RENAME TO amianai_audit")
 
 
 def test_nothing_to_run() -> None:

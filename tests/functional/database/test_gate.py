@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from amianai_infra.database import audit
-from amianai_infra.database.audit import Trail, audited, fill_in, recorded, store
+from amianai_infra.database.audit import Trail, audited, fill_in, listed, recorded, store
 from amianai_infra.database.gate import ENABLE, administration
 from amianai_infra.errors import AmianaiError, RefusedError, UnreachableError
 from tests.database import DOMAIN, Database
@@ -162,6 +162,17 @@ def test_without_the_table_nothing_runs_unless_the_database_may_be_down(database
     assert [one["outcome"] for one in events(watched)] == ["begun", "failed"], "the attempt is on record"
     attempt(watched, table_must_be_written=False)
     assert traces(watched) == 1
+
+
+def test_records_of_one_moment_are_found_in_both_however_many_are_listed(watched: Database) -> None:
+    attempt(watched)
+    first = events(watched)[0]
+    with watched.connect() as connection:
+        for number in (3, 1, 4, 2):
+            trail(watched).write({**first, "id": f"00000000-0000-0000-0000-00000000000{number}"})
+        fill_in(connection, trail(watched))
+        for limit in range(1, 7):
+            assert {one.found_in for one in listed(trail(watched), recorded(connection, limit), limit)} == {"both"}
 
 
 def down() -> psycopg.Connection[Any]:
