@@ -316,7 +316,7 @@ def _window_findings(found: Backups, wanted: Wanted, now: datetime) -> Iterator[
         yield Finding("problem", "point in time", "there is no time to restore to", fix)
         return
     behind = now - window.latest
-    text = f"{_instant(window.earliest)} to {_instant(window.latest)} ({_ago(behind)})"
+    text = f"{instant(window.earliest)} to {instant(window.latest)} ({_ago(behind)})"
     fix = "look at the instance's events: transaction logs are not shipped"
     yield Finding("ok", "point in time", text) if behind <= FRESH else Finding("problem", "point in time", text, fix)
 
@@ -370,7 +370,7 @@ def _elsewhere_findings(found: Backups, wanted: Wanted, now: datetime) -> Iterat
         yield Finding("problem", what, "there is none", "run `amianai up`; the first copy takes hours")
         return
     behind = now - copy.window.latest
-    text = f"{copy.status}, up to {_instant(copy.window.latest)} ({_ago(behind)}), kept {copy.retention_days} days"
+    text = f"{copy.status}, up to {instant(copy.window.latest)} ({_ago(behind)}), kept {copy.retention_days} days"
     late = behind > FRESH_ELSEWHERE
     yield Finding("problem", what, text, "look at the events of the replication in that region") if late else Finding("ok", what, text)
     if not copy.encrypted:
@@ -404,9 +404,9 @@ def listing(found: Backups, now: datetime) -> str:
     window = found.window
     lines = [
         f"{found.identifier}",
-        f"  any time from {_instant(window.earliest)} to {_instant(window.latest)}" if window.latest else "  no point-in-time recovery",
+        f"  any time from {instant(window.earliest)} to {instant(window.latest)}" if window.latest else "  no point-in-time recovery",
     ]
-    lines += [f"  copy in {one.region}: {one.status}, up to {_instant(one.window.latest)}" for one in found.elsewhere]
+    lines += [f"  copy in {one.region}: {one.status}, up to {instant(one.window.latest)}" for one in found.elsewhere]
     if not found.snapshots:
         return "\n".join([*lines, "  no snapshots"])
     rows: list[tuple[str, ...]] = [("SNAPSHOT", "KIND", "MADE (UTC)", "AGE", "GiB", "ENCRYPTED", "STATUS", "NOTE")]
@@ -434,8 +434,9 @@ def report(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _instant(instant: datetime | None) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S} UTC" if instant else "?"
+def instant(moment: datetime | None) -> str:
+    """A moment for a person: `2026-03-01 12:00:00 UTC`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else "?"
 
 
 def _age(age: timedelta) -> str:

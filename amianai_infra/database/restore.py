@@ -22,6 +22,7 @@ from amianai_infra.database.backups import (
     Backups,
     Finding,
     healthy,
+    instant,
     replaced,
     tag_text,
 )
@@ -43,6 +44,8 @@ StepName = Literal["create", "settle", "check", "accept", "roles", "set-aside", 
 _LOOKS = 30  # at settings that were asked for: five minutes
 # RDS names an instance with at most 63 characters.
 _LONGEST = 63
+# A copy of `latest` that is older is not the latest any more.
+_LATEST = timedelta(hours=24)
 
 
 # -- what to restore
@@ -97,10 +100,12 @@ class Situation:
     Attributes:
         current: the one that has the stack's name.
         copy: the one that this restore made; after the swap it is the current one.
+        swapping: whether the swap was cut off in its middle.
     """
 
     current: Described | None
     copy: Described | None
+    swapping: bool = False
 
     @property
     def swapped(self) -> bool:
@@ -108,9 +113,14 @@ class Situation:
         return self.copy is not None and self.current is not None and self.copy["DbiResourceId"] == self.current["DbiResourceId"]
 
     @property
-    def accepted(self) -> bool:
-        """Whether somebody accepted the copy."""
-        return self.copy is not None and tags_of(self.copy).get(TAG_STEP) == ACCEPTED
+    def decided(self) -> bool:
+        """Whether the copy has to take over. That somebody accepted it once is not enough: it may be days old by now."""
+        return self.swapped or self.swapping
+
+    @property
+    def made(self) -> datetime | None:
+        """When the copy was made; None where there is none, or RDS does not say yet."""
+        return self.copy.get("InstanceCreateTime") if self.copy else None
 
 
 def survey(rds: Rds, identifier: str, source: Source, mode: Mode) -> Situation:
@@ -119,7 +129,8 @@ def survey(rds: Rds, identifier: str, source: Source, mode: Mode) -> Situation:
     Raises:
         RefusedError: another restore was begun and not finished.
     """
-    copies = [one for one in rds.instances() if tags_of(one).get(TAG_RESTORE_OF) == identifier]
+    instances, current = rds.instances(), rds.find(identifier)
+    copies = [one for one in instances if tags_of(one).get(TAG_RESTORE_OF) == identifier]
     wanted = [one for one in copies if tags_of(one).get(TAG_SOURCE) == tag_text(source.text) and tags_of(one).get(TAG_MODE) == mode]
     others = [one for one in copies if one not in wanted]
     if others:
@@ -130,7 +141,7 @@ def survey(rds: Rds, identifier: str, source: Source, mode: Mode) -> Situation:
             where=f"instance {others[0]['DBInstanceIdentifier']} ({others[0]['DBInstanceStatus']})",
             fix="run that command again to finish it, or `amianai db restore --abandon` to delete its copy",
         )
-    return Situation(rds.find(identifier), wanted[0] if wanted else None)
+    return Situation(current, wanted[0] if wanted else None, swapping(current, instances, identifier))
 
 
 def swapping(current: Described | None, others: Sequence[Described], identifier: str) -> bool:
@@ -179,6 +190,7 @@ class Plan:
         backup: automated backups to restore from when the instance is gone.
         steps: what is left to do.
         resumes: whether it goes on where an earlier one stopped.
+        made: when the copy was made that it goes on with.
     """
 
     source: Source
@@ -190,6 +202,7 @@ class Plan:
     backup: Automated | None
     steps: Sequence[Step]
     resumes: bool = False
+    made: datetime | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -201,6 +214,7 @@ class Plan:
             "old": self.old,
             "kept_until": self.kept_until,
             "resumes": self.resumes,
+            "copy_made": self.made,
             "steps": [{"name": step.name, "text": step.text} for step in self.steps],
         }
 
@@ -219,7 +233,7 @@ def plan(source: Source, mode: Mode, recipe: Recipe, situation: Situation, backu
 
     Raises:
         ConfigurationError: there is no such time or snapshot to restore.
-        RefusedError: the running instance has replicas, which would be left behind.
+        RefusedError: the running instance has replicas, which would be left behind, or the copy of `latest` is old.
     """
     identifier = recipe.identifier
     stamp = f"{now:%y%m%d%H%M%S}"
@@ -229,7 +243,8 @@ def plan(source: Source, mode: Mode, recipe: Recipe, situation: Situation, backu
         backup = _require_source(source, backups)
     if mode == "rehearse":
         steps = [*_copying(source, situation, recipe, copy), Step("delete-copy", f"delete {copy} again, without a snapshot of it")]
-        return Plan(source, mode, recipe.unprotected(), copy, "", None, backup, steps, situation.copy is not None)
+        return Plan(source, mode, recipe.unprotected(), copy, "", None, backup, steps, situation.copy is not None, situation.made)
+    _require_fresh(source, situation, copy, now)
     current = situation.current
     if current and current.get("ReadReplicaDBInstanceIdentifiers") and not situation.swapped:
         raise RefusedError(
@@ -240,7 +255,7 @@ def plan(source: Source, mode: Mode, recipe: Recipe, situation: Situation, backu
     old = beside(identifier, "old", stamp) if current and not situation.swapped else ""
     until = (now + timedelta(days=old_days)).replace(microsecond=0)
     steps = _copying(source, situation, recipe, copy)
-    if not situation.accepted:
+    if not situation.decided:
         steps.append(Step("accept", "show what was found and have it accepted"))
     if not situation.swapped:
         steps.append(Step("roles", f"give the roles of {copy} their rights, and the passwords that their secrets hold today"))
@@ -249,16 +264,27 @@ def plan(source: Source, mode: Mode, recipe: Recipe, situation: Situation, backu
     if not situation.swapped:
         steps.append(Step("take-over", f"rename {copy} to {identifier}: the endpoint's name stays"))
     steps.append(Step("adopt", "adopt it in the engine's state, publish the new secret and resource id, see that `preview` is empty"))
-    return Plan(source, mode, recipe, copy, old, until if old else None, backup, steps, situation.copy is not None)
+    return Plan(source, mode, recipe, copy, old, until if old else None, backup, steps, situation.copy is not None, situation.made)
 
 
 def _copying(source: Source, situation: Situation, recipe: Recipe, copy: str) -> list[Step]:
-    if situation.accepted:
+    if situation.decided:
         return []  # reading it all again would only keep the database away for longer
     what = f"the snapshot {source.text}" if source.kind == "snapshot" else f"the state of {source.text}"
     made = [] if situation.copy else [Step("create", f"restore {what} beside the running instance, as {copy}")]
     settle = Step("settle", f"wait for {copy} and set what a restore does not set")
     return [*made, settle, Step("check", f"read all of {copy} and compare it with the running database")]
+
+
+def _require_fresh(source: Source, situation: Situation, copy: str, now: datetime) -> None:
+    made = situation.made
+    if source.text != "latest" or made is None or situation.decided or now - made <= _LATEST:
+        return
+    raise RefusedError(
+        f"The copy of latest was made on {instant(made)}: what was written since is not in it. Nothing was changed.",
+        where=f"instance {copy}",
+        fix="delete it with `amianai db restore --abandon`, then begin again",
+    )
 
 
 def beside(identifier: str, kind: str, stamp: str) -> str:
@@ -302,7 +328,8 @@ def _require_inside(source: Source, earliest: datetime | None, latest: datetime 
 
 def screen(found: Plan) -> str:
     """The plan for a person."""
-    goes_on = " (goes on where it stopped)" if found.resumes else ""
+    made = f" with the copy made on {instant(found.made)}" if found.made else ""
+    goes_on = f" (goes on where it stopped{made})" if found.resumes else ""
     title = f"{'Rehearse' if found.mode == 'rehearse' else 'Restore'} {found.recipe.identifier} to {found.source.text}{goes_on}:"
     return "\n".join([title, *(f"  {number}. {step.text}" for number, step in enumerate(found.steps, 1))])
 
@@ -467,7 +494,7 @@ class Restore:
             task.say(f"{held.rows} rows in {len(held.tables)} tables")
         self._rows = held.rows
         running, why = self._running(current)
-        self._findings = [*([why] if why else []), *compare(held, running), *self._left(copy)]
+        self._findings = [*self._made(copy), *([why] if why else []), *compare(held, running), *self._left(copy)]
         if not healthy(self._findings):
             wrong = "; ".join(f"{one.what}: {one.fact}" for one in self._findings if one.level == "problem")
             raise VerificationError(
@@ -484,6 +511,10 @@ class Restore:
             return self._hands.inspect(current), None
         except AmianaiError as error:
             return None, Finding("note", "running database", f"cannot be read: {error.what}")
+
+    def _made(self, copy: Described) -> list[Finding]:
+        made = copy.get("InstanceCreateTime")
+        return [Finding("note", "copy", f"of {self._plan.source.text}, made on {instant(made)}")] if made else []
 
     def _left(self, copy: Described) -> list[Finding]:
         """Settings that the copy still does not have: `up` will bring them."""

@@ -364,6 +364,82 @@ def test_a_lost_instance_is_restored_from_its_snapshot(world: World) -> None:
     assert list(world.instances()) == [ID]
 
 
+def accepted_and_killed(world: World, to: str = "latest", *, hours: float) -> str:
+    """A copy that somebody accepted, cut off before anything was renamed, that long ago; gives its name."""
+    world.cloud.kill_after = "add_tags_to_resource"
+    with pytest.raises(KilledError):
+        world.restore(to)
+    world.cloud.kill_after = ""
+    (name,) = set(world.instances()) - {ID}
+    rds_backends[ACCOUNT]["us-east-1"].databases[name].instance_create_time = world.now - timedelta(hours=hours)
+    return name
+
+
+def test_a_copy_that_was_accepted_earlier_is_read_and_accepted_again(world: World) -> None:
+    """What was written in between is not in it: only who looks at its newest rows today can say whether that may go."""
+    name = accepted_and_killed(world, hours=20)
+    world.refuse = True
+    with pytest.raises(RefusedError):
+        world.restore()
+    made = f"{world.now - timedelta(hours=20):%Y-%m-%d %H:%M:%S} UTC"
+    assert [one.fact for one in world.seen if one.what == "copy"] == [f"of latest, made on {made}"]
+    assert made in operation.screen(world.plan())
+    assert world.plan().as_dict()["copy_made"] == world.now - timedelta(hours=20)
+    assert set(world.instances()) == {ID, name}
+    world.refuse = False
+    world.restore()
+    assert world.cloud.log.count("accepted") == 2
+    assert world.cloud.log.count("rename") == 2
+
+
+def test_a_copy_of_latest_that_is_days_old_does_not_take_over(world: World) -> None:
+    accepted_and_killed(world, hours=25)
+    with pytest.raises(RefusedError, match=r"latest was made on .* what was written since is not in it") as refused:
+        world.restore()
+    assert "--abandon" in refused.value.fix
+    assert "rename" not in world.cloud.log
+    operation.clean(world.rds, ID, operation.leftovers(world.look(), world.now, abandon=True))
+    world.restore()
+    assert world.cloud.log.count("rename") == 2
+
+
+def test_a_swap_that_was_begun_is_finished_however_old_the_copy_is(world: World) -> None:
+    half_swapped(world)
+    (name,) = [one for one in world.instances() if "-copy-" in one]
+    rds_backends[ACCOUNT]["us-east-1"].databases[name].instance_create_time = world.now - timedelta(days=3)
+    assert [step.name for step in world.plan().steps] == ["roles", "take-over", "adopt"]
+    world.restore()
+    assert world.cloud.log.count("accepted") == 1
+    assert ID in world.instances()
+
+
+def test_an_old_copy_of_a_moment_is_as_good_as_a_new_one(world: World) -> None:
+    moment = (world.now - timedelta(days=3)).isoformat()
+    accepted_and_killed(world, moment, hours=48)
+    world.restore(moment)
+    assert world.cloud.log.count("restore_db_instance_to_point_in_time") == 1
+
+
+def test_a_copy_that_rds_is_still_making_counts_as_new(world: World) -> None:
+    accepted_and_killed(world, hours=0)
+    source = operation.parse_source("latest")
+    situation = operation.survey(world.rds, ID, source, "replace")
+    assert situation.copy
+    creating = {key: value for key, value in situation.copy.items() if key != "InstanceCreateTime"}
+    plan = operation.plan(source, "replace", RECIPE, replace(situation, copy=creating), world.look(), world.now, old_days=7)
+    assert plan.made is None
+    assert operation.screen(plan).startswith(f"Restore {ID} to latest (goes on where it stopped):")
+
+
+@pytest.mark.parametrize("other", [timedelta(seconds=1), timedelta(hours=1)])
+def test_a_copy_of_one_moment_is_not_taken_for_that_of_another(world: World, other: timedelta) -> None:
+    moment = world.now - timedelta(hours=3)
+    accepted_and_killed(world, moment.isoformat(), hours=1)
+    with pytest.raises(RefusedError, match="was begun and not finished") as refused:
+        world.restore((moment + other).isoformat())
+    assert "--abandon" in refused.value.fix
+
+
 def test_two_different_restores_do_not_mix(world: World) -> None:
     world.refuse = True
     with pytest.raises(RefusedError):
