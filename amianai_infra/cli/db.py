@@ -13,6 +13,8 @@ from amianai_infra.cli.lazy import Commands, LazyGroup
 from amianai_infra.cli.options import AnyCallable, App
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from psycopg import Connection
 
     from amianai_infra.database.credentials import Role
@@ -108,6 +110,13 @@ def connected(
     from amianai_infra.database.session import connect
 
     return connect(app.target, outputs or found_outputs(app), role, statement_timeout=timeout, at=at_option())
+
+
+def own_migrations(app: App) -> Path | None:
+    """The folder of the project's own migrations."""
+    from amianai_infra.database.schema import project_folder
+
+    return project_folder(app.root, app.settings.database.migrations)
 
 
 def require_gate(app: App, outputs: StackOutputs, action: str, confirm: str | None, reason: str) -> None:

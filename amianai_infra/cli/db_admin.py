@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from amianai_infra.cli.db import at_option, found_outputs, require_gate, snapshot_maker
+from amianai_infra.cli.db import at_option, found_outputs, own_migrations, require_gate, snapshot_maker
 from amianai_infra.cli.lazy import Commands, LazyGroup
 from amianai_infra.cli.options import AnyCallable, App, confirm_option, dry_run_option
 
@@ -63,10 +63,8 @@ def administrator(app: App, outputs: StackOutputs) -> Administrator:
 def _migrate(app: App, outputs: StackOutputs) -> Callable[[Connection[Any]], None]:
     from amianai_infra.database import schema
 
-    own = schema.project_folder(app.root, app.settings.database.migrations)
-
     def run(connection: Connection[Any]) -> None:
-        schema.apply(connection, app.target, outputs, own, say=app.progress.note)
+        schema.apply(connection, app.target, outputs, own_migrations(app), say=app.progress.note)
 
     return run
 
@@ -100,6 +98,9 @@ def reset(app: App, /, **options: Any) -> None:
 
     The record of administrative work and what extensions brought stay. Every migration then runs again.
     """
+    from amianai_infra.database.migrate import read_all
+
+    read_all(own_migrations(app))  # or nothing is dropped that could not be made again
     result = _through(app, found_outputs(app), lambda found: found.reset(), options)
     if result is not None:
         app.print(result.as_dict(), f"The database is as new; {result.rows} rows are gone.{_kept(result)}")

@@ -8,23 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amianai_infra.cli.db import at_option, connected, found_outputs, snapshot_maker
+from amianai_infra.cli.db import at_option, connected, found_outputs, own_migrations, snapshot_maker
 from amianai_infra.cli.options import App, confirm_option, dry_run_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from amianai_infra.database.audit import Record
     from amianai_infra.database.credentials import Role
     from amianai_infra.database.migrate import Done, Migration
     from amianai_infra.database.schema import State
     from amianai_infra.outputs import StackOutputs
-
-
-def _own(app: App) -> Path | None:
-    from amianai_infra.database.schema import project_folder
-
-    return project_folder(app.root, app.settings.database.migrations)
 
 
 @click.command()
@@ -43,16 +35,18 @@ def migrate(app: App, dry_run: bool) -> None:
     from amianai_infra.database import schema
     from amianai_infra.database.migrate import plan, read_all
 
-    outputs, files = found_outputs(app), read_all(_own(app))
+    outputs, files = found_outputs(app), read_all(own_migrations(app))
     with connected(app, outputs=outputs, timeout=None) as connection:
-        state = schema.look(connection, outputs, files)
+        state = schema.look(connection, outputs, lambda: files)
         if dry_run:
             pending = plan(files, state.applied)
             app.print({"pending": [str(one) for one in pending]}, _would(state))
             return
 
         def apply() -> Done:
-            return schema.apply(connection, app.target, outputs, _own(app), say=app.progress.note, snapshot=_snapshot(app, outputs))
+            return schema.apply(
+                connection, app.target, outputs, own_migrations(app), say=app.progress.note, snapshot=_snapshot(app, outputs)
+            )
 
         done = _on_record(app, outputs, state.pending, apply) if state.pending else apply()
     lines = [f"✓ {one}  {one.duration.total_seconds():.2f} s" for one in done.applied] or ["Nothing to apply."]
@@ -115,7 +109,7 @@ def status(app: App) -> None:
 
     outputs = found_outputs(app)
     with connected(app, outputs=outputs) as connection:
-        state = schema.look(connection, outputs, read_all(_own(app)))
+        state = schema.look(connection, outputs, lambda: read_all(own_migrations(app)))
     app.print(state.as_dict(), state.text())
     if state.problem:
         click.get_current_context().exit(1)

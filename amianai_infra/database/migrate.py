@@ -115,10 +115,6 @@ def read_folder(folder: Path, source: str) -> list[Migration]:
         ConfigurationError: a name has another form, a number is there twice, a file begins or ends a transaction, or one of the project's
             names a schema that keeps records.
     """
-    if not folder.is_dir():
-        raise ConfigurationError(
-            "The folder of migrations does not exist.", where=str(folder), fix="correct the setting database.migrations"
-        )
     found = [_read(path, source) for path in sorted(folder.glob("*.sql"))]
     found.sort(key=lambda one: int(one.version))
     for one, other in pairwise(found):

@@ -12,7 +12,7 @@ from amianai_infra.database.credentials import FixedCredentials, Login, Role
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.migrate import Applied, Done, Migration, ledger, locked, migrate, plan, read_all
 from amianai_infra.database.session import open_connection
-from amianai_infra.errors import RefusedError
+from amianai_infra.errors import ConfigurationError, RefusedError
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.target import Target
 
@@ -21,8 +21,22 @@ if TYPE_CHECKING:
 
 
 def project_folder(root: Path, setting: str) -> Path | None:
-    """The project's own migrations: None where the setting is empty."""
-    return root / setting if setting else None
+    """The folder of the project's own migrations: None where the setting is empty.
+
+    Raises:
+        ConfigurationError: the setting names no folder, or one without any migration.
+    """
+    if not setting:
+        return None
+    folder = root / setting
+    if folder.is_dir() and any(folder.glob("*.sql")):
+        return folder
+    how = "holds no .sql file" if folder.is_dir() else "is not a folder" if folder.exists() else "does not exist"
+    raise ConfigurationError(
+        f"The folder of the project's migrations {how}.",
+        where=f"setting database.migrations = {setting}: {folder}",
+        fix="put the migrations there, or name their folder: `amianai up --set database.migrations=FOLDER` (nothing after = for none)",
+    )
 
 
 @dataclass(frozen=True)
@@ -63,14 +77,14 @@ class State:
         return "\n".join(lines)
 
 
-def look(connection: Connection[Any], outputs: StackOutputs, files: Sequence[Migration]) -> State:
-    """Read the state; changes nothing and waits for nobody."""
+def look(connection: Connection[Any], outputs: StackOutputs, read: Callable[[], Sequence[Migration]]) -> State:
+    """Read the state; changes nothing and waits for nobody. Migrations that cannot be read are a problem to tell of."""
     known = ledger(connection)
     problem, pending = "", []
     try:
-        pending = plan(files, known)
-    except RefusedError as error:
-        problem = error.what
+        pending = plan(read(), known)
+    except (RefusedError, ConfigurationError) as error:
+        problem = str(error)
     version = connection.execute("SHOW server_version").fetchone()
     names = roles.Names.of(outputs)
     rows = connection.execute("SELECT rolname FROM pg_roles").fetchall()

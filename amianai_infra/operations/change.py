@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from amianai_infra.target import EngineEnvironment
 
 SUFFIX = "amianai-infra:databaseFinalSnapshotSuffix"
+MIGRATIONS = "amianai-infra:databaseMigrations"
 POOL_TYPE = "aws:cognito/userPool:UserPool"
 ZONE_TYPE = "aws:route53/zone:Zone"
 _DOMAIN_OF = {ZONE_TYPE: "name", "aws:acm/certificate:Certificate": "domainName", "pulumi:pulumi:Stack": "domain"}
@@ -54,10 +55,19 @@ def _spellings() -> set[str]:
 
 
 def differences(context: Context) -> dict[str, str]:
-    """What must be written into the stack configuration before it says what the settings say."""
+    """What must be written into the stack configuration before it says what the settings say.
+
+    Raises:
+        ConfigurationError: a new folder of migrations is none.
+    """
     configured = read_stack_file(stack_file(context.target.engine()))
     values = wanted(context.settings, configured)
-    return {key: value for key, value in values.items() if configured.get(key) != value}
+    found = {key: value for key, value in values.items() if configured.get(key) != value}
+    if MIGRATIONS in found:
+        from amianai_infra.database.schema import project_folder
+
+        project_folder(context.root, found[MIGRATIONS])
+    return found
 
 
 def configure(context: Context, engine: Engine) -> dict[str, str]:

@@ -79,6 +79,19 @@ def test_migrate_status_and_dry_run(run: Run, own: Path) -> None:
     assert "project 0001_avatars was edited" in run("migrate", "--dry-run", code=3).output
 
 
+def test_a_setting_that_names_no_migrations_stops_only_what_reads_them(run: Run, own: Path, tmp_path: Path) -> None:
+    run("migrate")
+    own.rename(tmp_path / "elsewhere")
+    for words in ("migrate", "migrate --dry-run"):
+        assert "setting database.migrations = migrations" in run(*words.split(), code=2).output
+    state = run("status", code=1).stdout
+    assert "setting database.migrations = migrations" in state
+    assert "✓ amianai 0001_application" in state
+    for words in ("url", "seed", "rotate", "top", "admin audit"):
+        run(*words.split())
+    run("admin", "reset", "--dry-run", code=2)
+
+
 def test_what_is_applied_is_on_record(run: Run, own: Path, database: Database) -> None:
     def kept() -> list[tuple[Any, ...]]:
         with database.connect() as connection:

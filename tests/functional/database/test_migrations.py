@@ -67,7 +67,7 @@ def run(database: Database, files: list[Migration], **options: Any) -> list[str]
 def test_an_empty_database_gets_the_schema_and_the_next_run_nothing(database: Database) -> None:
     with database.connect() as connection:
         assert ledger(connection) == []
-        state = schema.look(connection, database.outputs, read_all(None))
+        state = schema.look(connection, database.outputs, lambda: read_all(None))
     assert str(state.pending[0]) == "amianai 0001_application"
     assert state.roles == {f"{database.name}_application": False, f"{database.name}_readonly": False}
     first = apply(database)
@@ -77,7 +77,7 @@ def test_an_empty_database_gets_the_schema_and_the_next_run_nothing(database: Da
     assert apply(database) == []
     with database.connect() as connection:
         (line, *_) = ledger(connection)
-        after = schema.look(connection, database.outputs, read_all(None))
+        after = schema.look(connection, database.outputs, lambda: read_all(None))
     assert line.applied_by == database.target.identity().arn
     assert line.duration > timedelta(0)
     assert (after.pending, after.problem, set(after.roles.values())) == ([], "", {True})
@@ -145,7 +145,7 @@ def test_an_edited_file_is_refused_by_name_and_nothing_else_runs(database: Datab
         run(database, read_folder(own, "project"))
     assert tables(database) == {"a"}
     with database.connect() as connection:
-        state = schema.look(connection, database.outputs, read_folder(own, "project"))
+        state = schema.look(connection, database.outputs, lambda: read_folder(own, "project"))
     assert "0001_a was edited" in state.problem
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amianai_infra.database.migrate import FOLDER, OURS, PROJECT, Applied, Migration, plan, read_all, read_folder
+from amianai_infra.database.schema import project_folder
 from amianai_infra.errors import ConfigurationError, RefusedError
 
 
@@ -84,9 +85,15 @@ def test_what_is_no_migration(tmp_path: Path, files: dict[str, str], reason: str
         read_folder(write(tmp_path, **files), PROJECT)
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"database\.migrations"):
-        read_all(tmp_path / "none")
+@pytest.mark.parametrize(("setting", "how"), [("none", "does not exist"), ("file", "is not a folder"), ("empty", "holds no .sql file")])
+def test_a_setting_that_names_no_migrations(tmp_path: Path, setting: str, how: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigurationError, match=how) as caught:
+        project_folder(tmp_path, setting)
+    assert caught.value.where == f"setting database.migrations = {setting}: {tmp_path / setting}"
+    assert "amianai up --set database.migrations=" in caught.value.fix
+    assert project_folder(tmp_path, "") is None
 
 
 def test_ours_come_first(tmp_path: Path) -> None:

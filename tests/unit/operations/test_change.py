@@ -6,7 +6,7 @@ import pytest
 
 from amianai_infra.config import Settings
 from amianai_infra.engine import StateResource
-from amianai_infra.errors import RefusedError
+from amianai_infra.errors import ConfigurationError, RefusedError
 from amianai_infra.operations import change
 from amianai_infra.target import OUTPUTS_CACHE
 from tests.unit.operations.fakes import Context, names, resource, summary
@@ -36,6 +36,22 @@ def test_up_writes_what_differs_and_only_that(tmp_path: Path) -> None:
     context.flags["database.storage_gib"] = "20"
     change.up(context)
     assert context.did("configure")[0][1] == {"amianai-infra:databaseStorageGib": "20"}
+
+
+def test_a_folder_of_migrations_is_looked_at_when_it_is_chosen(tmp_path: Path) -> None:
+    context = Context(tmp_path, flags={"database.migrations": "migrations"})
+    for attempt in (change.up, change.preview):
+        with pytest.raises(ConfigurationError, match="does not exist"):
+            attempt(context)
+    assert names(context.log) == []
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "0001_a.sql").touch()
+    change.up(context)
+    (tmp_path / "migrations" / "0001_a.sql").unlink()
+    change.up(context)
+    context.flags["database.migrations"] = ""
+    change.up(context)
+    assert context.did("configure")[-1][1] == {change.MIGRATIONS: ""}
 
 
 def test_up_drops_the_cached_outputs_when_something_changed(tmp_path: Path) -> None:
