@@ -110,7 +110,8 @@ def status(app: App) -> None:
     outputs = found_outputs(app)
     with connected(app, outputs=outputs) as connection:
         state = schema.look(connection, outputs, lambda: read_all(own_migrations(app)))
-    app.print(state.as_dict(), state.text())
+    hint = f"\n  next: amianai {'--sandbox ' if app.sandbox else ''}db migrate" if state.unfinished else ""
+    app.print(state.as_dict(), state.text() + hint)
     if state.problem:
         click.get_current_context().exit(1)
 

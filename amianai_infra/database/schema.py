@@ -57,6 +57,11 @@ class State:
     problem: str
     roles: dict[str, bool]
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether `db migrate` has something to do, and would do it."""
+        return not self.problem and bool(self.pending or not all(self.roles.values()))
+
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {

@@ -66,15 +66,20 @@ def _password(database: Database, role: str) -> str:
 
 def test_migrate_status_and_dry_run(run: Run, own: Path) -> None:
     assert "would apply project 0001_avatars" in run("migrate", "--dry-run").stdout
-    assert "· amianai 0001_application  not applied" in run("status").stdout
+    before = run("status").stdout
+    assert "· amianai 0001_application  not applied" in before
+    assert before.endswith("  next: amianai --sandbox db migrate\n")
     data = json.loads(run("migrate", "--json").stdout)
     assert [f"{one['source']} {one['version']}" for one in data["applied"]][-1] == "project 0001"
     assert "Nothing to apply." in run("migrate").stdout
     assert json.loads(run("migrate", "--dry-run", "--json").stdout) == {"pending": []}
     state = json.loads(run("status", "--json").stdout)
     assert (state["pending"], state["problem"], set(state["roles"].values())) == ([], "", {True})
+    assert "next:" not in run("status").stdout
     (own / "0001_avatars.sql").write_text("ALTER TABLE personas ADD avatar bytea;\n")
-    assert "project 0001_avatars was edited" in run("status", code=1).stdout
+    edited = run("status", code=1).stdout
+    assert "project 0001_avatars was edited" in edited
+    assert "db migrate" not in edited
     assert "project 0001_avatars was edited" in run("migrate", code=3).output
     assert "project 0001_avatars was edited" in run("migrate", "--dry-run", code=3).output
 
