@@ -112,6 +112,10 @@ class Target(Protocol):
         """The service's endpoint URL where it is not AWS's own."""
         ...
 
+    def sdk_variables(self) -> Mapping[str, str]:
+        """What an application's environment must say for an AWS SDK to end here; nothing where every SDK does anyway."""
+        ...
+
     def identity(self) -> Identity:
         """Who is calling."""
         ...
@@ -246,6 +250,10 @@ class AwsTarget:
     def endpoint(self, service: str) -> str | None:
         """AWS's own, unless `AWS_ENDPOINT_URL_<SERVICE>` or `AWS_ENDPOINT_URL` names another, as in every SDK."""
         return self._environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or self._environ.get("AWS_ENDPOINT_URL")
+
+    def sdk_variables(self) -> Mapping[str, str]:
+        """None: what an SDK finds by itself is AWS, as whoever runs the application."""
+        return {}
 
     @cached_property
     def _identity(self) -> Identity:

@@ -186,7 +186,8 @@ def env(app: App, file: Path | None, opened: bool, tunnel: bool, tunnel_port: in
     amianai env --tunnel
 
     Keys of your own, comments and their order stay. No password is ever written: server code reads the secret that
-    DATABASE_SECRET_ARN names.
+    DATABASE_SECRET_ARN names. In the sandbox AWS SDKs are led to the emulator by AWS_ENDPOINT_URL and the like, which go again with the
+    next `env` for AWS.
     """
     from amianai_infra.operations import env_file
     from amianai_infra.site.environment import public_environment
@@ -200,9 +201,8 @@ def env(app: App, file: Path | None, opened: bool, tunnel: bool, tunnel_port: in
     if opened or tunnel:
         database = env_file.local_database_values(outputs, app.target.database_ca(), tunnel_port if tunnel else None)
     values = {**public_environment(app.target, outputs), **database}
-    written = env_file.write(path, values)
-    text = f"{path}: no changes" if written.same else f"{path}: " + ", ".join([*written.added, *written.changed])
-    app.print({"path": str(path), "added": written.added, "changed": written.changed}, text)
+    written = env_file.write(path, values, app.target.sdk_variables())
+    app.print({"path": str(path), "added": written.added, "changed": written.changed, "removed": written.removed}, written.text())
 
 
 @click.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from amianai_infra.errors import ConfigurationError
 from amianai_infra.outputs import StackOutputs
 
 _ASSIGNMENT = re.compile(r"^(\s*(?:export\s+)?)([A-Za-z_][A-Za-z0-9_]*)(\s*=)")
+_SDK_BEGIN = "# where AWS SDKs are led; `amianai env` for another place changes or removes these lines"
+_SDK_END = "# end of where AWS SDKs are led"
+_SDK = re.compile(rf"\n?^{_SDK_BEGIN}\n(?P<lines>(?:AWS_.*\n)*){_SDK_END}\n?", re.MULTILINE)
 HEADING = "# written by `amianai env`; run it again after a change of the stack"
 
 
@@ -23,11 +27,22 @@ class Written:
     path: Path
     added: list[str]
     changed: list[str]
+    removed: list[str]
 
     @property
     def same(self) -> bool:
         """Whether the file already said all of it."""
-        return not self.added and not self.changed
+        return not (self.added or self.changed or self.removed)
+
+    def text(self) -> str:
+        """For a person."""
+        if self.same:
+            return f"{self.path}: no changes"
+        lines = [str(self.path)]
+        for what in ("added", "changed", "removed"):
+            names = ", ".join(getattr(self, what))
+            lines += textwrap.wrap(names, 98, initial_indent=f"  {what + ':':<9}", subsequent_indent=" " * 11) if names else []
+        return "\n".join(lines)
 
 
 def database_values(outputs: StackOutputs) -> dict[str, str]:
@@ -94,12 +109,33 @@ def merge(text: str, values: Mapping[str, str]) -> tuple[str, list[str], list[st
     return "\n".join(lines) + ("\n" if lines else ""), added, changed
 
 
+def lead(text: str, variables: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Put the variables of AWS SDKs into the text, in lines of their own between two marks; without any, take those lines out.
+
+    A key of the same name elsewhere in the file is somebody's own and stays.
+
+    Returns:
+        The new text, and the variables it had between the marks.
+    """
+    found = _SDK.search(text)
+    before = dict(line.split("=", 1) for line in found["lines"].splitlines()) if found else {}
+    lines = [f"{name}={_quoted(value)}" for name, value in variables.items()]
+    block = "\n".join(["", _SDK_BEGIN, *lines, _SDK_END, ""]) if lines else ""
+    known = {name: value.strip("'") for name, value in before.items()}
+    return (text[: found.start()] + block + text[found.end() :] if found else text + block), known
+
+
 def _quoted(value: str) -> str:
     return value if re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]*", value) else "'" + value + "'"
 
 
-def write(path: Path, values: Mapping[str, str]) -> Written:
+def write(path: Path, values: Mapping[str, str], sdk: Mapping[str, str] = {}) -> Written:
     """Bring the file up to date, atomically; it is not touched when nothing changes.
+
+    Args:
+        path: the file.
+        values: our keys.
+        sdk: what leads AWS SDKs somewhere; none: what an earlier call wrote of it goes.
 
     Raises:
         ConfigurationError: its folder does not exist.
@@ -110,9 +146,12 @@ def write(path: Path, values: Mapping[str, str]) -> Written:
         )
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     text, added, changed = merge(before, values)
+    text, led = lead(text, sdk)
     if text != before:
         _replace(path, text)
-    return Written(path, added, changed)
+    added += [name for name in sdk if name not in led]
+    changed += [name for name in sdk if led.get(name, sdk[name]) != sdk[name]]
+    return Written(path, added, changed, [name for name in led if name not in sdk])
 
 
 def _replace(path: Path, text: str) -> None:

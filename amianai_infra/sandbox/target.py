@@ -93,6 +93,10 @@ class SandboxTarget:
         """The emulator, for every service."""
         return aws.endpoint(self.sandbox.ports().emulator)
 
+    def sdk_variables(self) -> Mapping[str, str]:
+        """The emulator's address, and its test credentials, which open nothing else."""
+        return self.sandbox.project.aws_variables(self.sandbox.ports())
+
     @cached_property
     def _identity(self) -> Identity:
         from botocore.exceptions import BotoCoreError, ClientError

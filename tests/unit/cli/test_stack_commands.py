@@ -106,6 +106,8 @@ def test_env_writes_into_the_sites_folder(context: Context, tmp_path: Path) -> N
     assert "no changes" in run("env").stdout
     text = (tmp_path / "examples/site/.env.local").read_text()
     assert f"NEXT_PUBLIC_USER_POOL_ID={OUTPUTS.auth.user_pool_id}\n" in text
+    assert "\nAWS_ENDPOINT_URL=http://127.0.0.1:1\n" in text
+    assert not [line for line in text.splitlines() if "NEXT_PUBLIC_AWS_" in line and "REGION" not in line]
     other = tmp_path / "other.env"
     run("env", "--file", str(other))
     assert other.read_text() == text

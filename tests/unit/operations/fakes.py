@@ -157,6 +157,9 @@ class Target:
     def endpoint(self, service: str) -> str | None:
         return None
 
+    def sdk_variables(self) -> Mapping[str, str]:
+        return {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"} if self.name == "sandbox" else {}
+
     def identity(self) -> Identity:
         return Identity(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/operator")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amianai_infra.errors import ConfigurationError
-from amianai_infra.operations.env_file import HEADING, database_values, local_database_values, merge, write
+from amianai_infra.operations.env_file import HEADING, database_values, lead, local_database_values, merge, write
 from tests.unit.operations.fakes import OUTPUTS
 
 VALUES = {"NEXT_PUBLIC_SITE_URL": "https://example.com/", "DATABASE_HOST": "db"}
@@ -68,6 +68,48 @@ def test_the_file_is_private_and_untouched_when_nothing_changes(tmp_path: Path) 
     inode = file.stat().st_ino
     assert write(file, VALUES).same
     assert file.stat().st_ino == inode
+
+
+SDK = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_REGION": "us-east-1", "AWS_CONFIG_FILE": "/a b/config"}
+
+
+def test_sdks_are_led_elsewhere_and_back_again(tmp_path: Path) -> None:
+    file = tmp_path / ".env.local"
+    own = "AWS_PROFILE=mine\nAWS_REGION=eu-west-1"
+    file.write_text(own)
+    assert write(file, VALUES, SDK).added == [*VALUES, *SDK]
+    assert [line for line in file.read_text().splitlines() if line.startswith("AWS_")] == [
+        "AWS_PROFILE=mine",
+        "AWS_REGION=eu-west-1",
+        "AWS_ENDPOINT_URL=http://127.0.0.1:1",
+        "AWS_REGION=us-east-1",
+        "AWS_CONFIG_FILE='/a b/config'",
+    ]
+    assert write(file, VALUES, SDK).same
+    with file.open("a") as more:
+        more.write("AWS_PROFILE=later\n")
+    assert write(file, VALUES, {**SDK, "AWS_ENDPOINT_URL": "http://127.0.0.1:2"}).changed == ["AWS_ENDPOINT_URL"]
+    assert file.read_text().count("AWS_ENDPOINT_URL=http://127.0.0.1:2\n") == 1
+    assert write(file, VALUES).removed == list(SDK)
+    assert file.read_text() == merge(own, VALUES)[0] + "AWS_PROFILE=later\n"
+    assert write(file, VALUES).same
+
+
+@given(st.lists(LINE, max_size=8))
+def test_what_leads_sdks_leaves_no_trace(lines: list[str]) -> None:
+    before, _, _ = merge("\n".join(lines), VALUES)
+    there, nothing = lead(before, SDK)
+    assert nothing == {}
+    assert lead(there, SDK) == (there, SDK)
+    assert lead(there, {}) == (before, SDK)
+
+
+def test_what_was_written_is_told_in_a_hundred_columns(tmp_path: Path) -> None:
+    names = [f"NEXT_PUBLIC_NAME_{number}" for number in range(20)]
+    text = write(tmp_path / ".env", dict.fromkeys(names, "x")).text()
+    assert all(name in text for name in names)
+    assert max(len(line) for line in text.splitlines()[1:]) <= 100
+    assert write(tmp_path / ".env", dict.fromkeys(names, "x")).text() == f"{tmp_path / '.env'}: no changes"
 
 
 def test_the_mode_of_an_existing_file_stays(tmp_path: Path) -> None:
