@@ -50,6 +50,11 @@ def role_secret_name(prefix: str, identifier: str, role: str) -> str:
     return f"{prefix}/database/{identifier}/{role}"
 
 
+def secret_name(arn: str) -> str:
+    """The name in a secret's ARN, which AWS takes in the ARN's place: without the six characters that Secrets Manager adds."""
+    return re.sub(r"-[A-Za-z0-9]{6}$", "", arn.rpartition(":")[2])
+
+
 def proxy_role_name(prefix: str, identifier: str) -> str:
     """The role of the database's proxy, at most 64 characters; begins with the prefix whatever the identifier is."""
     suffix = "-proxy"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amianai_infra.errors import NotFoundError, VerificationError
+from amianai_infra.naming import secret_name
 from amianai_infra.operations import change, cost, delegation, doctor, state_storage
 from amianai_infra.operations.context import Context
 from amianai_infra.operations.parallel import side_by_side
@@ -212,9 +214,10 @@ def screen(report: Report, context: Context, program: str = "amianai") -> str:
             "",
             f"  Site       {report.url}",
             f"  Sign-in    user pool {outputs.auth.user_pool_id}, client {outputs.auth.client_id}",
-            f"  Database   {database.host}:{database.port}/{database.name} (TLS; password in secret {database.secret_arn})",
+            f"  Database   {database.host}:{database.port}/{database.name}, over TLS",
+            f"             password in the secret {secret_name(database.secret_arn)}",
             f"  Cost{would}",
-            f"             {price.replace(chr(10), chr(10) + '           ')}",
+            *(textwrap.fill(line.strip(), 100, initial_indent=" " * 13, subsequent_indent=" " * 13) for line in price.splitlines()),
             "",
             f"  Next       {prefix} status      one screen about every part",
             f"             {prefix} db migrate  create the application's tables and roles",

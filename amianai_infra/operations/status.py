@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import textwrap
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Any
 
 from amianai_infra.database.access import Access, describe
 from amianai_infra.errors import AmianaiError
+from amianai_infra.naming import secret_name
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.rules.access import warnings
 from amianai_infra.target import SiteAddress, Target, aws_error
@@ -112,7 +114,7 @@ def _database(rds: Any, outputs: StackOutputs) -> Part:
         "class": f"{found['DBInstanceClass']}, {found.get('AllocatedStorage')} GiB, PostgreSQL {found.get('EngineVersion')}",
         "protected": "yes" if found.get("DeletionProtection") else "NO: deletion protection is off",
         "backups": f"{found.get('BackupRetentionPeriod')} days",
-        "secret": wanted.secret_arn,
+        "secret": secret_name(wanted.secret_arn),
     }
     return Part("database", state == "available", state, facts)
 
@@ -170,5 +172,10 @@ def screen(title: str, parts: list[Part]) -> str:
     lines = [title]
     for part in parts:
         lines.append(f"{'✓' if part.ok else '✗'} {part.name:<9} {part.state}")
-        lines += [f"    {name:<13} {text}" for name, text in part.facts.items()]
+        lines += [_fact(name, text) for name, text in part.facts.items()]
     return "\n".join(lines)
+
+
+def _fact(name: str, text: str) -> str:
+    wrapped = textwrap.wrap(text, 82, break_long_words=False, break_on_hyphens=False)
+    return f"    {name:<13} " + f"\n{'':18}".join(wrapped)

@@ -24,6 +24,11 @@ def test_bucket_names_are_valid(prefix: str, domain: str) -> None:
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name)
 
 
+@pytest.mark.parametrize("name", ["rds!db-46d84e17-cdbf-5842-8962-dc443c1bf9f1", "eeyore/database/eeyore-postgres/application"])
+def test_a_secret_is_named_by_its_arn(name: str) -> None:
+    assert naming.secret_name(f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-6aDa6e") == name
+
+
 @given(PREFIX, DOMAIN)
 def test_hosted_domains_are_valid(prefix: str, domain: str) -> None:
     name = naming.user_pool_domain(prefix, domain)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from amianai_infra.errors import ConfigurationError, MissingToolError, NotFoundError, RefusedError, VerificationError
+from amianai_infra.naming import secret_name
 from amianai_infra.operations import change, doctor, setup, state_storage
 from amianai_infra.operations.setup import Hands, Options
 from amianai_infra.stack import ZONE_TARGETS
@@ -216,11 +217,12 @@ def test_the_summary_says_what_one_needs_to_know_now(doings: Doings) -> None:
         OUTPUTS.site.url,
         OUTPUTS.auth.user_pool_id,
         OUTPUTS.database.host,
-        OUTPUTS.database.secret_arn,
+        secret_name(OUTPUTS.database.secret_arn),
         "a month",
         "amianai --sandbox",
     ):
         assert needed in text
+    assert max(len(line) for line in text.splitlines()) <= 100
     data = setup.as_dict(run(doings), doings.context)
     assert data["url"] == OUTPUTS.site.url
     assert data["outputs"]["auth"]["client_id"] == "client"
