@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from amianai_infra.cli.lazy import Commands, LazyGroup
 from amianai_infra.cli.options import AnyCallable, App
+from amianai_infra.errors import UnreachableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +118,11 @@ def own_migrations(app: App) -> Path | None:
     from amianai_infra.database.schema import project_folder
 
     return project_folder(app.root, app.settings.database.migrations)
+
+
+def not_connected() -> NoReturn:
+    """For records of work beside the database, which may be closed: its table of records is filled in later."""
+    raise UnreachableError("The database is not needed for this.")
 
 
 def require_gate(app: App, outputs: StackOutputs, action: str, confirm: str | None, reason: str) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from amianai_infra.cli.db import found_outputs
+from amianai_infra.cli.db import found_outputs, not_connected
 from amianai_infra.cli.options import App, DurationType, dry_run_option
-from amianai_infra.errors import ConfigurationError, UnreachableError
+from amianai_infra.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from amianai_infra.database.access import Access, Opened
@@ -33,11 +33,6 @@ def _access(app: App, outputs: StackOutputs) -> Access:
     from amianai_infra.database.access import Access
 
     return Access(app.target, outputs)
-
-
-def _unreachable() -> NoReturn:
-    """The table of records is filled in later: where the database has to be opened first, it cannot be reached now."""
-    raise UnreachableError("The database is not open yet.")
 
 
 def _plan(app: App, steps: Sequence[Action]) -> None:
@@ -75,7 +70,7 @@ def open_(app: App, length: timedelta, address: str | None, reason: str, no_wait
     detail = f"{where}/32 until {until:%Y-%m-%d %H:%M} UTC"
     with (
         audited(
-            app.target, outputs, action="open", detail=detail, reason=reason, table_must_be_written=False, connect=_unreachable
+            app.target, outputs, action="open", detail=detail, reason=reason, table_must_be_written=False, connect=not_connected
         ) as record,
         app.progress.task(f"Opening the database to {where}") as task,
     ):
@@ -154,7 +149,7 @@ def close(app: App, everybody: bool, reason: str, dry_run: bool) -> None:
             reason=reason,
             table_must_be_written=False,
             log_must_be_written=False,
-            connect=_unreachable,
+            connect=not_connected,
         ),
         app.progress.task("Closing the database") as task,
     ):
@@ -218,7 +213,7 @@ def tunnel(app: App, length: timedelta, port: int, instance: str | None, reason:
         detail=f"for {length} to {there.database.identifier}",
         reason=reason,
         table_must_be_written=False,
-        connect=_unreachable,
+        connect=not_connected,
     ):
         why = made.run(length, port, ready)
     app.progress.note(f"The tunnel is gone: {why}")

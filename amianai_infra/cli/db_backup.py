@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amianai_infra.cli.db import found_outputs
+from amianai_infra.cli.db import found_outputs, not_connected
 from amianai_infra.cli.lazy import Commands, LazyGroup
 from amianai_infra.cli.options import App
 
@@ -55,7 +55,7 @@ def _wanted(app: App) -> Wanted:
     from amianai_infra.database.backups import Wanted
 
     chosen = app.settings.database
-    return Wanted(chosen.backup_days, chosen.backup_window, chosen.deletion_protection, chosen.backup_region)
+    return Wanted(chosen.backup_days, chosen.backup_window, chosen.deletion_protection, chosen.backup_region, automated=not app.sandbox)
 
 
 @click.command("list")
@@ -75,7 +75,7 @@ def listed(app: App) -> None:
 
 
 @click.command()
-@click.option("--note", default="", metavar="TEXT", help="Why, for the snapshot's tags.")
+@click.option("--note", default="", metavar="TEXT", help="Why, for the snapshot's tags and the record.")
 @click.pass_obj
 def create(app: App, note: str) -> None:
     """Make a snapshot under a new name, and wait until it can be restored.
@@ -86,9 +86,21 @@ def create(app: App, note: str) -> None:
     Ctrl-C ends the waiting; the snapshot finishes by itself. It stays until somebody deletes it, also when the stack is removed.
     """
     from amianai_infra.database import backups
+    from amianai_infra.database.audit import audited
 
     outputs, now = found_outputs(app), datetime.now(UTC)
-    made = backups.create(rds(app), outputs.database.identifier, now, made_by=app.target.identity().arn, note=note)
+    name = backups.snapshot_name(outputs.database.identifier, now)
+    with audited(
+        app.target,
+        outputs,
+        action="db backup create",
+        detail=name,
+        reason=note,
+        table_must_be_written=False,
+        log_must_be_written=False,  # a backup makes things safer
+        connect=not_connected,
+    ) as record:
+        made = backups.create(rds(app), outputs.database.identifier, now, made_by=record.who, note=note, name=name)
     if app.sandbox:
         app.progress.note("The sandbox keeps a record of this snapshot, no data: docs/sandbox.md")
     app.print(made.as_dict(now), made.name)
@@ -112,7 +124,5 @@ def verify(app: App) -> None:
     findings = backups.verify(found, _wanted(app), datetime.now(UTC))
     data = [{"level": one.level, "what": one.what, "fact": one.fact, "fix": one.fix} for one in findings]
     app.print({"ok": backups.healthy(findings), "findings": data}, backups.report(findings))
-    if app.sandbox:
-        app.progress.note("The sandbox has no automated backups, so that this always finds something: docs/sandbox.md")
     if not backups.healthy(findings):
         click.get_current_context().exit(1)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from amianai_infra.database.restore import Hands, Plan
     from amianai_infra.outputs import StackOutputs
 
+_SANDBOX = "The sandbox cannot restore: it keeps neither point-in-time backups nor snapshots with data."
+
 
 @click.command()
 @click.option("--to", "to", metavar="TIME|SNAPSHOT", help="latest, a moment such as 2026-03-01T11:55:00Z, or a snapshot's name.")
@@ -60,6 +62,8 @@ def _restore(app: App, outputs: StackOutputs, to: str, *, rehearse: bool, reason
     from amianai_infra.database.recipe import Recipe
     from amianai_infra.operations.adoption import instance_of
 
+    if not dry_run:
+        _refuse_sandbox(app)
     identifier, instances = outputs.database.identifier, rds(app)
     source = operation.parse_source(to)
     mode: operation.Mode = "rehearse" if rehearse else "replace"
@@ -69,8 +73,9 @@ def _restore(app: App, outputs: StackOutputs, to: str, *, rehearse: bool, reason
     found = operation.plan(source, mode, recipe, situation, look(app, outputs), datetime.now(UTC), old_days=days)
     _show(app, found, dry_run=dry_run)
     if dry_run:
+        if app.sandbox:
+            app.progress.note(f"{_SANDBOX} On AWS this is what would be done.")
         return
-    _refuse_sandbox(app)
     require_gate(app, outputs, "amianai db restore", confirm, reason)
     app.confirm_domain(confirm, f"This {'rehearses a restore' if rehearse else 'replaces the database'}", outputs.domain)
     with administration(
@@ -95,9 +100,9 @@ def _restore(app: App, outputs: StackOutputs, to: str, *, rehearse: bool, reason
 def _refuse_sandbox(app: App) -> None:
     if app.sandbox:
         raise RefusedError(
-            "The sandbox keeps neither point-in-time backups nor snapshots with data; nothing was restored.",
+            f"{_SANDBOX} Nothing was restored.",
             where="what the emulator lacks: docs/sandbox.md",
-            fix="--dry-run shows the plan",
+            fix="see what AWS would do: the same with --dry-run; begin again with an empty database: `amianai --sandbox db admin reset`",
         )
 
 

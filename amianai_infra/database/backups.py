@@ -27,6 +27,7 @@ TAG_MADE_BY = "amianai:made-by"
 # RDS ships transaction logs every five minutes; a copy in another region trails behind by their transfer.
 FRESH = timedelta(minutes=30)
 FRESH_ELSEWHERE = timedelta(hours=2)
+NO_AUTOMATED = "the sandbox has no automated backups (docs/sandbox.md); on AWS this is checked"
 # Automated snapshots are daily, within a window of at most a day.
 DAILY = timedelta(hours=26)
 
@@ -276,12 +277,21 @@ def wait_for_snapshot(rds: Rds, name: str) -> Snapshot:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the settings say about backups."""
+    """What the settings say about backups.
+
+    Attributes:
+        retention_days: how long automated ones are kept.
+        window: when they are made.
+        deletion_protection: whether the instance is protected.
+        region: where copies of them are; empty for nowhere.
+        automated: whether there can be automated ones at all: the sandbox has none, whatever the settings say.
+    """
 
     retention_days: int
     window: str
     deletion_protection: bool
     region: str = ""
+    automated: bool = True
 
 
 @dataclass(frozen=True)
@@ -297,7 +307,8 @@ class Finding:
 def verify(found: Backups, wanted: Wanted, now: datetime) -> list[Finding]:
     """Judge the backups. Pure."""
     if found.instance is None:
-        fix = "restore it: `amianai db restore`, docs/disaster-recovery.md"
+        empty = "make an empty one: `amianai up --refresh`"
+        fix = "restore it: `amianai db restore`, docs/disaster-recovery.md" if wanted.automated else empty
         return [Finding("problem", "instance", f"{found.identifier} does not exist", fix), *_beside_findings(found, now)]
     parts = (_window_findings, _instance_findings, _snapshot_findings, _elsewhere_findings)
     return [finding for part in parts for finding in part(found, wanted, now)] + list(_beside_findings(found, now))
@@ -310,6 +321,9 @@ def healthy(findings: Sequence[Finding]) -> bool:
 
 def _window_findings(found: Backups, wanted: Wanted, now: datetime) -> Iterator[Finding]:
     window = found.window
+    if not wanted.automated:
+        yield Finding("problem", "point in time", NO_AUTOMATED)
+        return
     if window.latest is None:
         kept = bool((found.instance or {}).get("BackupRetentionPeriod"))
         fix = "look at the instance's events: there are no automated backups" if kept else "run `amianai up`: backups are off"
@@ -351,6 +365,8 @@ def _snapshot_findings(found: Backups, wanted: Wanted, now: datetime) -> Iterato
         text = f"newest automated one {_ago(age)}; {len(automated)} automated, {len(done) - len(automated)} manual"
         fix = "look at the instance's events"
         yield Finding("ok", "snapshots", text) if age <= DAILY else Finding("problem", "snapshots", text, fix)
+    elif not wanted.automated:
+        yield Finding("problem", "snapshots", f"no automated one; {len(done)} manual, records without data")
     elif made is not None and now - made <= DAILY:
         yield Finding("note", "snapshots", "no automated one yet: the instance is younger than a day")
     else:

@@ -6,6 +6,8 @@ What this cannot prove: restorable windows and copies in other regions, which th
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from amianai_infra.cli.db import db
 from amianai_infra.cli.options import App
+from amianai_infra.database.audit import Trail
 from amianai_infra.errors import NotFoundError
 from tests.database import Database
 
@@ -64,19 +67,48 @@ def test_a_snapshot_is_made_named_and_listed(app: App, shared: Database) -> None
     assert "before the big import" in text
 
 
+@pytest.fixture
+def trail(app: App, shared: Database) -> Iterator[Trail]:
+    """The audit log group that the stack publishes."""
+    logs, group = shared.target.client("logs"), "/eeyore/backup/audit"
+    logs.create_log_group(logGroupName=group)
+    app.outputs = lambda *, fresh=False: replace(shared.outputs, audit_log_group=group)  # type: ignore[method-assign]
+    yield Trail(logs, group)
+    logs.delete_log_group(logGroupName=group)
+
+
+def test_a_snapshot_is_on_record(app: App, shared: Database, trail: Trail) -> None:
+    name = run(app, "create", "--note", "before the import").stdout.strip()
+    begun, ended = sorted(trail.read(), key=lambda one: str(one["phase"]))
+    assert (begun["action"], begun["detail"], begun["reason"], begun["outcome"]) == ("db backup create", name, "before the import", "begun")
+    assert (ended["outcome"], ended["who"]) == ("done", shared.target.identity().arn)
+
+
+def test_a_snapshot_that_fails_is_on_record(app: App, shared: Database, trail: Trail) -> None:
+    gone = replace(shared.outputs, audit_log_group=trail.group, database=replace(shared.outputs.database, identifier="eeyore-gone"))
+    app.outputs = lambda *, fresh=False: gone  # type: ignore[method-assign]
+    with pytest.raises(NotFoundError):
+        run(app, "create")
+    assert sorted(one["outcome"] for one in trail.read()) == ["begun", "failed"]
+
+
 def test_verify_says_what_is_missing_and_ends_with_one(app: App) -> None:
     found = run(app, "verify", as_json=True)
     assert found.exit_code == 1
     findings = {one["what"]: one for one in json.loads(found.stdout)["findings"]}
     assert findings["point in time"]["level"] == "problem", "the emulator has no automated backups"
+    assert {one["fix"] for one in findings.values() if one["level"] == "problem" and "sandbox" in one["fact"]} == {""}, (
+        "no way to get them there"
+    )
     assert findings["encryption"]["level"] == findings["retention"]["level"] == findings["deletion protection"]["level"] == "ok"
 
 
 def test_without_the_instance(app: App, shared: Database) -> None:
-    from dataclasses import replace
-
     gone = replace(shared.outputs, database=replace(shared.outputs.database, identifier="eeyore-gone"))
     app.outputs = lambda *, fresh=False: gone  # type: ignore[method-assign]
-    assert "eeyore-gone does not exist" in run(app, "verify").stdout
+    text = run(app, "verify").stdout
+    assert "eeyore-gone does not exist" in text
+    assert "up --refresh" in text
+    assert "db restore" not in text, "which the sandbox refuses"
     with pytest.raises(NotFoundError, match="eeyore-gone"):
         run(app, "create")

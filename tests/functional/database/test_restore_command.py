@@ -131,9 +131,20 @@ def test_a_dry_run_needs_nothing_and_changes_nothing(app: App, stack: Database) 
 
 def test_the_sandbox_says_that_it_cannot(app: App) -> None:
     app.sandbox = True
-    with pytest.raises(RefusedError, match="keeps neither point-in-time backups nor snapshots with data") as refused:
-        run(app, *RIGHT)
-    assert refused.value.exit_code == 3
+    for to in ("latest", "a-snapshot-that-is-not-there"):
+        with pytest.raises(RefusedError, match="keeps neither point-in-time backups nor snapshots with data") as refused:
+            run(app, "restore", "--to", to, "--reason", "a test", "--confirm", DOMAIN)
+        assert refused.value.exit_code == 3
+        assert "`amianai --sandbox db admin reset`" in refused.value.fix
+
+
+def test_a_dry_run_in_the_sandbox_says_that_it_stays_one(app: App, stack: Database) -> None:
+    assert "sandbox" not in run(app, "restore", "--to", "latest", "--dry-run").output
+    app.sandbox = True
+    found = run(app, "restore", "--to", "latest", "--dry-run")
+    assert "restore the state of latest" in found.stdout
+    assert "The sandbox cannot restore" in found.stderr
+    assert "On AWS this is what would be done" in found.stderr
 
 
 @pytest.mark.parametrize("words", [(), ("--cleanup", "--abandon"), ("--to", "latest", "--cleanup")])

@@ -131,6 +131,17 @@ def test_only_what_a_restore_of_this_instance_put_aside_is_its_own(name: str, ta
     assert backups.replaced(one, "eeyore-postgres") is expected
 
 
+def test_where_there_are_no_automated_backups_none_are_advised() -> None:
+    there = replace(WANTED, automated=False)
+    findings = [
+        one for one in backups.verify(replace(GOOD, automated=[], snapshots=GOOD.snapshots[1:]), there, NOW) if one.level == "problem"
+    ]
+    assert [(one.what, one.fix) for one in findings] == [("point in time", ""), ("snapshots", "")]
+    (lost,) = backups.verify(replace(GOOD, instance=None), there, NOW)
+    assert "up --refresh" in lost.fix
+    assert "db restore" not in lost.fix
+
+
 def test_a_lost_instance() -> None:
     assert problems(replace(GOOD, instance=None)) == ["instance: eeyore-postgres does not exist"]
 
