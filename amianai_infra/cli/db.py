@@ -99,7 +99,10 @@ def role_option(default: str) -> Callable[[AnyCallable], AnyCallable]:
 
 
 def found_outputs(app: App) -> StackOutputs:
-    """What the stack published, once it can be reached."""
+    """What the stack published, once it can be reached. What a killed `db shell` left of a password goes first."""
+    from amianai_infra.database.shell import sweep
+
+    sweep()
     app.target.ready()
     return app.outputs(fresh=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -17,6 +18,7 @@ from amianai_infra.database.credentials import Login
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.errors import MissingToolError, RefusedError
 
+_PREFIX, _FILE = "amianai-psql-", "pgpass"
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 # Source: psql's options in src/bin/psql/startup.c. A connection string in -d outranks PGSSLMODE.
@@ -94,13 +96,26 @@ def _short(letters: str) -> tuple[bool, bool]:
 
 @contextmanager
 def password_file(endpoint: Endpoint, login: Login) -> Iterator[Path]:
-    """libpq's password file for one login, in a private folder; removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="amianai-") as folder:
-        path = Path(folder) / "pgpass"
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """libpq's password file for one login, in a private folder; removed at the end, or by `sweep` where we are killed."""
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
+        new = Path(folder) / "new"
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            path = new.rename(new.with_name(_FILE))  # `sweep` finds it now, when it is locked and still empty
             file.write(":".join(_escaped(part) for part in (endpoint.host, str(endpoint.port), "*", login.user, login.password)) + "\n")
-        yield path
+            file.flush()
+            yield path
+
+
+def sweep() -> None:
+    """Remove this user's password files that nobody holds any more, because their process was killed."""
+    for file in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_FILE}"):
+        with suppress(OSError):
+            if file.parent.lstat().st_uid == os.getuid():
+                with file.open() as held:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(file.parent)
 
 
 def _escaped(part: str) -> str:

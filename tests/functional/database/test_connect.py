@@ -11,10 +11,11 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import pytest
 from amianai_infra.database.credentials import FixedCredentials, Login
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.session import connect, open_connection
+from amianai_infra.database.shell import sweep
 from amianai_infra.errors import AmianaiError, ForbiddenError, NotFoundError, UnreachableError, UntrustedError
 from amianai_infra.sandbox.certificates import ensure_certificates
 from tests.database import Database
@@ -217,11 +219,15 @@ sys.exit(run(Endpoint(host, port, name, Path(ca)), Login(user, password), ["-X",
 
 
 @pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")
-def test_a_shell_that_is_ended_leaves_no_password_file(shared: Database, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_shell_that_is_ended_leaves_no_password_file(
+    shared: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     login, database = shared.secret(), shared.outputs.database
     known = (login["username"], login["password"], database.host, database.port, database.name, str(shared.target.database_ca()))
     environ = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen([sys.executable, "-c", SHELL], stdin=subprocess.PIPE, env=environ, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", SHELL], stdin=subprocess.PIPE, env=environ, text=True, start_new_session=True) as process:
         assert process.stdin is not None
         process.stdin.write(json.dumps(known))
         process.stdin.close()
@@ -230,6 +236,11 @@ def test_a_shell_that_is_ended_leaves_no_password_file(shared: Database, tmp_pat
             assert time.monotonic() < deadline
             time.sleep(0.02)
         time.sleep(0.2)
-        process.terminate()
-        assert process.wait(20) == 128 + signal.SIGTERM
+        sweep()
+        assert list(tmp_path.glob("*/pgpass")), "it is in use"
+        process.send_signal(number)
+        assert process.wait(20) == (128 + number if number == signal.SIGTERM else -number)
+        with suppress(ProcessLookupError):  # psql outlives a kill
+            os.killpg(process.pid, signal.SIGKILL)
+    sweep()
     assert list(tmp_path.iterdir()) == []
