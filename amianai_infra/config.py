@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from amianai_infra.errors import ConfigurationError
-from amianai_infra.naming import PROJECT
+from amianai_infra.naming import PROJECT, database_identifier
 
 _WINDOW = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 _WEEKLY = r"^(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d-(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d$"
@@ -98,7 +98,7 @@ class DatabaseSettings(_Group):
     """The PostgreSQL instance."""
 
     identifier: str = Field(
-        "eeyore-postgres", max_length=63, pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", description="RDS instance identifier"
+        "", max_length=63, pattern=r"^([a-z][a-z0-9]*(-[a-z0-9]+)*)?$", description="RDS instance identifier; empty: PREFIX-postgres"
     )
     engine_version: str = Field(
         "16", pattern=r"^1[3-9](\.\d{1,2})?$", description="PostgreSQL version; a major version follows its minor releases"
@@ -288,6 +288,13 @@ class Settings(_Group):
     delivery: DeliverySettings = DeliverySettings()
     audit: AuditSettings = AuditSettings()
     access: AccessSettings = AccessSettings()
+
+    @model_validator(mode="after")
+    def _named(self) -> Settings:
+        if not self.database.identifier:
+            database = self.database.model_copy(update={"identifier": database_identifier(self.prefix)})
+            object.__setattr__(self, "database", database)  # the model is frozen for everybody else
+        return self
 
     @model_validator(mode="after")
     def _elsewhere(self) -> Settings:
@@ -514,7 +521,7 @@ def to_pulumi(settings: Settings, written: Collection[str] = ()) -> dict[str, st
         settings: what was resolved.
         written: keys the stack file holds already; they are stated even where they are back at their default.
     """
-    baseline = Settings(domain_name="example.com")
+    baseline = Settings(domain_name="example.com", database=DatabaseSettings(identifier=database_identifier(settings.prefix)))
     flat: dict[str, str] = {}
     for setting in every_setting():
         value = _value(settings, setting.path)

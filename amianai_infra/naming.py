@@ -30,6 +30,11 @@ def state_bucket_name(prefix: str, account: str, region: str) -> str:
     return f"{prefix}-state-{account}-{region}"
 
 
+def database_identifier(prefix: str) -> str:
+    """The instance's identifier where none is chosen."""
+    return f"{prefix}-postgres"
+
+
 def monitoring_role_name(prefix: str, identifier: str) -> str:
     """The database's monitoring role, at most 64 characters; begins with the prefix whatever the identifier is.
 

@@ -17,7 +17,7 @@ from pulumi_aws.vpc.security_group_ingress_rule import SecurityGroupIngressRule
 
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import DatabaseSettings
-from amianai_infra.naming import monitoring_role_name, role_secret_name
+from amianai_infra.naming import database_identifier, monitoring_role_name, role_secret_name
 from amianai_infra.rules import postgres
 from amianai_infra.rules.policies import RDS_MONITORING_POLICY, account_condition, service_trust
 
@@ -43,7 +43,7 @@ class DatabaseArgs(TypedDict):
     """Address ranges inside the VPC that may connect."""
 
     identifier: NotRequired[str]
-    """Instance identifier. Default `eeyore-postgres`."""
+    """Instance identifier. Default the prefix and `-postgres`."""
 
     engine_version: NotRequired[str]
     """PostgreSQL version; a major version follows its minor releases. Default 16."""
@@ -146,7 +146,7 @@ class Database(pulumi.ComponentResource):
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("amianai:database:Database", name, None, opts)
         self._name_of = name
-        self._args: DatabaseArgs = {**_DEFAULTS, **args}  # type: ignore[typeddict-item]
+        self._args: DatabaseArgs = {**_DEFAULTS, "identifier": database_identifier(args["prefix"]), **args}  # type: ignore[typeddict-item]
         self._family = postgres.parameter_family(self._args["engine_version"])
 
         self._create_security_group()

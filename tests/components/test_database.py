@@ -162,7 +162,7 @@ def test_the_secret_is_named_and_never_read(record: Record) -> None:
 def test_two_databases_coexist(record: Record) -> None:
     def both() -> None:
         Database("one", ARGS)
-        Database("two", {**ARGS, "identifier": "other"})
+        Database("two", {**ARGS, "prefix": "tigger"})
 
     found = record(both)
     for kind, name in (

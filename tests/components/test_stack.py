@@ -37,6 +37,12 @@ def default() -> Recording:
     return run(lambda build: contextvars.Context().run(record_program, build), config())
 
 
+def test_another_prefix_has_no_name_in_common(record: Record) -> None:
+    other = run(record, config(prefix="tigger"))
+    assert other.one("Instance").inputs["identifier"] == "tigger-postgres"
+    assert not [one.name for one in other.resources if "eeyore" in str(one.inputs)]
+
+
 def test_the_default_stack(default: Recording) -> None:
     found = default
     counts = found.counts()

@@ -217,6 +217,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), ma
 SETTINGS = st.builds(
     Settings,
     domain_name=st.sampled_from(["example.com", "a.example.org"]),
+    prefix=st.sampled_from(["eeyore", "tigger"]),
     github_username=st.sampled_from(["", "someone"]),
     region=st.sampled_from(["us-east-1", "eu-central-1"]),
     tags=st.dictionaries(TEXT, TEXT, max_size=3),
@@ -229,6 +230,7 @@ SETTINGS = st.builds(
     ),
     database=st.builds(
         DatabaseSettings,
+        identifier=st.sampled_from(["", "eeyore-postgres", "main"]),
         engine_version=st.sampled_from(["13", "16.10", "17.4"]),
         storage_gib=st.integers(20, 100),
         max_storage_gib=st.integers(100, 65536),
@@ -251,6 +253,21 @@ def test_writing_over_an_earlier_configuration_leaves_nothing_of_it(earlier: Set
     configured = to_pulumi(earlier)
     configured |= to_pulumi(later, written=set(configured))
     assert load_settings({}, {}, configured) == later
+
+
+def test_the_databases_identifier_follows_the_prefix() -> None:
+    for flags, identifier in (
+        ({}, "eeyore-postgres"),
+        ({"prefix": "tigger"}, "tigger-postgres"),
+        ({"prefix": "tigger", "database.identifier": "main"}, "main"),
+        ({"prefix": "tigger", "database.identifier": ""}, "tigger-postgres"),
+    ):
+        assert load_settings(flags, DOMAIN, {}).database.identifier == identifier
+    written = to_pulumi(load_settings({"prefix": "tigger"}, DOMAIN, {}))
+    assert written["amianai-infra:prefix"] == "tigger"
+    assert "amianai-infra:databaseIdentifier" not in written, "or another prefix would find it chosen"
+    kept = to_pulumi(load_settings({"prefix": "tigger", "database.identifier": "eeyore-postgres"}, DOMAIN, {}))
+    assert kept["amianai-infra:databaseIdentifier"] == "eeyore-postgres"
 
 
 def test_defaults_are_not_written() -> None:
