@@ -103,11 +103,12 @@ def reset(app: App, /, **options: Any) -> None:
     read_all(own_migrations(app))  # or nothing is dropped that could not be made again
     result = _through(app, found_outputs(app), lambda found: found.reset(), options)
     if result is not None:
-        app.print(result.as_dict(), f"The database is as new; {result.rows} rows are gone.{_kept(result)}")
+        app.print(result.as_dict(), f"The database is as new; {_gone(result)}")
 
 
-def _kept(result: Result) -> str:
-    return f" Snapshot: {result.snapshot}" if result.snapshot else ""
+def _gone(result: Result) -> str:
+    rows = f"{result.rows} row{' is' if result.rows == 1 else 's are'} gone."
+    return f"{rows} Snapshot: {result.snapshot}" if result.snapshot else rows
 
 
 @click.command()
@@ -126,7 +127,7 @@ def truncate(app: App, /, tables: tuple[str, ...], cascade: bool, **options: Any
     """
     result = _through(app, found_outputs(app), lambda found: found.truncate(tables, cascade=cascade), options)
     if result is not None:
-        app.print(result.as_dict(), f"{result.rows} rows are gone.{_kept(result)}")
+        app.print(result.as_dict(), _gone(result))
 
 
 @click.command()
@@ -154,7 +155,10 @@ def sql(app: App, /, text: str | None, file: Any, write: bool, **options: Any) -
     if write:
         result = _through(app, outputs, lambda found: found.sql(given), options)
         if result is not None:
-            app.print(result.as_dict(), "\n".join(part for part in (table(result), f"{result.rows} rows changed.") if part))
+            app.print(
+                result.as_dict(),
+                "\n".join(part for part in (table(result), f"{result.rows} row{'' if result.rows == 1 else 's'} changed.") if part),
+            )
         return
     result = administrator(app, outputs).query(given, reason=options["reason"])
     app.print(result.as_dict()["result"], table(result) or "No rows.")

@@ -172,4 +172,4 @@ def seed(app: App, confirm: str | None) -> None:
         with connected(app, "application", outputs=outputs) as connection:
             added = insert(connection)
         record.rows = sum(added.values())
-    app.print(added, ", ".join(f"{count} {table}" for table, count in added.items() if count) or "Everything was there already.")
+    app.print(added, ", ".join(f"{table} {count}" for table, count in added.items() if count) or "Everything was there already.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,21 +95,25 @@ class MainGroup(LazyGroup):
             result = super().main(*args, **extra)
             _flush()
         except (Exception, KeyboardInterrupt) as error:
-            sys.exit(report(error, debug=debug))
+            sandbox = "--sandbox" in words or os.environ.get("AMIANAI_TARGET") == "sandbox"
+            sys.exit(report(error, debug=debug, sandbox=sandbox))
         sys.exit(result if isinstance(result, int) else 0)
 
 
-def report(error: BaseException, *, debug: bool = False) -> int:
-    """Tell a person what went wrong on standard error, and give the exit code."""
+def report(error: BaseException, *, debug: bool = False, sandbox: bool = False) -> int:
+    """Tell a person what went wrong on standard error, and give the exit code.
+
+    In the sandbox the commands that an error recommends are for the sandbox, too: as they stand they would act on AWS.
+    """
     if isinstance(error, OutputClosedError):
         return _close_stdout()
     try:
-        return _report(error, debug=debug)
+        return _report(error, debug=debug, sandbox=sandbox)
     except BrokenPipeError:  # nobody reads standard error either
         return 1
 
 
-def _report(error: BaseException, *, debug: bool) -> int:
+def _report(error: BaseException, *, debug: bool, sandbox: bool) -> int:
     if debug:
         import traceback
 
@@ -123,7 +128,8 @@ def _report(error: BaseException, *, debug: bool) -> int:
     if known is None:
         click.echo(f"Error: unexpected {type(error).__name__}: {error}\n  next:  run it again with --debug to see where", err=True)
         return 1
-    click.echo(f"Error: {known}", err=True)
+    text = re.sub(r"`amianai (?!--sandbox |sandbox )", "`amianai --sandbox ", str(known)) if sandbox else str(known)
+    click.echo(f"Error: {text}", err=True)
     return known.exit_code
 
 

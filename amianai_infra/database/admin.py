@@ -104,7 +104,8 @@ class Plan:
 
     def text(self) -> str:
         """For a person."""
-        lines = [f"{self.action}: {self.detail.splitlines()[0] if self.detail else ''}".rstrip(": ")]
+        shown_below = self.steps == [self.detail]
+        lines = [self.action if shown_below or not self.detail else f"{self.action}: {self.detail.splitlines()[0]}"]
         lines += [f"  {count} row{'' if count == 1 else 's'} in {table}" for table, count in self.affected.items()]
         lines += [f"  {note}" for note in self.notes]
         lines += ["  first a snapshot of the instance"] if self.snapshot else []
@@ -349,7 +350,7 @@ class Administrator:
             with self._connected("reading the audit records") as connection:
                 table = recorded(connection, limit)
         except AmianaiError as error:
-            self.say(f"The log group alone is listed, because the table cannot be read: {error}")
+            self.say(f"The log group alone is listed, because the table cannot be read: {error.what}")
         return listed(trail, table, limit)
 
 

@@ -230,7 +230,13 @@ def fill_in(connection: Connection[Any], trail: Trail) -> int:
 
 
 def recorded(connection: Connection[Any], limit: int) -> list[Event]:
-    """The newest events of the table, newest first; whatever its owner put there, as the log group would say it."""
+    """The newest events of the table, newest first; whatever its owner put there, as the log group would say it.
+
+    Raises:
+        NotFoundError: there is no such table.
+    """
+    if connection.execute("SELECT to_regclass(%s)", (TABLE,)).fetchone() == (None,):
+        raise NotFoundError(f"There is no table {TABLE}.", fix="run `amianai db migrate`, which makes it")
     # PostgreSQL knows times that Python has no word for.
     at = "CASE WHEN isfinite(at) THEN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"+00:00\"') ELSE at::text END"
     columns = ", ".join({"id": "id::text", "at": at}.get(name, name) for name in COLUMNS)

@@ -234,11 +234,14 @@ def new_password() -> str:
 def set_password(connection: Connection[Any], user: str, password: str) -> None:
     """Give the role a password; only its SCRAM verifier reaches the server, and with it any log."""
     from psycopg import Error
+    from psycopg.errors import UndefinedObject
     from psycopg.sql import SQL, Identifier, Literal
 
     verifier = connection.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()
     try:
         connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(user), Literal(verifier)))
+    except UndefinedObject as error:
+        raise NotFoundError(f"There is no role {user} yet.", fix="run `amianai db migrate`, which makes it") from error
     except Error as error:
         raise translate(error, f"setting the password of {user}") from error
 

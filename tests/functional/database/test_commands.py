@@ -151,9 +151,12 @@ def test_on_aws_it_asks_and_makes_a_snapshot_of_what_is_there(
 
 
 def test_seed_asks_for_the_domain_on_aws(run: Run) -> None:
-    assert "has no password yet" in run("seed", code=1).output
+    early = run("seed", code=1).stderr
+    assert "has no password yet" in early
+    assert "`amianai --sandbox db migrate`" in early
+    assert "There is no role" in run("rotate", code=1).stderr
     run("migrate")
-    assert "2 users" in run("seed").stdout
+    assert "users 2, personas 3, conversations 1," in run("seed").stdout
     assert "Everything was there already" in run("seed").stdout
     assert DOMAIN in run("seed", "--yes", sandbox=False, code=3).output
     run("seed", "--confirm", DOMAIN, sandbox=False)

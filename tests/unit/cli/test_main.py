@@ -198,6 +198,14 @@ def test_an_error_nobody_expected_asks_for_debug(capsys: pytest.CaptureFixture[s
     assert "--debug" in said
 
 
+def test_what_an_error_recommends_in_the_sandbox_is_for_the_sandbox(capsys: pytest.CaptureFixture[str]) -> None:
+    error = AmianaiError("no", fix="run `amianai db migrate`, `amianai sandbox up` or `amianai --sandbox setup`")
+    report(error, sandbox=True)
+    assert "`amianai --sandbox db migrate`, `amianai sandbox up` or `amianai --sandbox setup`" in capsys.readouterr().err
+    report(error)
+    assert "`amianai db migrate`" in capsys.readouterr().err
+
+
 def test_a_mistyped_command_is_suggested() -> None:
     result = run("stup")
     assert result.exit_code == 2
