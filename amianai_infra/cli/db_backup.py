@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amianai_infra.cli.db import found_outputs, not_connected
+from amianai_infra.cli.db import found_outputs, not_connected, require_gate
 from amianai_infra.cli.lazy import Commands, LazyGroup
-from amianai_infra.cli.options import App
+from amianai_infra.cli.options import App, confirm_option, dry_run_option
+from amianai_infra.errors import ConfigurationError, RefusedError
 
 if TYPE_CHECKING:
     from amianai_infra.database.backups import Backups, Wanted
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 COMMANDS: Commands = {
     "list": ("amianai_infra.cli.db_backup:listed", "Times and snapshots that can be restored."),
     "create": ("amianai_infra.cli.db_backup:create", "Make a snapshot and wait for it."),
+    "fetch": ("amianai_infra.cli.db_backup:fetch", "Bring a backup from a second region here, as a snapshot."),
     "verify": ("amianai_infra.cli.db_backup:verify", "Check that the backups would help today."),
 }
 
@@ -104,6 +106,72 @@ def create(app: App, note: str) -> None:
     if app.sandbox:
         app.progress.note("The sandbox keeps a record of this snapshot, no data: docs/sandbox.md")
     app.print(made.as_dict(now), made.name)
+
+
+@click.command()
+@click.option("--from-region", "region", metavar="REGION", help="Where the backups are; default database.backup_region.")
+@click.option("--of", "origin", metavar="INSTANCE", help="Whose backups; default the stack's own instance.")
+@click.option("--to", "to", default="latest", show_default=True, metavar="TIME", help="latest, or a moment such as 2026-03-01T11:55:00Z.")
+@click.option("--subnet-group", default="", metavar="NAME", help="For the instance there; default that region's default VPC.")
+@click.option("--abandon", is_flag=True, help="Delete what an unfinished fetch made there.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; written into the audit log.")
+@confirm_option
+@dry_run_option
+@click.pass_obj
+def fetch(
+    app: App,
+    region: str | None,
+    origin: str | None,
+    to: str,
+    subnet_group: str,
+    abandon: bool,
+    reason: str,
+    confirm: str | None,
+    dry_run: bool,
+) -> None:
+    """Bring a backup from a second region into this one, as a snapshot that `db restore` takes.
+
+    \b
+    amianai db backup fetch --to latest --dry-run
+    ENABLE_DB_ADMIN=true amianai db backup fetch --to latest --reason "the backups here are gone" --confirm example.com
+
+    RDS restores such a backup only where it is: as an instance there, without a public address, of which a snapshot is copied here and
+    which is then deleted. Both take hours for a large database. Interrupted, the same command goes on where it stopped.
+    """
+    from amianai_infra.database import fetch as operation
+    from amianai_infra.database.gate import administration
+    from amianai_infra.database.restore import parse_source
+
+    if app.sandbox:
+        raise RefusedError("The sandbox has no backups in another region; nothing was fetched.", where="docs/sandbox.md")
+    outputs = found_outputs(app)
+    identifier, where = outputs.database.identifier, region or app.settings.database.backup_region
+    if not where:
+        raise ConfigurationError("Say where the backups are: database.backup_region is empty.", fix="--from-region us-west-2")
+    places = operation.Places(rds(app), rds(app, where), where, outputs.region)
+    app.announce()
+    wanted = operation.Wanted(identifier, origin or identifier, parse_source(to), subnet_group)
+    found = operation.survey(places, wanted.identifier, wanted.origin)
+    steps = operation.abandoned(found, where) if abandon else operation.plan(wanted, found, where, datetime.now(UTC))
+    if dry_run or not steps.steps:
+        app.print(steps.as_dict(), steps.screen())
+        return
+    click.echo(steps.screen(), err=True)
+    require_gate(app, outputs, "amianai db backup fetch", confirm, reason)
+    app.confirm_domain(confirm, f"This makes and deletes a database instance in {where}", outputs.domain)
+    with administration(
+        app.target,
+        outputs,
+        action="db backup fetch",
+        detail=steps.screen(),
+        reason=reason,
+        confirmed=outputs.domain,
+        environ=app.environ,
+        table_must_be_written=False,
+        connect=not_connected,
+    ):
+        operation.Fetch(places, steps, identifier).run()
+    app.print(steps.as_dict(), f"Restore it with `amianai db restore --to {steps.snapshot}`" if steps.snapshot else "Deleted.")
 
 
 @click.command()

@@ -21,6 +21,7 @@ Level = Literal["ok", "note", "problem"]
 TAG_KEPT_UNTIL = "amianai:kept-until"
 TAG_RESTORE_OF = "amianai:restore-of"
 TAG_REPLACED_BY = "amianai:replaced-by"
+TAG_FETCHED = "amianai:fetched-for"
 TAG_NOTE = "amianai:note"
 TAG_MADE_BY = "amianai:made-by"
 
@@ -196,11 +197,18 @@ def _backup(one: Described, region: str, instance: Described | None) -> Automate
 
 
 def snapshots(rds: Rds, identifier: str) -> list[Snapshot]:
-    """The snapshots of an instance, newest first."""
+    """The snapshots of an instance, and those fetched for it from another region; newest first."""
     doing = f"looking for snapshots of {identifier}"
-    found = [_snapshot(one) for one in rds.pages("describe_db_snapshots", "DBSnapshots", doing, DBInstanceIdentifier=identifier)]
+    own = rds.pages("describe_db_snapshots", "DBSnapshots", doing, DBInstanceIdentifier=identifier)
+    fetched = (one for one in manual(rds) if tags_of(one).get(TAG_FETCHED) == identifier)
     oldest = datetime.min.replace(tzinfo=UTC)
+    found = [_snapshot(one) for one in (*own, *fetched)]
     return sorted(found, key=lambda one: (one.created or oldest, one.name), reverse=True)
+
+
+def manual(rds: Rds) -> Iterator[Described]:
+    """Every snapshot of the region that was not made by RDS itself, as RDS describes it."""
+    return rds.pages("describe_db_snapshots", "DBSnapshots", "looking for snapshots", SnapshotType="manual")
 
 
 def _snapshot(one: Described) -> Snapshot:

@@ -176,7 +176,7 @@ def _rds(scope: _Scope) -> Iterator[Policy]:
         ModifyDBSubnetGroup RebootDBInstance RemoveTagsFromResource ResetDBParameterGroup RestoreDBInstanceFromDBSnapshot
         RestoreDBInstanceToPointInTime StartDBInstance StopDBInstance"""
     kinds = ("db", "pg", "subgrp", "snapshot", "snapshot:rds")
-    names = (*(f"{kind}:{database}*" for kind in kinds), "og:default*", "auto-backup:*")
+    names = (*(f"{kind}:{database}*" for kind in kinds), "og:default*", "pg:default*", "auto-backup:*")
     yield allow("RdsRead", "rds:Describe*", "*", scope.here)
     yield allow("RdsChange", tuple(f"rds:{name}" for name in actions.split()), tuple(scope.arn("rds", name) for name in names))
     name = scope.settings.database.name
@@ -318,11 +318,25 @@ def _backups(scope: _Scope) -> Iterator[Policy]:
     source = scope.arn("rds", f"db:{scope.settings.database.identifier[:45]}*")
     copying = ("StartDBInstanceAutomatedBackupsReplication", "StopDBInstanceAutomatedBackupsReplication")
     yield allow("BackupCopy", tuple(f"rds:{name}" for name in copying), (source, there.arn("rds", "auto-backup:*")))
+    yield from _fetching(scope, there)
     yield allow("BackupCopyRead", ("rds:Describe*", "kms:ListKeys", "kms:ListResourceTags"), "*", there.here)
     yield allow("BackupKeyCreate", ("kms:CreateKey", "kms:TagResource"), "*", there.new)
     using = """CreateGrant DescribeKey EnableKeyRotation GetKeyPolicy GetKeyRotationStatus ScheduleKeyDeletion TagResource UntagResource
         UpdateKeyDescription"""
     yield allow("BackupKey", tuple(f"kms:{name}" for name in using.split()), there.arn("kms", "key/*"), there.ours)
+
+
+def _fetching(scope: _Scope, there: _Scope) -> Iterator[Policy]:
+    """What `db backup fetch` makes in the second region and deletes again, and the copy of it in the stack's."""
+    database = scope.settings.database.identifier[:45]
+    actions = """AddTagsToResource CopyDBSnapshot CreateDBSnapshot DeleteDBInstance DeleteDBSnapshot ModifyDBInstance
+        RestoreDBInstanceToPointInTime"""
+    names = (f"db:{database}-away-*", f"snapshot:{database}-away-*", "auto-backup:*", "subgrp:*", "pg:default*", "og:default*")
+    yield allow("BackupFetch", tuple(f"rds:{name}" for name in actions.split()), tuple(there.arn("rds", name) for name in names))
+    yield allow("BackupFetched", "rds:CopyDBSnapshot", scope.arn("rds", f"snapshot:{database}*"))
+    through = {"StringEquals": {"kms:ViaService": f"rds.{there.settings.region}.amazonaws.com"}}
+    granted = ("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey")
+    yield allow("BackupKeyThroughRds", granted, there.arn("kms", "key/*"), through)
 
 
 def _proxy(scope: _Scope) -> Iterator[Policy]:

@@ -15,9 +15,12 @@ from click.testing import CliRunner, Result
 
 from amianai_infra.cli.db import db
 from amianai_infra.cli.options import App
+from amianai_infra.config import Settings
+from amianai_infra.database import backups
+from amianai_infra.database import fetch as operation
 from amianai_infra.database.audit import Trail
-from amianai_infra.errors import NotFoundError
-from tests.database import Database
+from amianai_infra.errors import ConfigurationError, NotFoundError, RefusedError
+from tests.database import DOMAIN, Database
 
 
 @pytest.fixture
@@ -90,6 +93,56 @@ def test_a_snapshot_that_fails_is_on_record(app: App, shared: Database, trail: T
     with pytest.raises(NotFoundError):
         run(app, "create")
     assert sorted(one["outcome"] for one in trail.read()) == ["begun", "failed"]
+
+
+@pytest.fixture
+def elsewhere(app: App, trail: Trail, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """As on AWS, with backups in another region; gives what was performed."""
+    app.sandbox, app.environ = False, {"ENABLE_DB_ADMIN": "true"}
+    app.__dict__["settings"] = Settings(domain_name=DOMAIN)
+    kept = backups.Automated("us-west-2", "replicating", backups.Window(), 7, True, "arn:x", "db-1")
+    monkeypatch.setattr(operation, "survey", lambda *given: operation.Found([kept]))
+    done: list[str] = []
+    monkeypatch.setattr(operation.Fetch, "run", lambda self: done.append("run"))
+    return done
+
+
+FETCH = ("fetch", "--from-region", "us-west-2")
+
+
+def test_a_fetch_is_behind_the_gate_and_on_record(app: App, elsewhere: list[str], trail: Trail) -> None:
+    allowed = ("--reason", "lost", "--confirm", DOMAIN)
+    for missing in ((), allowed[:2], allowed[2:]):
+        with pytest.raises(RefusedError):
+            run(app, *FETCH, *missing)
+    app.environ = {}
+    with pytest.raises(RefusedError, match="not enabled"):
+        run(app, *FETCH, *allowed)
+    assert (elsewhere, list(trail.read())) == ([], [])
+    app.environ = {"ENABLE_DB_ADMIN": "true"}
+    assert "amianai db restore --to" in run(app, *FETCH, *allowed).stdout
+    begun, ended = sorted(trail.read(), key=lambda one: str(one["phase"]))
+    assert (begun["action"], begun["reason"], ended["outcome"]) == ("db backup fetch", "lost", "done")
+    assert "without a public address" in begun["detail"]
+    assert elsewhere == ["run"]
+
+
+def test_a_dry_run_of_a_fetch_changes_nothing(app: App, elsewhere: list[str], trail: Trail) -> None:
+    app.environ = {}
+    found = json.loads(run(app, *FETCH, "--dry-run", as_json=True).stdout)
+    assert [one["name"] for one in found["steps"]] == ["restore", "snapshot", "copy", "delete-instance", "delete-snapshot"]
+    assert "nothing to do" in run(app, *FETCH, "--abandon").stdout
+    assert elsewhere == []
+    assert list(trail.read()) == []
+
+
+def test_a_fetch_needs_a_region_and_is_not_for_the_sandbox(app: App, elsewhere: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="backup_region is empty"):
+        run(app, "fetch")
+    app.sandbox = True
+    with pytest.raises(RefusedError, match="sandbox has no backups"):
+        run(app, *FETCH)
+    assert elsewhere == []
 
 
 def test_verify_says_what_is_missing_and_ends_with_one(app: App) -> None:

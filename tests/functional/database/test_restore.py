@@ -28,7 +28,7 @@ from tests.unit.database.test_recipe import INPUTS
 
 ID = "eeyore-postgres"
 RECIPE = Recipe.of({**INPUTS, "backupWindow": "02:00-03:00"})  # moto takes windows that touch for windows that overlap
-MUTATING = ("create_", "delete_", "modify_", "restore_", "reboot_", "add_tags", "remove_tags")
+MUTATING = ("copy_", "create_", "delete_", "modify_", "restore_", "reboot_", "add_tags", "remove_tags")
 HELD = Facts(ledger={"1": ("application", "aa")}, tables={"public.users": Contents(10)})
 
 
@@ -45,6 +45,7 @@ class Cloud:
     kill_at: int = 0
     kill_before: bool = False
     kill_after: str = ""
+    kill_instead: str = ""
     changes: int = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -54,7 +55,7 @@ class Cloud:
     def _noted(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def noted(**parameters: Any) -> Any:
             self.changes += 1
-            if self.kill_before and self.kill_at == self.changes:
+            if name == self.kill_instead or (self.kill_before and self.kill_at == self.changes):
                 raise KilledError
             rename = "rename" if "NewDBInstanceIdentifier" in parameters else ""
             self.log.append(rename or name)

@@ -172,7 +172,9 @@ def test_the_second_region_takes_backups_and_nothing_else() -> None:
 
     assert there(SETTINGS) == {}
     found = there(ELSEWHERE)
-    assert set(found) == {"BackupCopy", "BackupCopyRead", "BackupKeyCreate", "BackupKey"}
+    assert set(found) == {"BackupCopy", "BackupCopyRead", "BackupKeyCreate", "BackupKey", "BackupFetch", "BackupKeyThroughRds"}
+    deleted = [name for name in found["BackupFetch"]["Resource"] if ":db:" in name or ":snapshot:" in name]
+    assert deleted == [f"arn:aws:rds:us-west-2:{ACCOUNT}:{kind}:{ELSEWHERE.database.identifier}-away-*" for kind in ("db", "snapshot")]
     assert {action.partition(":")[0] for one in found.values() for action in one["Action"]} == {"rds", "kms"}
     assert "aws:RequestTag/amianai:stack" in found["BackupKeyCreate"]["Condition"]["StringEquals"]
     assert "aws:ResourceTag/amianai:stack" in found["BackupKey"]["Condition"]["StringEquals"]
