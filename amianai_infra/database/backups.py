@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,6 @@ from typing import Any, Literal
 from amianai_infra.database.instances import Described, Rds, tag_list, tags_of
 from amianai_infra.errors import AmianaiError
 from amianai_infra.naming import default_tags
-from amianai_infra.progress import duration
 
 Level = Literal["ok", "note", "problem"]
 TAG_KEPT_UNTIL = "amianai:kept-until"
@@ -433,16 +433,20 @@ def listing(found: Backups, now: datetime) -> str:
     lines += [f"  copy in {one.region}: {one.status}, up to {instant(one.window.latest)}" for one in found.elsewhere]
     if not found.snapshots:
         return "\n".join([*lines, "  no snapshots"])
-    rows: list[tuple[str, ...]] = [("SNAPSHOT", "KIND", "MADE (UTC)", "AGE", "GiB", "ENCRYPTED", "STATUS", "NOTE")]
+    rows: list[tuple[str, ...]] = [("SNAPSHOT", "KIND", "MADE (UTC)", "AGE", "GiB", "ENCRYPTED", "STATUS")]
     rows += [_row(one, now) for one in found.snapshots]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join([*lines, *("  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows)])
+    notes = ["", *(one.tags.get(TAG_NOTE, "") for one in found.snapshots)]
+    for row, note in zip(rows, notes, strict=True):
+        lines.append("  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip())
+        lines += textwrap.wrap(note, 100, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
 
 
 def _row(one: Snapshot, now: datetime) -> tuple[str, ...]:
     age = _age(now - one.created) if one.created else ""
     made = f"{one.created:%Y-%m-%d %H:%M}" if one.created else ""
-    return (one.name, one.kind, made, age, str(one.size_gib), "yes" if one.encrypted else "NO", one.status, one.tags.get(TAG_NOTE, ""))
+    return (one.name, one.kind, made, age, str(one.size_gib), "yes" if one.encrypted else "NO", one.status)
 
 
 _MARKS: Mapping[Level, str] = {"ok": "✓", "note": "·", "problem": "✗"}
@@ -464,7 +468,8 @@ def instant(moment: datetime | None) -> str:
 
 
 def _age(age: timedelta) -> str:
-    return f"{age.days} d" if age.days else duration(max(age.total_seconds(), 0.0))
+    minutes = max(int(age.total_seconds() // 60), 0)
+    return f"{age.days} d" if age.days > 0 else f"{minutes // 60} h" if minutes >= 60 else f"{minutes} min"
 
 
 def _ago(age: timedelta) -> str:

@@ -9,6 +9,7 @@ Source: Amazon RDS User Guide, "Restoring a DB instance to a specified time", "R
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -331,7 +332,9 @@ def screen(found: Plan) -> str:
     made = f" with the copy made on {instant(found.made)}" if found.made else ""
     goes_on = f" (goes on where it stopped{made})" if found.resumes else ""
     title = f"{'Rehearse' if found.mode == 'rehearse' else 'Restore'} {found.recipe.identifier} to {found.source.text}{goes_on}:"
-    return "\n".join([title, *(f"  {number}. {step.text}" for number, step in enumerate(found.steps, 1))])
+    options: dict[str, Any] = {"subsequent_indent": "     ", "break_long_words": False, "break_on_hyphens": False}
+    steps = (textwrap.fill(step.text, 100, initial_indent=f"  {number}. ", **options) for number, step in enumerate(found.steps, 1))
+    return "\n".join([title, *steps])
 
 
 # -- performing it

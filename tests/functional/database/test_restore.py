@@ -430,6 +430,7 @@ def test_a_copy_that_rds_is_still_making_counts_as_new(world: World) -> None:
     plan = operation.plan(source, "replace", RECIPE, replace(situation, copy=creating), world.look(), world.now, old_days=7)
     assert plan.made is None
     assert operation.screen(plan).startswith(f"Restore {ID} to latest (goes on where it stopped):")
+    assert max(len(line) for line in operation.screen(plan).splitlines()) <= 100
 
 
 @pytest.mark.parametrize("other", [timedelta(seconds=1), timedelta(hours=1)])

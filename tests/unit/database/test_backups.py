@@ -150,6 +150,11 @@ def test_the_list() -> None:
     text = backups.listing(GOOD, NOW)
     assert "any time from 2026-02-22 12:00:00 UTC to 2026-03-01 11:56:00 UTC" in text
     assert "before the import" in text
+    noted = replace(GOOD.snapshots[0], tags={backups.TAG_NOTE: "a long reason " * 20})
+    assert "  8 h  " in text
+    wide = backups.listing(replace(GOOD, snapshots=[noted, *GOOD.snapshots[1:]]), NOW).splitlines()
+    assert max(len(line) for line in wide) <= 100
+    assert " ".join(line.strip() for line in wide).count("a long reason") == 20
     empty = backups.listing(replace(GOOD, snapshots=[], automated=[]), NOW)
     assert empty.splitlines()[1:] == ["  no point-in-time recovery", "  no snapshots"]
     assert GOOD.as_dict(NOW)["snapshots"][0]["age_seconds"] == 8 * 3600
