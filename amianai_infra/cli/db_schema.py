@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from amianai_infra.cli.db import at_option, connected, found_outputs, own_migrations, snapshot_maker
-from amianai_infra.cli.options import App, confirm_option, dry_run_option
+from amianai_infra.cli.options import App, confirm_option, dry_run_option, recommended
 
 if TYPE_CHECKING:
     from amianai_infra.database.audit import Record
@@ -110,8 +110,7 @@ def status(app: App) -> None:
     outputs = found_outputs(app)
     with connected(app, outputs=outputs) as connection:
         state = schema.look(connection, outputs, lambda: read_all(own_migrations(app)))
-    hint = f"\n  next: amianai {'--sandbox ' if app.sandbox else ''}db migrate" if state.unfinished else ""
-    app.print(state.as_dict(), state.text() + hint)
+    app.print(state.as_dict(), recommended(state.text(), sandbox=app.sandbox))
     if state.problem:
         click.get_current_context().exit(1)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import click
 
 from amianai_infra.cli.lazy import Commands, LazyGroup
-from amianai_infra.cli.options import App, OutputClosedError, parse_sets
+from amianai_infra.cli.options import App, OutputClosedError, parse_sets, recommended
 from amianai_infra.errors import AmianaiError, ConfigurationError
 
 # name: (where the command is, one line of help); in the order of a working day.
@@ -101,10 +100,7 @@ class MainGroup(LazyGroup):
 
 
 def report(error: BaseException, *, debug: bool = False, sandbox: bool = False) -> int:
-    """Tell a person what went wrong on standard error, and give the exit code.
-
-    In the sandbox the commands that an error recommends are for the sandbox, too: as they stand they would act on AWS.
-    """
+    """Tell a person what went wrong on standard error, and give the exit code."""
     if isinstance(error, OutputClosedError):
         return _close_stdout()
     try:
@@ -128,8 +124,7 @@ def _report(error: BaseException, *, debug: bool, sandbox: bool) -> int:
     if known is None:
         click.echo(f"Error: unexpected {type(error).__name__}: {error}\n  next:  run it again with --debug to see where", err=True)
         return 1
-    text = re.sub(r"`amianai (?!--sandbox |sandbox )", "`amianai --sandbox ", str(known)) if sandbox else str(known)
-    click.echo(f"Error: {text}", err=True)
+    click.echo(f"Error: {recommended(str(known), sandbox=sandbox)}", err=True)
     return known.exit_code
 
 

@@ -48,6 +48,11 @@ def show(text: str, *, nl: bool = True) -> None:
         raise OutputClosedError from error
 
 
+def recommended(text: str, *, sandbox: bool) -> str:
+    """A text whose commands, in the sandbox, are for the sandbox, too: as they stand they would act on AWS."""
+    return re.sub(r"`amianai (?!--sandbox |sandbox )", "`amianai --sandbox ", text) if sandbox else text
+
+
 def find_root(environ: Mapping[str, str], start: Path) -> Path:
     """The project: `AMIANAI_ROOT`, the nearest folder above `start` with our Pulumi.yaml, or the checkout this code is in."""
     chosen = environ.get("AMIANAI_ROOT")

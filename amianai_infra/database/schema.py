@@ -35,7 +35,7 @@ def project_folder(root: Path, setting: str) -> Path | None:
     raise ConfigurationError(
         f"The folder of the project's migrations {how}.",
         where=f"setting database.migrations = {setting}: {folder}",
-        fix="put the migrations there, or name their folder: `amianai up --set database.migrations=FOLDER` (nothing after = for none)",
+        fix="put the migrations there, or name their folder, with nothing after = for none:\n`amianai up --set database.migrations=FOLDER`",
     )
 
 
@@ -79,6 +79,7 @@ class State:
         lines += [f"· {one}  not applied" for one in self.pending]
         lines += [f"✗ {self.problem}"] if self.problem else []
         lines += [f"{'✓' if there else '·'} role {name}{'' if there else '  not there'}" for name, there in self.roles.items()]
+        lines += ["  next:  `amianai db migrate`"] if self.unfinished else []
         return "\n".join(lines)
 
 

@@ -68,7 +68,7 @@ def test_migrate_status_and_dry_run(run: Run, own: Path) -> None:
     assert "would apply project 0001_avatars" in run("migrate", "--dry-run").stdout
     before = run("status").stdout
     assert "· amianai 0001_application  not applied" in before
-    assert before.endswith("  next: amianai --sandbox db migrate\n")
+    assert before.endswith("  next:  `amianai --sandbox db migrate`\n")
     data = json.loads(run("migrate", "--json").stdout)
     assert [f"{one['source']} {one['version']}" for one in data["applied"]][-1] == "project 0001"
     assert "Nothing to apply." in run("migrate").stdout
@@ -92,6 +92,7 @@ def test_a_setting_that_names_no_migrations_stops_only_what_reads_them(run: Run,
     state = run("status", code=1).stdout
     assert "setting database.migrations = migrations" in state
     assert "✓ amianai 0001_application" in state
+    assert "`amianai --sandbox up --set database.migrations=FOLDER`" in state
     for words in ("url", "seed", "rotate", "top", "admin audit"):
         run(*words.split())
     run("admin", "reset", "--dry-run", code=2)
