@@ -36,9 +36,11 @@ class Interrupted:
     known: frozenset[str] = field(default=frozenset())
 
     @property
-    def tag(self) -> str:
-        """The value of its URN tag."""
-        return urn_tag(self.urn)
+    def tags(self) -> dict[str, str]:
+        """The tags that tell it from all others: its URN's, and its name's, because a stack of another prefix has the same URNs."""
+        wanted = self.inputs.get("tags")
+        name = wanted.get("Name") if isinstance(wanted, Mapping) else None
+        return {TAG_URN: urn_tag(self.urn), **({"Name": name} if isinstance(name, str) else {})}
 
     def text(self, key: str) -> str:
         """An input as text; empty when it is absent or not plain."""
@@ -128,7 +130,7 @@ def tags_of(raw: Any) -> dict[str, str]:
 def _ours(resource: Interrupted, tags: Any, *, untagged: bool = True) -> bool:
     """Whether a resource found by name is the one we were creating."""
     carried = tags_of(tags)
-    return carried.get(TAG_URN) == resource.tag if carried else untagged
+    return resource.tags.items() <= carried.items() if carried else untagged
 
 
 def _nothing(_resource: Interrupted, _look: Lookup) -> list[str]:
@@ -148,11 +150,15 @@ def _natural(*keys: str, between: str = "/") -> Finder:
 
 def _ec2(prefix: str) -> Finder:
     def find(resource: Interrupted, look: Lookup) -> list[str]:
-        filters = [{"Name": "key", "Values": [TAG_URN]}, {"Name": "value", "Values": [resource.tag]}]
-        tags = [tag for page in look.pages(resource, "ec2", "describe_tags", Filters=filters) for tag in page.get("Tags", [])]
-        return sorted({tag["ResourceId"] for tag in tags if tag["ResourceId"].startswith(prefix)})
+        carriers = (_ec2_carriers(resource, look, key, value) for key, value in resource.tags.items())
+        return sorted(one for one in set.intersection(*carriers) if one.startswith(prefix))
 
     return find
+
+
+def _ec2_carriers(resource: Interrupted, look: Lookup, key: str, value: str) -> set[str]:
+    filters = [{"Name": "key", "Values": [key]}, {"Name": "value", "Values": [value]}]
+    return {tag["ResourceId"] for page in look.pages(resource, "ec2", "describe_tags", Filters=filters) for tag in page.get("Tags", [])}
 
 
 def _route(resource: Interrupted, _look: Lookup) -> list[str]:

@@ -101,6 +101,25 @@ def test_ec2_is_found_by_its_tag_alone() -> None:
     assert find(interrupted("aws:ec2/vpc:Vpc", frozenset({made}))) == [], "that one is being replaced"
 
 
+def test_a_stack_of_another_prefix_has_the_same_urns_and_other_names() -> None:
+    ec2, kms = client("ec2"), client("kms")
+    ours, other = (interrupted("aws:ec2/vpc:Vpc", tags={"Name": f"{prefix}-vpc"}) for prefix in ("eeyore", "tigger"))
+    made = {}
+    for one in (ours, other):
+        carried = [*listed(one), {"Key": "Name", "Value": one.tags["Name"]}]
+        made[one.tags["Name"]] = ec2.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=[{"ResourceType": "vpc", "Tags": carried}])[
+            "Vpc"
+        ]
+    assert find(ours) == [made["eeyore-vpc"]["VpcId"]]
+    assert find(other) == [made["tigger-vpc"]["VpcId"]]
+
+    key, foreign = (interrupted("aws:kms/key:Key", tags={"Name": f"{prefix}-backups"}) for prefix in ("eeyore", "tigger"))
+    pairs = [{"TagKey": name, "TagValue": value} for name, value in {**tags(foreign), "Name": "tigger-backups"}.items()]
+    created = kms.create_key(Tags=pairs)["KeyMetadata"]["KeyId"]
+    assert find(foreign) == [created]
+    assert find(key) == []
+
+
 def test_a_resource_elsewhere_is_looked_for_there_and_imported_from_there() -> None:
     vpc = interrupted("aws:ec2/vpc:Vpc", region="eu-west-1")
     made = client("ec2", "eu-west-1").create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=[{"ResourceType": "vpc", "Tags": listed(vpc)}])[
