@@ -123,6 +123,13 @@ class DatabaseSettings(_Group):
     log_days: Days = Field(30, description="Retention of the exported PostgreSQL logs", json_schema_extra=_unit("days"))
     deletion_protection: bool = Field(True, description="Refuse deletion; `destroy` lifts it itself after confirmation")
     final_snapshot_suffix: str = Field("", pattern=r"^[a-z0-9]{0,16}$", description="Suffix of the final snapshot; `setup` draws it once")
+    managed_password: bool = Field(
+        True, description="RDS keeps and rotates the master password; off: a secret of the stack's own, which read replicas need"
+    )
+    rotation_days: int = Field(
+        7, ge=1, le=365, description="How often the master password of a secret of the stack's own changes", json_schema_extra=_unit("days")
+    )
+    replicas: int = Field(0, ge=0, le=15, description="Read replicas; they need database.managed_password = false")
     proxy: bool = Field(False, description="RDS Proxy in front of the instance, for applications with many short connections")
     apply_immediately: bool = Field(False, description="Apply changes at once, not in the next maintenance window: some restart the server")
     adopt: bool = Field(False, description="Adopt the instance of this identifier that was made elsewhere; `db adopt` says what it takes")
@@ -145,6 +152,15 @@ class DatabaseSettings(_Group):
     def _ceiling(self) -> DatabaseSettings:
         if self.max_storage_gib < self.storage_gib:
             raise ValueError(f"max_storage_gib = {self.max_storage_gib} GiB must not be below storage_gib = {self.storage_gib} GiB")
+        return self
+
+    @model_validator(mode="after")
+    def _replicated(self) -> DatabaseSettings:
+        if self.replicas and self.managed_password:
+            raise ValueError(
+                f"replicas = {self.replicas}, but RDS refuses read replicas while it manages the master password:"
+                " set managed_password = false, which keeps it in a secret of the stack's own"
+            )
         return self
 
     @model_validator(mode="after")

@@ -36,13 +36,22 @@ def database_identifier(prefix: str) -> str:
 
 
 def monitoring_role_name(prefix: str, identifier: str) -> str:
-    """The database's monitoring role, at most 64 characters; begins with the prefix whatever the identifier is.
+    """The database's monitoring role."""
+    return _of_database(prefix, identifier, "-monitoring")
+
+
+def rotation_name(prefix: str, identifier: str) -> str:
+    """The function that rotates the database's master password, and its role."""
+    return _of_database(prefix, identifier, "-rotation")
+
+
+def _of_database(prefix: str, identifier: str, suffix: str) -> str:
+    """A role's or function's name of at most 64 characters; begins with the prefix whatever the identifier is.
 
     The operator may create and pass roles of the prefix only.
 
-    Source: IAM User Guide, "IAM and AWS STS quotas".
+    Source: IAM User Guide, "IAM and AWS STS quotas"; AWS Lambda API Reference, CreateFunction.
     """
-    suffix = "-monitoring"
     name = identifier if identifier.startswith(f"{prefix}-") else f"{prefix}-{identifier}"
     return name[: 64 - len(suffix)].rstrip("-") + suffix
 
@@ -61,10 +70,8 @@ def secret_name(arn: str) -> str:
 
 
 def proxy_role_name(prefix: str, identifier: str) -> str:
-    """The role of the database's proxy, at most 64 characters; begins with the prefix whatever the identifier is."""
-    suffix = "-proxy"
-    name = identifier if identifier.startswith(f"{prefix}-") else f"{prefix}-{identifier}"
-    return name[: 64 - len(suffix)].rstrip("-") + suffix
+    """The role of the database's proxy."""
+    return _of_database(prefix, identifier, "-proxy")
 
 
 def user_pool_domain(prefix: str, domain: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 
@@ -31,11 +31,11 @@ class _Part:
         if not isinstance(data, Mapping):
             raise ValueError(f"{cls.__name__}: expected an object, not {data!r}")  # noqa: TRY004
         values = {}
-        for field in fields(cls):
-            if field.name in data:
-                values[field.name] = cls._value(field.name, str(field.type), data[field.name])
-            elif field.default is MISSING:
-                raise ValueError(f"{cls.__name__}.{field.name}: missing")
+        for one in fields(cls):
+            if one.name in data:
+                values[one.name] = cls._value(one.name, str(one.type), data[one.name])
+            elif one.default is MISSING and one.default_factory is MISSING:
+                raise ValueError(f"{cls.__name__}.{one.name}: missing")
         return cls(**values)
 
     @classmethod
@@ -96,6 +96,7 @@ class DatabaseOutputs(_Part):
     application_secret_arn: str = ""
     readonly_secret_arn: str = ""
     proxy_host: str = ""
+    replica_hosts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

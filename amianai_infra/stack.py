@@ -273,6 +273,7 @@ class Production:
                 "application_secret_arn": self.database.application_secret_arn,
                 "readonly_secret_arn": self.database.readonly_secret_arn,
                 "proxy_host": self.proxy.host if self.proxy else "",
+                "replica_hosts": self.database.replica_hosts,
             },
             "audit_log_group": self.audit.name,
             "access": {

@@ -134,7 +134,16 @@ def _hands(app: App, outputs: StackOutputs) -> Hands:
         accept=accept,
         roles=lambda described: _roles(app, outputs, described),
         adopt=lambda resource_id: follow(app, outputs.database.identifier, resource_id),
+        password=lambda: _password(app, outputs),
     )
+
+
+def _password(app: App, outputs: StackOutputs) -> str | None:
+    """The master user's, where the secret is the stack's own."""
+    from amianai_infra.database.credentials import rds_keeps
+    from amianai_infra.database.session import credentials
+
+    return None if rds_keeps(outputs.database.secret_arn) else credentials(app.target, outputs, "owner").get().password
 
 
 def _inspect(app: App, outputs: StackOutputs, described: Described) -> Facts:

@@ -1,6 +1,7 @@
 """PostgreSQL on RDS: private, encrypted, backed up, and never deleted without a snapshot."""
 
-from typing import NotRequired, TypedDict
+import secrets
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 from pulumi_aws.cloudwatch.log_group import LogGroup
@@ -16,12 +17,15 @@ from pulumi_aws.secretsmanager.secret import Secret
 from pulumi_aws.vpc.security_group_ingress_rule import SecurityGroupIngressRule
 
 from amianai_infra.components.inputs import policy_json, tagged
+from amianai_infra.components.rotated_secret import RotatedSecret
 from amianai_infra.config import DatabaseSettings
 from amianai_infra.naming import database_identifier, monitoring_role_name, role_secret_name
 from amianai_infra.rules import postgres
 from amianai_infra.rules.policies import RDS_MONITORING_POLICY, account_condition, service_trust
 
 _DEFAULT = DatabaseSettings()
+# AWS takes up to half an hour for a large instance.
+_TIMEOUTS = pulumi.CustomTimeouts(create="60m", update="80m", delete="60m")
 
 
 class DatabaseArgs(TypedDict):
@@ -65,6 +69,15 @@ class DatabaseArgs(TypedDict):
 
     port: NotRequired[int]
     """Port to listen on. Default 5432."""
+
+    managed_password: NotRequired[bool]
+    """Whether RDS keeps the master password, which rules out read replicas; else a `RotatedSecret` does. Default yes."""
+
+    rotation_days: NotRequired[int]
+    """How often a `RotatedSecret` changes, in days. Default 7."""
+
+    replicas: NotRequired[int]
+    """Number of read replicas. Default 0."""
 
     multi_az: NotRequired[pulumi.Input[bool]]
     """Whether a standby runs in a second zone. Default no."""
@@ -115,12 +128,13 @@ class Database(pulumi.ComponentResource):
 
     Creates: a security group with one ingress rule a range and no egress; a subnet group; a parameter group of the version's
     own family (TLS forced, slow statements logged, pg_stat_statements); log groups with a retention; a role for enhanced
-    monitoring; the instance, whose master password RDS keeps in Secrets Manager; an empty secret for each of the roles that
-    `amianai db migrate` makes, which also fills it, so that no password is ever in the engine's state; with `backup_region` a
-    key there and a copy of the automated backups under it.
+    monitoring; the instance, whose master password RDS keeps in Secrets Manager, or without `managed_password` a `RotatedSecret`;
+    its read replicas, with log groups of their own; an empty secret for each of the roles that `amianai db migrate` makes, which also
+    fills it, so that no password is ever in the engine's state; with `backup_region` a key there and a copy of the automated backups
+    under it.
 
-    Cost: db.t3.micro about $13 and 20 GiB gp3 about $2.30 a month, twice that with `multi_az`; three secrets $0.40 each; a copy of
-    the backups $0.095 a GiB, $0.02 a GiB transferred, and $1 for its key.
+    Cost: db.t3.micro about $13 and 20 GiB gp3 about $2.30 a month, twice that with `multi_az`, and as much again for each replica;
+    three secrets $0.40 each; a copy of the backups $0.095 a GiB, $0.02 a GiB transferred, and $1 for its key.
 
     Source: Amazon RDS User Guide, "Best practices for Amazon RDS" and "Password management with Amazon RDS and AWS Secrets
     Manager"; Amazon RDS for PostgreSQL pricing, us-east-1.
@@ -142,6 +156,8 @@ class Database(pulumi.ComponentResource):
     """Id of the instance's security group."""
     resource_id: pulumi.Output[str]
     """The immutable `db-...` id that IAM authentication names."""
+    replica_hosts: pulumi.Output[list[str]]
+    """Host names of the read replicas, which listen on the same port."""
 
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("amianai:database:Database", name, None, opts)
@@ -154,20 +170,23 @@ class Database(pulumi.ComponentResource):
         self._create_log_groups()
         self._create_monitoring_role()
         self._create_instance()
+        self._create_master_secret()
+        self._create_replicas()
         self._create_backup_copy()
         self._create_role_secrets()
 
         self.identifier = self.instance.identifier
         self.host = self.instance.address
         self.port = self.instance.port
-        self.secret_arn = self.instance.master_user_secrets.apply(lambda secrets: str(secrets[0].secret_arn))
+        self.secret_arn = self.master_secret.arn if self.master_secret else self._managed_secret()
         self.application_secret_arn = self.role_secrets["application"].arn
         self.readonly_secret_arn = self.role_secrets["readonly"].arn
         self.security_group_id = self.security_group.id
         self.resource_id = self.instance.resource_id
+        self.replica_hosts = pulumi.Output.all(*(replica.address for replica in self.replicas))
         outputs = (
             *("identifier", "host", "port", "secret_arn", "application_secret_arn", "readonly_secret_arn"),
-            *("security_group_id", "resource_id"),
+            *("security_group_id", "resource_id", "replica_hosts"),
         )
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
@@ -224,10 +243,12 @@ class Database(pulumi.ComponentResource):
         )
 
     def _create_log_groups(self) -> None:
-        identifier = self._args["identifier"]
-        self.log_groups = [
+        self.log_groups = self._logs_of(self._name_of, self._args["identifier"])
+
+    def _logs_of(self, name: str, identifier: str) -> list[LogGroup]:
+        return [
             LogGroup(
-                f"{self._name_of}-log-{export}",
+                f"{name}-log-{export}",
                 name=postgres.log_group(identifier, export),
                 retention_in_days=self._args["log_days"],
                 tags=tagged(f"{identifier}-{export}"),
@@ -261,55 +282,110 @@ class Database(pulumi.ComponentResource):
         )
         self._before_instance.append(attachment)
 
+    def _common(self) -> dict[str, Any]:
+        """What the instance and its replicas have in common."""
+        args = self._args
+        return {
+            "auto_minor_version_upgrade": True,
+            "instance_class": args["instance_class"],
+            "max_allocated_storage": postgres.storage_ceiling(args["storage_gib"], args["max_storage_gib"]),
+            "storage_type": "gp3",
+            "storage_encrypted": True,
+            "iam_database_authentication_enabled": True,
+            "port": args["port"],
+            "publicly_accessible": False,
+            "vpc_security_group_ids": [self.security_group.id],
+            "parameter_group_name": self.parameter_group.name,
+            "ca_cert_identifier": "rds-ca-rsa2048-g1",
+            "maintenance_window": args["maintenance_window"],
+            "copy_tags_to_snapshot": True,
+            "enabled_cloudwatch_logs_exports": list(postgres.LOG_EXPORTS),
+            "database_insights_mode": args["insights"],
+            "performance_insights_enabled": True,
+            "performance_insights_retention_period": postgres.insights_retention_days(args["insights"]),
+            "monitoring_interval": args["monitoring_seconds"],
+            "monitoring_role_arn": self.monitoring_role.arn if self.monitoring_role else None,
+            "apply_immediately": args["apply_immediately"] or None,
+        }
+
     def _create_instance(self) -> None:
         args = self._args
         protected = args["deletion_protection"]
         options = pulumi.ResourceOptions(
-            protect=protected,
-            import_=args["identifier"] if args["adopt"] else None,
-            # Networks and groups must not go first; AWS takes up to half an hour for a large instance.
-            custom_timeouts=pulumi.CustomTimeouts(create="60m", update="80m", delete="60m"),
+            protect=protected, import_=args["identifier"] if args["adopt"] else None, custom_timeouts=_TIMEOUTS
         )
         self.instance = Instance(
             f"{self._name_of}-instance",
             identifier=args["identifier"],
             engine="postgres",
             engine_version=args["engine_version"],
-            auto_minor_version_upgrade=True,
-            instance_class=args["instance_class"],
             # Storage that autoscaling added is no drift: the provider ignores more than this up to the ceiling.
             allocated_storage=args["storage_gib"],
-            max_allocated_storage=postgres.storage_ceiling(args["storage_gib"], args["max_storage_gib"]),
-            storage_type="gp3",
-            storage_encrypted=True,
             db_name=args["database"],
             username=args["username"],
-            manage_master_user_password=True,
-            iam_database_authentication_enabled=True,
-            port=args["port"],
+            **self._password(),
             multi_az=args["multi_az"],
-            publicly_accessible=False,
             db_subnet_group_name=self.subnet_group.name,
-            vpc_security_group_ids=[self.security_group.id],
-            parameter_group_name=self.parameter_group.name,
-            ca_cert_identifier="rds-ca-rsa2048-g1",
             backup_retention_period=args["backup_days"],
             backup_window=args["backup_window"],
-            maintenance_window=args["maintenance_window"],
-            copy_tags_to_snapshot=True,
             delete_automated_backups=True,
             skip_final_snapshot=False,
             final_snapshot_identifier=postgres.final_snapshot(args["identifier"], args["final_snapshot_suffix"]),
             deletion_protection=protected,
-            enabled_cloudwatch_logs_exports=list(postgres.LOG_EXPORTS),
-            database_insights_mode=args["insights"],
-            performance_insights_enabled=True,
-            performance_insights_retention_period=postgres.insights_retention_days(args["insights"]),
-            monitoring_interval=args["monitoring_seconds"],
-            monitoring_role_arn=self.monitoring_role.arn if self.monitoring_role else None,
-            apply_immediately=args["apply_immediately"] or None,
+            **self._common(),
             tags=tagged(args["identifier"]),
             opts=pulumi.ResourceOptions.merge(self._child(*self._before_instance), options),
+        )
+
+    def _password(self) -> dict[str, Any]:
+        """RDS's own; else one that counts until the rotated secret has its first, and that nobody keeps: only a new version is sent."""
+        if self._args["managed_password"]:
+            return {"manage_master_user_password": True}
+        return {"password_wo": pulumi.Output.secret(secrets.token_urlsafe(32)), "password_wo_version": 1}
+
+    def _create_master_secret(self) -> None:
+        """The rotated secret, where RDS does not keep the password."""
+        self.master_secret: RotatedSecret | None = None
+        if self._args["managed_password"]:
+            return
+        instance, args = self.instance, self._args
+        self.master_secret = RotatedSecret(
+            f"{self._name_of}-master",
+            {
+                "prefix": args["prefix"],
+                "account": args["account"],
+                "identifier": args["identifier"],
+                "instance_arn": instance.arn,
+                "resource_id": instance.resource_id,
+                "username": args["username"],
+                "host": instance.address,
+                "port": instance.port,
+                "database": args["database"],
+                "rotation_days": args["rotation_days"],
+                "log_days": args["log_days"],
+            },
+            self._child(),
+        )
+
+    def _managed_secret(self) -> pulumi.Output[str]:
+        return self.instance.master_user_secrets.apply(lambda found: str(found[0].secret_arn))
+
+    def _create_replicas(self) -> None:
+        """In the instance's subnets, under its key and with its password; without protection, for they hold nothing of their own."""
+        self.replicas = [self._replica(number) for number in range(1, self._args["replicas"] + 1)]
+
+    def _replica(self, number: int) -> Instance:
+        name, identifier = f"{self._name_of}-replica-{number}", f"{self._args['identifier']}-replica-{number}"
+        return Instance(
+            name,
+            identifier=identifier,
+            replicate_source_db=self.instance.identifier,
+            skip_final_snapshot=True,
+            **self._common(),
+            tags=tagged(identifier),
+            opts=pulumi.ResourceOptions.merge(
+                self._child(*self._logs_of(name, identifier), self.instance), pulumi.ResourceOptions(custom_timeouts=_TIMEOUTS)
+            ),
         )
 
     def _create_role_secrets(self) -> None:

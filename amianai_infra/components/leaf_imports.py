@@ -22,6 +22,7 @@ SERVICES = (
     "ec2",
     "iam",
     "kms",
+    "lambda_",
     "rds",
     "route53",
     "s3",

@@ -67,8 +67,9 @@ def _in_place(found: Described, chosen: DatabaseSettings) -> Iterator[Finding]:
         yield Finding("note", "instance_class", text, _set("instance_class", found.get("DBInstanceClass")))
     if found.get("StorageType") != "gp3":
         yield Finding("note", "storage", f"{found.get('StorageType')} becomes gp3, in the background")
-    if not found.get("MasterUserSecret"):
-        yield Finding("note", "master password", "RDS makes a new one and keeps it in Secrets Manager: the one in use ends")
+    if not (found.get("MasterUserSecret") and chosen.managed_password):
+        keeper = "RDS makes a new one" if chosen.managed_password else "the stack's rotation makes a new one"
+        yield Finding("note", "master password", f"{keeper} and keeps it in Secrets Manager: the one in use ends")
     if bool(found.get("MultiAZ")) != chosen.multi_az:
         yield Finding(
             "note", "multi_az", f"becomes {'on' if chosen.multi_az else 'off'}", _set("multi_az", str(bool(found.get("MultiAZ"))).lower())

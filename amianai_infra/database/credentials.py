@@ -100,9 +100,10 @@ class SecretCredentials(_Kept):
     def _read(self) -> Login:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        none = NotFoundError(
-            f"The {self._role} role has no password yet.", where=self._arn, fix="run `amianai db migrate`, which makes the roles"
-        )
+        fix = "run `amianai db migrate`, which makes the roles"
+        if self._role == "owner":
+            fix = f"Secrets Manager makes it within minutes of `amianai up`; else: aws secretsmanager rotate-secret --secret-id {self._arn}"
+        none = NotFoundError(f"The {self._role} role has no password yet.", where=self._arn, fix=fix)
         try:
             answer = self._client().get_secret_value(SecretId=self._arn)
         except (BotoCoreError, ClientError) as error:
@@ -169,6 +170,14 @@ class FixedCredentials:
     def renew(self, refused: Login) -> Login:
         """The same again."""
         return self._login
+
+
+def rds_keeps(arn: str) -> bool:
+    """Whether a master secret is RDS's own; else it is one of the stack's, which another instance under the name goes on using.
+
+    Source: Amazon RDS User Guide, "Password management with Amazon RDS and AWS Secrets Manager": its secrets are named `rds!...`.
+    """
+    return ":secret:rds!" in arn
 
 
 def secret_arn(outputs: StackOutputs, role: Role) -> str:

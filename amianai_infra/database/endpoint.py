@@ -82,6 +82,12 @@ class Endpoint:
         return cls(found.host, found.port, database or found.name, target.database_ca())
 
     @classmethod
+    def replicas(cls, target: Target, outputs: StackOutputs) -> list[Self]:
+        """The stack's read replicas."""
+        found = outputs.database
+        return [cls(host, found.port, found.name, target.database_ca()) for host in found.replica_hosts]
+
+    @classmethod
     def from_url(cls, url: str, ca: Path = RDS_CA) -> tuple[Self, str]:
         """Read a connection URL; gives the endpoint and the user.
 
@@ -122,6 +128,11 @@ class Endpoint:
         if not port.isdigit():
             raise ConfigurationError(f"DATABASE_PORT = {port!r} is not a number.", where="environment")
         return cls(environ["DATABASE_HOST"], int(port), environ["DATABASE_NAME"], ca), environ.get("DATABASE_USER", "")
+
+    def replicas_from_environment(self, environ: Mapping[str, str]) -> list[Self]:
+        """The read replicas that DATABASE_REPLICA_HOSTS names, separated by commas: as this server, on other hosts."""
+        hosts = (host.strip() for host in environ.get("DATABASE_REPLICA_HOSTS", "").split(","))
+        return [replace(self, host=host) for host in hosts if host]
 
 
 def _authorities(file: str | Path) -> Path:

@@ -187,16 +187,21 @@ class Pool:
             one.connections.open()
 
     @classmethod
-    def of(cls, target: Target, outputs: StackOutputs, role: Role = "application", options: Options | None = None, **more: Any) -> Self:
-        """A pool for a stack's database, of the size that its instance class bears."""
+    def of(cls, target: Target, outputs: StackOutputs, role: Role = "application", options: Options | None = None) -> Self:
+        """A pool for a stack's database and its read replicas, of the size that their instance class bears."""
         chosen = options or Options(name=f"amianai {role}", size=pool_size(outputs.database.instance_class))
-        return cls(Endpoint.of(target, outputs), credentials_of(target, outputs, role), chosen, **more)
+        replicas = Endpoint.replicas(target, outputs)
+        return cls(Endpoint.of(target, outputs), credentials_of(target, outputs, role), chosen, replicas=replicas)
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ, options: Options | None = None, **more: Any) -> Self:
-        """A pool for what DATABASE_URL, or DATABASE_HOST, DATABASE_PORT and DATABASE_NAME, say, with the login in DATABASE_SECRET_ARN."""
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, options: Options | None = None) -> Self:
+        """A pool for what DATABASE_URL, or DATABASE_HOST, DATABASE_PORT and DATABASE_NAME, say, with the login in DATABASE_SECRET_ARN.
+
+        DATABASE_REPLICA_HOSTS may name read replicas, separated by commas.
+        """
         endpoint, _ = Endpoint.from_environment(environ)
-        return cls(endpoint, environment_credentials(environ), options, **more)
+        replicas = endpoint.replicas_from_environment(environ)
+        return cls(endpoint, environment_credentials(environ), options, replicas=replicas)
 
     def __enter__(self) -> Self:
         return self

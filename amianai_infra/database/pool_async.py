@@ -171,16 +171,18 @@ class AsyncPool:
         self._replicas = [server(place, primary=False) for place in replicas]
 
     @classmethod
-    def of(cls, target: Target, outputs: StackOutputs, role: Role = "application", options: Options | None = None, **more: Any) -> Self:
-        """A pool for a stack's database, of the size that its instance class bears."""
+    def of(cls, target: Target, outputs: StackOutputs, role: Role = "application", options: Options | None = None) -> Self:
+        """A pool for a stack's database and its read replicas, of the size that their instance class bears."""
         chosen = options or Options(name=f"amianai {role}", size=pool_size(outputs.database.instance_class))
-        return cls(Endpoint.of(target, outputs), credentials_of(target, outputs, role), chosen, **more)
+        replicas = Endpoint.replicas(target, outputs)
+        return cls(Endpoint.of(target, outputs), credentials_of(target, outputs, role), chosen, replicas=replicas)
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ, options: Options | None = None, **more: Any) -> Self:
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, options: Options | None = None) -> Self:
         """A pool for what the environment says; see `Pool.from_environment`."""
         endpoint, _ = Endpoint.from_environment(environ)
-        return cls(endpoint, environment_credentials(environ), options, **more)
+        replicas = endpoint.replicas_from_environment(environ)
+        return cls(endpoint, environment_credentials(environ), options, replicas=replicas)
 
     async def open(self) -> None:
         """Connect.

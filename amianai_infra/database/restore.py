@@ -28,6 +28,7 @@ from amianai_infra.database.backups import (
     tag_text,
 )
 from amianai_infra.database.checks import Facts, compare
+from amianai_infra.database.credentials import rds_keeps
 from amianai_infra.database.instances import Described, Rds, tag_list, tags_of
 from amianai_infra.database.recipe import Recipe
 from amianai_infra.errors import AmianaiError, ConfigurationError, NotFoundError, RefusedError, VerificationError
@@ -349,12 +350,14 @@ class Hands:
         accept: shows the findings and has them accepted; raises RefusedError otherwise.
         roles: gives the roles of the copy their rights, and the passwords that their secrets hold.
         adopt: makes the engine's state and everything that is published follow; takes the resource id.
+        password: the master password that the copy has to have; None where RDS makes one.
     """
 
     inspect: Callable[[Described], Facts]
     accept: Callable[[Sequence[Finding]], None]
     roles: Callable[[Described], None]
     adopt: Callable[[str], None]
+    password: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -472,9 +475,22 @@ class Restore:
                 "modify_db_instance", f"setting {', '.join(changes)} of {name}", DBInstanceIdentifier=name, ApplyImmediately=True, **changes
             )
             described = self._wait_settled(name)
+        if password := self._hands.password():
+            self._set_password(password)
         if _needs_reboot(described):
             rds.call("reboot_db_instance", f"restarting {name} with its parameters", DBInstanceIdentifier=name)
             rds.wait_available(name, f"Restarting {name}")
+
+    def _set_password(self, password: str) -> None:
+        """A copy has the password of its backup, and the secret is the stack's own and goes on."""
+        rds, name = self._rds, self._plan.copy
+        rds.call("modify_db_instance", f"setting the master password of {name}", DBInstanceIdentifier=name, MasterUserPassword=password)
+
+        def state() -> str | None:
+            return "not set yet" if "MasterUserPassword" in (rds.get(name).get("PendingModifiedValues") or {}) else None
+
+        rds.wait(f"The master password of {name}", state)
+        rds.wait_available(name, f"The master password of {name}")
 
     def _wait_settled(self, name: str) -> Described:
         """An instance is still `available` for some seconds after it was told to change; what never changes is reported later."""
@@ -585,20 +601,21 @@ def _needs_reboot(described: Described) -> bool:
 
 
 def outputs_of(outputs: StackOutputs, described: Described) -> StackOutputs:
-    """The stack's outputs with another instance in the database's place: its own address, its own secret.
+    """The stack's outputs with another instance in the database's place: its own address, and its own secret where RDS keeps one.
 
     Raises:
         NotFoundError: it has no address, or no managed secret yet.
     """
     endpoint, secret = described.get("Endpoint") or {}, described.get("MasterUserSecret") or {}
-    if not endpoint.get("Address") or not secret.get("SecretArn"):
+    arn = str(secret.get("SecretArn") or ("" if rds_keeps(outputs.database.secret_arn) else outputs.database.secret_arn))
+    if not endpoint.get("Address") or not arn:
         raise NotFoundError(f"{described['DBInstanceIdentifier']} has no address or no managed secret.", fix="run the same command again")
     database = replace(
         outputs.database,
         identifier=str(described["DBInstanceIdentifier"]),
         host=str(endpoint["Address"]),
         port=int(endpoint["Port"]),
-        secret_arn=str(secret["SecretArn"]),
+        secret_arn=arn,
         resource_id=str(described["DbiResourceId"]),
     )
     return replace(outputs, database=database)

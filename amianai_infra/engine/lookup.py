@@ -368,6 +368,16 @@ def _secret(resource: Interrupted, look: Lookup) -> list[str]:
     return [found["ARN"]] if found is not None and _ours(resource, found.get("Tags")) else []
 
 
+def _function(resource: Interrupted, look: Lookup) -> list[str]:
+    name = resource.text("name")
+    found = look.call(resource, "lambda", "get_function", FunctionName=name)
+    return [name] if found is not None and _ours(resource, _pairs(found.get("Tags"))) else []
+
+
+def _pairs(tags: Mapping[str, str] | None) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
+
+
 def _schedule_group(resource: Interrupted, look: Lookup) -> list[str]:
     name = resource.text("name")
     found = look.call(resource, "scheduler", "get_schedule_group", Name=name)
@@ -440,6 +450,9 @@ FINDERS: dict[str, Finder] = {
     "aws:sns/topicSubscription:TopicSubscription": _subscription,
     "aws:sqs/queue:Queue": _queue,
     "aws:secretsmanager/secret:Secret": _secret,
+    "aws:secretsmanager/secretRotation:SecretRotation": _natural("secretId"),
+    "aws:lambda/function:Function": _function,
+    "aws:lambda/permission:Permission": _natural("function", "statementId"),
     "aws:iam/role:Role": _role,
     "aws:iam/instanceProfile:InstanceProfile": _instance_profile,
     "aws:iam/rolePolicy:RolePolicy": _natural("role", "name", between=":"),

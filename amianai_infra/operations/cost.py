@@ -108,14 +108,19 @@ def _instance(settings: Settings) -> Line:
     hourly = DATABASE_HOUR.get(database.instance_class)
     if hourly is None:
         return Line("Database instance", None, f"no price known for {database.instance_class}; see aws.amazon.com/rds/postgresql/pricing")
-    copies = 2 if database.multi_az else 1
+    copies = _copies(settings)
     return Line("Database instance", hourly * HOURS * copies, f"{copies} x {database.instance_class} at ${hourly} an hour")
 
 
+def _copies(settings: Settings) -> int:
+    """The instance, its standby and its read replicas, each with storage of its own."""
+    return 1 + int(settings.database.multi_az) + settings.database.replicas
+
+
 def _storage(settings: Settings) -> Line:
-    database = settings.database
-    price = STORAGE_GIB * (2 if database.multi_az else 1)
-    return Line("Database storage", database.storage_gib * price, f"{database.storage_gib} GiB gp3 at ${price:.3f}")
+    database, copies = settings.database, _copies(settings)
+    basis = f"{copies} x {database.storage_gib} GiB gp3 at ${STORAGE_GIB:.3f}"
+    return Line("Database storage", database.storage_gib * STORAGE_GIB * copies, basis)
 
 
 def _proxy(settings: Settings) -> Line:

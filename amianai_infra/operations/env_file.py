@@ -48,11 +48,13 @@ class Written:
 def database_values(outputs: StackOutputs) -> dict[str, str]:
     """How server code finds the database. The password is in the secret, never here."""
     database = outputs.database
+    replicas = {"DATABASE_REPLICA_HOSTS": ",".join(database.replica_hosts)} if database.replica_hosts else {}
     return {
         "DATABASE_HOST": database.host,
         "DATABASE_PORT": str(database.port),
         "DATABASE_NAME": database.name,
         "DATABASE_SECRET_ARN": database.secret_arn,
+        **replicas,
     }
 
 
@@ -66,8 +68,10 @@ def local_database_values(outputs: StackOutputs, ca: Path, tunnel_port: int | No
     """
     database = outputs.database
     host, port = (database.host, database.port) if tunnel_port is None else ("127.0.0.1", tunnel_port)
+    # Replicas are open to nobody outside.
+    values = {name: value for name, value in database_values(outputs).items() if name != "DATABASE_REPLICA_HOSTS"}
     return {
-        **database_values(outputs),
+        **values,
         "DATABASE_HOST": host,
         "DATABASE_PORT": str(port),
         # What the certificate must name, also where a tunnel is connected to.

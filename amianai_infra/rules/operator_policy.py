@@ -97,6 +97,7 @@ def statements(settings: Settings, account: str) -> dict[str, list[Policy]]:
         _kms,
         _backups,
         _proxy,
+        _rotation,
         _tagging,
         _access,
         _bastion,
@@ -350,6 +351,25 @@ def _proxy(scope: _Scope) -> Iterator[Policy]:
     yield allow("Proxy", tuple(f"rds:{name}" for name in actions.split()), tuple(scope.arn("rds", name) for name in names))
     role = scope.arn("iam", f"role/{scope.prefix}-*", "")
     yield allow("ProxyPass", "iam:PassRole", role, {"StringEquals": {"iam:PassedToService": "rds.amazonaws.com"}})
+
+
+def _rotation(scope: _Scope) -> Iterator[Policy]:
+    """The master password in a secret of the stack's own, and the read replicas that need it, where the settings ask for them."""
+    if scope.settings.database.managed_password:
+        return
+    function = scope.arn("lambda", f"function:{scope.prefix}-*")
+    actions = """AddPermission CreateFunction DeleteFunction GetFunction GetFunctionCodeSigningConfig GetFunctionConfiguration GetPolicy
+        InvokeFunction ListTags ListVersionsByFunction RemovePermission TagResource UntagResource UpdateFunctionCode
+        UpdateFunctionConfiguration"""
+    yield allow("Rotator", tuple(f"lambda:{name}" for name in actions.split()), function)
+    secret = scope.arn("secretsmanager", f"secret:{scope.prefix}/database/*")
+    yield allow("RotatorSecret", ("secretsmanager:CancelRotateSecret", "secretsmanager:RotateSecret"), secret)
+    role = scope.arn("iam", f"role/{scope.prefix}-*", "")
+    yield allow("RotatorPass", "iam:PassRole", role, {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}})
+    if scope.settings.database.replicas:
+        database = scope.settings.database.identifier[:45]
+        names = (f"db:{database}*", f"pg:{database}*", f"subgrp:{database}*", "og:default*")
+        yield allow("Replicas", "rds:CreateDBInstanceReadReplica", tuple(scope.arn("rds", name) for name in names))
 
 
 def _tagging(scope: _Scope) -> Iterator[Policy]:

@@ -56,6 +56,22 @@ def secrets_reader(arns: Sequence[str]) -> Policy:
     return document(allow("ReadSecrets", ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"], list(arns)))
 
 
+def password_rotator(secret_arn: str, instance_arn: str, log_group_arn: str) -> Policy:
+    """What the function that rotates the master password may do: this secret, this instance, this log.
+
+    ModifyDBInstance cannot be bounded to the password: IAM has no condition for it.
+
+    Source: AWS Secrets Manager User Guide, "Lambda rotation function execution role permissions"; Service Authorization Reference,
+    "Actions, resources, and condition keys for Amazon RDS".
+    """
+    versions = ("DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage")
+    return document(
+        allow("Secret", [f"secretsmanager:{name}" for name in versions], secret_arn),
+        allow("Password", ["rds:DescribeDBInstances", "rds:ModifyDBInstance"], instance_arn),
+        allow("Log", ["logs:CreateLogStream", "logs:PutLogEvents"], f"{log_group_arn.removesuffix(':*')}:*"),
+    )
+
+
 def flow_log_writer(log_group_arn: str) -> Policy:
     """What VPC flow logs need to write into one log group.
 

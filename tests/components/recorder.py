@@ -41,6 +41,7 @@ class Recording:
     resources: list[Recorded] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    secrets: dict[str, set[str]] = field(default_factory=dict)
 
     def of(self, kind: str) -> list[Recorded]:
         """Resources of a type, by the last part of its token: `Vpc`, `SecurityGroupIngressRule`."""
@@ -125,6 +126,9 @@ def computed(kind: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
         "aws:acm/certificate:Certificate": {**arn, "domainValidationOptions": validation_options(inputs)},
         "aws:acm/certificateValidation:CertificateValidation": {},
         "aws:secretsmanager/secret:Secret": {"arn": f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:{inputs.get('name')}"},
+        "aws:secretsmanager/secretRotation:SecretRotation": {"rotationEnabled": True},
+        "aws:lambda/function:Function": {"arn": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{inputs.get('name')}"},
+        "aws:lambda/permission:Permission": {},
         "aws:kms/key:Key": {"arn": f"arn:aws:kms:{inputs.get('region', 'us-east-1')}:{ACCOUNT}:key/{name}", "keyId": name},
         "aws:rds/proxy:Proxy": {**arn, "endpoint": "proxy.example.internal"},
         "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup": {"name": "default"},
@@ -159,6 +163,7 @@ class Recorder(pulumi.runtime.Mocks):
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         inputs = {name: revealed(value) for name, value in args.inputs.items()}
+        self.recording.secrets[args.name] = {name for name, value in args.inputs.items() if value is not inputs[name]}
         if not args.typ.startswith("aws:"):
             self.recording.resources.append(Recorded(args.typ, args.name, inputs))
             return "", inputs

@@ -212,3 +212,43 @@ def test_backups_are_copied_to_a_second_region_under_a_key_of_that_region(record
     assert copy["retentionPeriod"] == 14
     assert copy["sourceDbInstanceArn"].endswith("database-instance")
     assert found.options["database-backup-copy"]["replacement_trigger"] is not None, "a restored instance has the same ARN"
+
+
+OWN: DatabaseArgs = {**ARGS, "managed_password": False}
+
+
+def test_a_password_of_its_own_is_sent_once_and_kept_by_nobody(record: Record) -> None:
+    seen: list[Any] = []
+
+    def build() -> None:
+        pulumi.Output.all(Database("database", OWN).secret_arn).apply(seen.extend)
+
+    found, again = record(build), record(build)
+    instance = found.one("Instance").inputs
+    assert "manageMasterUserPassword" not in instance
+    assert instance["passwordWoVersion"] == 1
+    assert len(instance["passwordWo"]) >= 40
+    assert instance["passwordWo"] != again.one("Instance").inputs["passwordWo"], "drawn anew, sent with the first version only"
+    assert found.secrets["database-instance"] == {"passwordWo"}
+    assert seen[0] == f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:eeyore/database/eeyore-postgres/owner"
+
+
+def test_replicas(record: Record) -> None:
+    seen: list[Any] = []
+
+    def build() -> None:
+        pulumi.Output.all(Database("database", {**OWN, "replicas": 2}).replica_hosts).apply(seen.extend)
+
+    found = record(build)
+    instances = {one.inputs["identifier"]: one.inputs for one in found.of("Instance")}
+    assert sorted(instances) == ["eeyore-postgres", "eeyore-postgres-replica-1", "eeyore-postgres-replica-2"]
+    replica = instances["eeyore-postgres-replica-1"]
+    assert replica["replicateSourceDb"] == "eeyore-postgres"
+    assert replica["skipFinalSnapshot"] is True, "RDS takes no final snapshot of a replica"
+    assert (replica["storageEncrypted"], replica["publiclyAccessible"]) == (True, False)
+    assert replica["vpcSecurityGroupIds"] == ["database-sg-id"]
+    assert not {"dbSubnetGroupName", "passwordWo", "username", "dbName", "backupRetentionPeriod", "allocatedStorage"} & set(replica)
+    assert not found.options["database-replica-1"].get("protect")
+    groups = {one.inputs["name"] for one in found.of("LogGroup")}
+    assert {f"/aws/rds/instance/eeyore-postgres-replica-{number}/{log}" for number in (1, 2) for log in ("postgresql", "upgrade")} < groups
+    assert seen == [["db.example.internal"] * 2]

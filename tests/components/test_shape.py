@@ -17,6 +17,7 @@ from amianai_infra.components.database_proxy import DatabaseProxy
 from amianai_infra.components.delivery import Delivery
 from amianai_infra.components.dns import Dns, SiteRecords
 from amianai_infra.components.network import Network
+from amianai_infra.components.rotated_secret import RotatedSecret
 from amianai_infra.components.static_site import StaticSite
 
 COMPONENTS: list[type[pulumi.ComponentResource]] = [
@@ -28,6 +29,7 @@ COMPONENTS: list[type[pulumi.ComponentResource]] = [
     Delivery,
     Dns,
     Network,
+    RotatedSecret,
     SiteRecords,
     StaticSite,
 ]

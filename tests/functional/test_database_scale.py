@@ -49,6 +49,7 @@ def program(args: dict[str, Any]) -> Any:
         database = Database("database", given)
         pulumi.export("port", database.port)
         pulumi.export("secret", database.secret_arn)
+        pulumi.export("replicas", database.replica_hosts)
 
     return run
 
@@ -94,6 +95,56 @@ def test_settings_change_without_replacement(bench: Bench, tmp_path: Path) -> No
             assert one(connection, "SELECT answer FROM kept") == 42
         args["database"] = "other"
         assert operations(made.preview())["database-instance"][0] == "replace", "and what would replace it is announced"
+
+
+OWN = {"managed_password": False}
+
+
+def test_replicas_come_and_go_with_a_rotated_password(bench: Bench, tmp_path: Path) -> None:
+    args: dict[str, Any] = {"final_snapshot_suffix": "replicated"}
+    rds, manager = bench.client("rds"), bench.client("secretsmanager")
+    with stack(bench, tmp_path, program(args)) as made:
+        made.up()
+        managed = made.outputs()["secret"]
+        with connect(bench, made, NAME) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+
+        args["replicas"] = 1
+        with pytest.raises(EngineError, match="whose master password it manages"):
+            made.up()
+
+        args |= OWN | {"replicas": 2}
+        made.up()
+        assert changed(made.up()) == {}, "another throw-away password is no change"
+        assert changed(made.refresh()) == {}
+        secret = made.outputs()["secret"]
+        assert secret != managed
+        described = manager.describe_secret(SecretId=secret)
+        assert (described["RotationEnabled"], described["RotationRules"]["AutomaticallyAfterDays"]) == (True, 7)
+        with connect(bench, made, NAME) as connection:
+            assert one(connection, "SELECT answer FROM kept") == 42, "with the rotated secret's password"
+        found = {each["DBInstanceIdentifier"]: each for each in rds.describe_db_instances()["DBInstances"]}
+        assert {name: each.get("ReadReplicaSourceDBInstanceIdentifier") or None for name, each in found.items()} == {
+            ID: None,
+            f"{ID}-replica-1": ID,
+            f"{ID}-replica-2": ID,
+        }
+        assert made.outputs()["replicas"] == ["localhost", "localhost"]
+
+        args["rotation_days"] = 30
+        assert operations(made.up()) == {"database-master-rotation": ("update", "rotationRules.automaticallyAfterDays")}
+
+        args |= {"managed_password": True}
+        with pytest.raises(EngineError, match="has read replicas"):
+            made.up()
+        args |= OWN | {"replicas": 0}
+        made.up()
+        args["managed_password"] = True
+        made.up()
+        assert ":secret:rds!db-" in managed
+        assert ":secret:rds!db-" in made.outputs()["secret"], "RDS keeps it again"
+        with connect(bench, made, NAME) as connection:
+            assert one(connection, "SELECT answer FROM kept") == 42
 
 
 def by_hand(bench: Bench, **other: Any) -> str:

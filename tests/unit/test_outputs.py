@@ -39,6 +39,7 @@ def example() -> dict[str, Any]:
             "application_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:y",
             "readonly_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:z",
             "proxy_host": "",
+            "replica_hosts": ["replica.example"],
         },
         "auth": {"user_pool_id": "us-east-1_a", "client_id": "c", "issuer": "https://issuer", "hosted_domain": "h"},
         "dns": {"zone_id": "Z1", "name_servers": ["ns-1.example"], "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/x"},

@@ -90,6 +90,12 @@ GAPS: Final[tuple[Gap, ...]] = (
     ),
     Gap("rds", "snapshots made through the API hold no data", "restoring one is refused"),
     Gap("rds", "there are no automated backups and no point-in-time recovery"),
+    Gap(
+        "rds",
+        "a read replica has no server, and takes every setting from its source",
+        "leads to the one server, without any lag; set afterwards",
+    ),
+    Gap("rds", "a read replica of an instance whose password RDS manages is accepted", "refused before it is made"),
     Gap("rds", "a proxy has an address and nothing behind it", "refused in preview"),
     Gap("rds", "backups cannot be copied to another region", "refused in preview"),
     Gap("rds", "a restored instance gets another port", "created from the snapshot's values instead"),
@@ -112,5 +118,10 @@ GAPS: Final[tuple[Gap, ...]] = (
     Gap("s3", "lifecycle rules are stored but nothing expires"),
     Gap("s3", "a TLS-only policy is not applied to the account's own keys"),
     # secretsmanager
+    Gap(
+        "secretsmanager",
+        "a rotation calls no function and keeps to no schedule",
+        "the provider makes the first, `db rotate` the next",
+    ),
     Gap("secretsmanager", "a secret without a value answers with an empty one", "read as having none"),
 )

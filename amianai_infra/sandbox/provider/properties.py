@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from amianai_infra.sandbox.provider.values import UNKNOWN, Unknown
+from amianai_infra.sandbox.provider.values import UNKNOWN, Archive, Unknown
 
-Kind = Literal["text", "flag", "number", "json", "object", "map", "list"]
+Kind = Literal["text", "flag", "number", "json", "archive", "object", "map", "list"]
 Props = Mapping[str, "Prop"]
 
 
@@ -75,6 +75,11 @@ def number(**options: Any) -> Prop:
 def document(**options: Any) -> Prop:
     """A JSON document given as text; white space and key order mean nothing."""
     return Prop("json", **options)
+
+
+def archive(**options: Any) -> Prop:
+    """Files given as texts."""
+    return Prop("archive", **options)
 
 
 def obj(fields: Props, **options: Any) -> Prop:
@@ -229,8 +234,26 @@ def _to_json(value: Any) -> str:
     return str(value)
 
 
-_SCALARS: dict[Kind, Callable[[Any], Any]] = {"text": _to_text, "flag": _to_flag, "number": _to_number, "json": _to_json}
-_NAMES: dict[Kind, str] = {"text": "text", "flag": "true or false", "number": "a number", "json": "a JSON document"}
+def _to_archive(value: Any) -> Archive:
+    if not isinstance(value, Archive):
+        raise TypeError
+    return value
+
+
+_SCALARS: dict[Kind, Callable[[Any], Any]] = {
+    "text": _to_text,
+    "flag": _to_flag,
+    "number": _to_number,
+    "json": _to_json,
+    "archive": _to_archive,
+}
+_NAMES: dict[Kind, str] = {
+    "text": "text",
+    "flag": "true or false",
+    "number": "a number",
+    "json": "a JSON document",
+    "archive": "an archive of texts",
+}
 
 
 def names(props: Props, *, secret: bool) -> Iterator[str]:

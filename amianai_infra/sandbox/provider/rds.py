@@ -293,6 +293,9 @@ class Instance(_Tagged):
         "dbName": text(computed=True, force_new=True),
         "username": text(computed=True, force_new=True),
         "password": text(secret=True, write_only=True),
+        # Two passwords are equal here: only another version has one sent.
+        "passwordWo": text(secret=True, write_only=True, canonical=lambda _: "a password"),
+        "passwordWoVersion": number(write_only=True),
         "manageMasterUserPassword": flag(),
         "masterUserSecretKmsKeyId": text(computed=True, unreported=True),
         "port": number(default=5432, write_only=True),
@@ -333,6 +336,7 @@ class Instance(_Tagged):
         "skipFinalSnapshot": flag(default=False, write_only=True),
         "finalSnapshotIdentifier": text(write_only=True),
         "snapshotIdentifier": text(computed=True, force_new=True, write_only=True),
+        "replicateSourceDb": text(force_new=True),
     }
     outputs = (
         "address",
@@ -360,6 +364,8 @@ class Instance(_Tagged):
 
     def create(self, ctx: Context, inputs: Inputs) -> str:
         self._refuse_absent(ctx, inputs)
+        if inputs.get("replicateSourceDb"):
+            return _create_replica(ctx, inputs)
         snapshot = inputs.get("snapshotIdentifier")
         asked = {**inputs, **(self._from_snapshot(ctx, snapshot) if snapshot else {})}
         parameters = {name: asked[key] for key, name in {**_BOTH, **_CREATE_ONLY}.items() if asked.get(key) not in (None, [])}
@@ -399,7 +405,10 @@ class Instance(_Tagged):
             ctx.client().modify_db_instance(
                 DBInstanceIdentifier=found["DBInstanceIdentifier"], PreferredBackupWindow=inputs["backupWindow"]
             )
-        self._serve(ctx, found, inputs)
+        if inputs.get("replicateSourceDb"):
+            _settle_replica(ctx, found, inputs)
+        else:
+            self._serve(ctx, found, inputs)
 
     @staticmethod
     def _serve(ctx: Context, found: Mapping[str, Any], inputs: Inputs) -> None:
@@ -410,8 +419,9 @@ class Instance(_Tagged):
             postgres.set_password(user, _managed_password(ctx, found))
         else:
             _drop_secret(ctx, found)
-            if inputs.get("password"):
-                postgres.set_password(user, inputs["password"])
+            password = inputs.get("password") or inputs.get("passwordWo")
+            if password:
+                postgres.set_password(user, password)
         _apply_group(ctx, found["DBParameterGroups"][0]["DBParameterGroupName"])
 
     # -- reading
@@ -420,9 +430,9 @@ class Instance(_Tagged):
         found = _find(ctx, ident)
         if found is None:
             return None
-        secret = _secret(ctx, found)
+        secret, source = _secret(ctx, found), found.get("ReadReplicaSourceDBInstanceIdentifier") or None
         database = found.get("DBName") or None
-        if not known and database and not server(ctx).exists(found["DbiResourceId"], database):
+        if not known and not source and database and not server(ctx).exists(found["DbiResourceId"], database):
             # A creation that was cut short and is now imported: RDS would have finished it by itself.
             self._serve(ctx, found, {"manageMasterUserPassword": True})
             secret = _secret(ctx, found)
@@ -441,7 +451,8 @@ class Instance(_Tagged):
             "latestRestorableTime": found["LatestRestorableTime"].isoformat() if found.get("LatestRestorableTime") else None,
             "listenerEndpoints": [],
             "masterUserSecrets": [secret] if secret else [],
-            "replicas": found.get("ReadReplicaDBInstanceIdentifiers", []),
+            "replicas": _replicas(ctx, found),
+            "replicateSourceDb": source,
             "resourceId": found["DbiResourceId"],
             "status": found["DBInstanceStatus"],
             "tags": self.tags_of(ctx, found["DBInstanceArn"]),
@@ -458,8 +469,11 @@ class Instance(_Tagged):
             raise ProviderError(
                 f"the emulator cannot rename an instance; identifier = {new['identifier']!r} must stay {name!r} in the sandbox"
             )
+        if "manageMasterUserPassword" in changed and new.get("manageMasterUserPassword") and _replicas(ctx, found):
+            raise ProviderError(f"InvalidParameterCombination: {name} has read replicas, for which RDS does not manage the password")
         self._modify(ctx, name, old, new, changed)
-        if changed & {"password", "manageMasterUserPassword", "parameterGroupName", "snapshotIdentifier"}:
+        served = {"password", "passwordWoVersion", "manageMasterUserPassword", "parameterGroupName", "snapshotIdentifier"}
+        if changed & served and not new.get("replicateSourceDb"):
             self._serve(ctx, _find(ctx, ident) or found, new)
 
     @staticmethod
@@ -488,7 +502,8 @@ class Instance(_Tagged):
             raise ProviderError(
                 f"InvalidParameterCombination: cannot delete the DB instance {name} while deletion protection is enabled; disable it first"
             )
-        server(ctx).remove(found["DbiResourceId"], found.get("DBName") or None, found["MasterUsername"], snapshot=snapshot)
+        if not found.get("ReadReplicaSourceDBInstanceIdentifier"):
+            server(ctx).remove(found["DbiResourceId"], found.get("DBName") or None, found["MasterUsername"], snapshot=snapshot)
         final = {"FinalDBSnapshotIdentifier": snapshot} if snapshot else {}
         ctx.client().delete_db_instance(
             DBInstanceIdentifier=name,
@@ -514,20 +529,23 @@ class Instance(_Tagged):
 def _check_identity(inputs: Inputs, known: Inputs) -> list[tuple[str, str]]:
     """Name, user and password: the rules of CreateDBInstance that its model does not hold."""
     found = []
-    identifier, password, user = known.get("identifier"), known.get("password"), known.get("username")
+    identifier, user = known.get("identifier"), known.get("username")
+    password = known.get("password") or known.get("passwordWo")
     if identifier is not None and not re.fullmatch(r"(?=.{1,63}$)[A-Za-z](-?[A-Za-z0-9])*", identifier):
         found.append(("identifier", f"identifier = {identifier!r} must be 1-63 letters, digits and single hyphens, starting with a letter"))
-    if "password" in inputs and inputs.get("manageMasterUserPassword"):
+    if {"password", "passwordWo"} & set(inputs) and inputs.get("manageMasterUserPassword"):
         found.append(("password", "password does not go with manageMasterUserPassword"))
     if password is not None and (not 8 <= len(password) <= 128 or re.search(r'[/"@ ]|[^ -~]', password)):
         found.append(("password", 'the password must have 8 to 128 printable ASCII characters, without /, ", @ and space'))
     if user is not None and user.lower() in _RESERVED_USERS:
         found.append(("username", f"username = {user!r} is reserved by the engine"))
-    if "snapshotIdentifier" not in inputs:
+    if not {"snapshotIdentifier", "replicateSourceDb"} & set(inputs):
         needed = [name for name in ("engine", "username", "allocatedStorage") if name not in inputs]
         found.extend((name, f"{name} is required unless snapshotIdentifier is given") for name in needed)
-        if "password" not in inputs and not inputs.get("manageMasterUserPassword"):
-            found.append(("password", "password or manageMasterUserPassword is required"))
+        if not {"password", "passwordWo"} & set(inputs) and not inputs.get("manageMasterUserPassword"):
+            found.append(("password", "password, passwordWo or manageMasterUserPassword is required"))
+    if ("passwordWo" in inputs) != ("passwordWoVersion" in inputs):
+        found.append(("passwordWo", "passwordWo and passwordWoVersion go together"))
     return found
 
 
@@ -616,6 +634,42 @@ def _log_changes(old: Inputs, new: Inputs) -> dict[str, list[str]]:
 def _apply_group(ctx: Context, group: str) -> None:
     if not group.startswith("default."):
         server(ctx).apply({item["ParameterName"]: item["ParameterValue"] for item in _group_parameters(ctx, group)})
+
+
+# -- read replicas: entries of the emulator that lead to the one server
+
+
+_REPLICA_ONLY_AFTER: Final = ("AllocatedStorage", "EngineVersion", "BackupRetentionPeriod", "PreferredBackupWindow", "LicenseModel")
+
+
+def _create_replica(ctx: Context, inputs: Inputs) -> str:
+    source = _find(ctx, inputs["replicateSourceDb"])
+    if source is None:
+        raise ProviderError(f"DBInstanceNotFound: there is no instance {inputs['replicateSourceDb']} to replicate")
+    if _secret(ctx, source):
+        raise ProviderError("InvalidDBInstanceState: RDS makes no read replica of an instance whose master password it manages")
+    if not source["BackupRetentionPeriod"]:
+        raise ProviderError("InvalidDBInstanceState: automated backups must be on to make a read replica")
+    made = ctx.client().create_db_instance_read_replica(
+        DBInstanceIdentifier=inputs["identifier"],
+        SourceDBInstanceIdentifier=inputs["replicateSourceDb"],
+        Tags=tag_list(ctx.tags(inputs)),
+    )["DBInstance"]
+    return str(made["DbiResourceId"])
+
+
+def _settle_replica(ctx: Context, found: Mapping[str, Any], inputs: Inputs) -> None:
+    """The emulator copies all of the source and hears nothing of what is asked."""
+    asked = {api: inputs[key] for key, api in _BOTH.items() if inputs.get(key) not in (None, []) and api not in _REPLICA_ONLY_AFTER}
+    ctx.client().modify_db_instance(
+        DBInstanceIdentifier=found["DBInstanceIdentifier"], ApplyImmediately=True, BackupRetentionPeriod=0, **asked
+    )
+
+
+def _replicas(ctx: Context, found: Mapping[str, Any]) -> list[str]:
+    """The emulator goes on naming replicas that are deleted."""
+    name = found["DBInstanceIdentifier"]
+    return sorted(one["DBInstanceIdentifier"] for one in _instances(ctx) if one.get("ReadReplicaSourceDBInstanceIdentifier") == name)
 
 
 # -- the managed master secret, which the emulator does not make

@@ -17,6 +17,7 @@ SERVICES: Final = (
     "ec2",
     "iam",
     "kms",
+    "lambda_",
     "launch_templates",
     "logs",
     "rds",

@@ -1,8 +1,12 @@
-"""Secrets Manager: secrets without a value. Values are no resource of the stack, so that none is in its state."""
+"""Secrets Manager: secrets without a value, and their rotation. Values are no resource of the stack: none is in its state."""
 
 from __future__ import annotations
 
-from amianai_infra.sandbox.provider.properties import Problem, number, text
+import json
+import secrets
+
+from amianai_infra.sandbox.provider.properties import Problem, flag, number, obj, text
+from amianai_infra.sandbox.provider.rds import server
 from amianai_infra.sandbox.provider.resource import Context, Inputs, Resource, State, given, tag_list, tag_map
 
 
@@ -66,4 +70,59 @@ class Secret(Resource):
             ctx.client().tag_resource(SecretId=ident, Tags=tag_list(tags))
 
 
-RESOURCES = (Secret,)
+class SecretRotation(Resource):
+    """`aws.secretsmanager.SecretRotation` of a master password by a function; its id is the secret's ARN.
+
+    The emulator keeps the schedule and calls nothing. The first rotation is made here, for the real server's user.
+    """
+
+    token = "aws:secretsmanager/secretRotation:SecretRotation"
+    service = "secretsmanager"
+    props = {
+        "secretId": text(required=True, force_new=True),
+        "rotationLambdaArn": text(required=True),
+        "rotationRules": obj({"automaticallyAfterDays": number(required=True)}, required=True),
+        "rotateImmediately": flag(default=True, write_only=True),
+    }
+    outputs = ("rotationEnabled",)
+    missing = ("ResourceNotFoundException",)
+
+    def create(self, ctx: Context, inputs: Inputs) -> str:
+        self._schedule(ctx, inputs)
+        return str(inputs["secretId"])
+
+    def configure(self, ctx: Context, ident: str, inputs: Inputs) -> None:
+        if not inputs["rotateImmediately"]:
+            return
+        called = ctx.client("lambda").get_function_configuration(FunctionName=inputs["rotationLambdaArn"])
+        login, password = json.loads(called["Environment"]["Variables"]["LOGIN"]), secrets.token_urlsafe(32)
+        server(ctx).set_password(login["username"], password)
+        ctx.client().put_secret_value(SecretId=ident, SecretString=json.dumps({**login, "password": password}))
+
+    @staticmethod
+    def _schedule(ctx: Context, inputs: Inputs) -> None:
+        ctx.client().rotate_secret(
+            SecretId=inputs["secretId"],
+            RotationLambdaARN=inputs["rotationLambdaArn"],
+            RotationRules={"AutomaticallyAfterDays": inputs["rotationRules"]["automaticallyAfterDays"]},
+        )
+
+    def read(self, ctx: Context, ident: str, known: Inputs) -> State | None:
+        found = ctx.client().describe_secret(SecretId=ident)
+        if not found.get("RotationEnabled"):
+            return None
+        return {
+            "secretId": ident,
+            "rotationLambdaArn": found["RotationLambdaARN"],
+            "rotationRules": {"automaticallyAfterDays": found["RotationRules"]["AutomaticallyAfterDays"]},
+            "rotationEnabled": True,
+        }
+
+    def update(self, ctx: Context, ident: str, old: Inputs, new: Inputs, changed: frozenset[str]) -> None:
+        self._schedule(ctx, new)
+
+    def delete(self, ctx: Context, ident: str, state: Inputs) -> None:
+        """Nothing: the emulator cannot end a rotation, and never begins one."""
+
+
+RESOURCES = (Secret, SecretRotation)

@@ -11,6 +11,8 @@ from google.protobuf.struct_pb2 import NULL_VALUE, Struct, Value
 _UNKNOWN_TEXT: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 _SIGNATURE_KEY: Final = "4dabf18193072939515e22adb298388d"
 _SECRET_SIGNATURE: Final = "1b47061264138c4ac30d75fd1eb44270"
+_ARCHIVE_SIGNATURE: Final = "0def7320c3a5731c473e5ecbe6d01bc7"
+_ASSET_SIGNATURE: Final = "c44067f5952c0a294b673a41bacd8c17"
 
 
 class Unknown:
@@ -31,6 +33,14 @@ class Secret:
     """A value that must stay encrypted in the state."""
 
     value: Any = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Files that a program gives as texts; the same when their hash is. What comes out of the state may lack the texts."""
+
+    hash: str
+    files: Mapping[str, str] = field(compare=False)
 
 
 def decode(message: Struct) -> dict[str, Any]:
@@ -65,7 +75,11 @@ def _decode_struct(message: Struct) -> Any:
         return _decode_fields(message)
     if signature.string_value == _SECRET_SIGNATURE:
         return Secret(_decode(message.fields["value"]))
-    raise ValueError("assets, archives and resource references are not supported by the sandbox's provider")
+    if signature.string_value == _ARCHIVE_SIGNATURE:
+        assets = message.fields["assets"].struct_value.fields
+        texts = {name: asset.struct_value.fields["text"].string_value for name, asset in assets.items()}
+        return Archive(message.fields["hash"].string_value, texts)
+    raise ValueError("assets, resource references and archives of files are not supported by the sandbox's provider")
 
 
 def encode(values: Mapping[str, Any], secrets: Iterable[str] = ()) -> Struct:
@@ -98,6 +112,9 @@ def _encode_compound(value: Any, into: Value) -> None:
         fields = into.struct_value.fields
         fields[_SIGNATURE_KEY].string_value = _SECRET_SIGNATURE
         _encode(value.value, fields["value"])
+    elif isinstance(value, Archive):
+        assets = {name: {_SIGNATURE_KEY: _ASSET_SIGNATURE, "text": text} for name, text in value.files.items()}
+        _encode({_SIGNATURE_KEY: _ARCHIVE_SIGNATURE, "hash": value.hash, "assets": assets}, into)
     elif isinstance(value, Mapping):
         into.struct_value.SetInParent()
         for key, item in value.items():

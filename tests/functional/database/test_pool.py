@@ -25,6 +25,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from amianai_infra.database import ConnectionLostError, Options, Pool, RolledBackError, UnknownOutcomeError, schema
 from amianai_infra.database.credentials import FixedCredentials, Login, SecretCredentials
 from amianai_infra.database.endpoint import Endpoint
+from amianai_infra.database.session import credentials
 from amianai_infra.errors import AmianaiError, ConfigurationError, ForbiddenError, NotFoundError, UnreachableError, UntrustedError
 from amianai_infra.rules.connections import PoolSize
 from amianai_infra.sandbox.certificates import ensure_certificates
@@ -60,6 +61,14 @@ def count(pool: Pool, table: str, identity: uuid.UUID) -> int:
 
 
 # ---- what it is
+
+
+def test_the_stacks_replicas_are_its_own(data: Database) -> None:
+    outputs = dataclasses.replace(data.outputs, database=dataclasses.replace(data.outputs.database, replica_hosts=["localhost"]))
+    with Pool.of(data.target, outputs) as pool:
+        (replica,) = pool._replicas
+        assert replica.link.endpoint.port == data.outputs.database.port
+        assert not replica.link.primary, "a standby is no failure there"
 
 
 def test_it_is_sized_by_the_instance_class_and_says_who_it_is(data: Database, pool: Pool) -> None:
@@ -181,8 +190,9 @@ def test_from_the_environment(data: Database, monkeypatch: pytest.MonkeyPatch) -
         "DATABASE_SECRET_ARN": database.application_secret_arn,
         "DATABASE_CA": str(data.target.database_ca()),
     }
-    with Pool.from_environment(environ) as pool:
+    with Pool.from_environment({**environ, "DATABASE_REPLICA_HOSTS": database.host}) as pool:
         assert pool.fetch("SELECT current_user") == [(f"{data.name}_application",)]
+        assert [one.link.endpoint.host for one in pool._replicas] == [database.host]
     with pytest.raises(ConfigurationError, match="DATABASE_SECRET_ARN"):
         Pool.from_environment({**environ, "DATABASE_SECRET_ARN": ""})
     with pytest.raises(ConfigurationError, match="lowers sslmode"):
@@ -319,7 +329,7 @@ def test_a_replica_answers_what_may_be_stale_and_its_loss_is_not_noticed(data: D
     endpoint = Endpoint.of(data.target, data.outputs)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         dead = dataclasses.replace(endpoint, port=taken.getsockname()[1])
-    with Pool.of(data.target, data.outputs, replicas=[endpoint, dead]) as pool:
+    with Pool(endpoint, credentials(data.target, data.outputs, "application"), replicas=[endpoint, dead]) as pool:
         replica, lost = pool._replicas
         deadline = time.monotonic() + 5
         while replica.link.failed and time.monotonic() < deadline:

@@ -25,6 +25,7 @@ from amianai_infra.errors import AmianaiError, ConfigurationError, NotFoundError
 from amianai_infra.progress import Progress
 from tests.components.recorder import ACCOUNT
 from tests.unit.database.test_recipe import INPUTS
+from tests.unit.operations.fakes import OUTPUTS
 
 ID = "eeyore-postgres"
 RECIPE = Recipe.of({**INPUTS, "backupWindow": "02:00-03:00"})  # moto takes windows that touch for windows that overlap
@@ -42,6 +43,7 @@ class Cloud:
 
     client: Any
     log: list[str] = field(default_factory=list)
+    passwords: dict[str, str] = field(default_factory=dict)
     kill_at: int = 0
     kill_before: bool = False
     kill_after: str = ""
@@ -59,6 +61,8 @@ class Cloud:
                 raise KilledError
             rename = "rename" if "NewDBInstanceIdentifier" in parameters else ""
             self.log.append(rename or name)
+            if "MasterUserPassword" in parameters:
+                self.passwords[parameters["DBInstanceIdentifier"]] = parameters["MasterUserPassword"]
             answer = call(**parameters)
             if name.startswith("restore_"):
                 self._renew_resource_ids()
@@ -89,6 +93,7 @@ class World:
     adopted: list[str] = field(default_factory=list)
     fail_adoption: bool = False
     seen: list[backups.Finding] = field(default_factory=list)
+    password: str | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
 
     @property
@@ -127,7 +132,7 @@ class World:
         return backups.look(self.rds, ID, "us-east-1")
 
     def restore(self, to: str = "latest", mode: operation.Mode = "replace") -> operation.Result:
-        hands = operation.Hands(self.inspect, self.accept, self.roles, self.adopt)
+        hands = operation.Hands(self.inspect, self.accept, self.roles, self.adopt, lambda: self.password)
         return operation.Restore(self.rds, self.plan(to, mode), hands).run()
 
     def instances(self) -> dict[str, Described]:
@@ -610,3 +615,34 @@ def test_a_wait_without_end_ends_and_says_how_to_go_on(world: World) -> None:
     with pytest.raises(UnreachableError, match="not done after") as failed:
         world.rds.wait("Something", lambda: "creating")
     assert "same command again" in failed.value.fix
+
+
+def test_a_copy_gets_the_password_of_a_secret_that_goes_on(world: World) -> None:
+    world.password = "the-current-one"
+    world.restore()
+    (name,) = world.cloud.passwords
+    assert name != ID, "the copy has the password of its backup; the running instance has the right one"
+    assert world.cloud.passwords == {name: "the-current-one"}
+    assert world.cloud.log.index("modify_db_instance") < world.cloud.log.index("check"), "else it could not be read"
+
+
+def test_rds_makes_the_copys_password_where_it_keeps_it(world: World) -> None:
+    world.restore()
+    assert not world.cloud.passwords
+
+
+def test_a_copys_secret_is_its_own_or_the_stacks(world: World) -> None:
+    described = {
+        "DBInstanceIdentifier": "copy",
+        "Endpoint": {"Address": "copy.example", "Port": 5432},
+        "DbiResourceId": "db-2",
+        "MasterUserSecret": {"SecretArn": "arn:aws:secretsmanager:us-east-1:1:secret:rds!db-2"},
+    }
+    assert operation.outputs_of(OUTPUTS, described).database.secret_arn == described["MasterUserSecret"]["SecretArn"]  # type: ignore[index]
+    unmanaged = {**described, "MasterUserSecret": None}
+    own = "arn:aws:secretsmanager:us-east-1:1:secret:eeyore/database/eeyore-postgres/owner-1"
+    kept = replace(OUTPUTS, database=replace(OUTPUTS.database, secret_arn=own))
+    assert operation.outputs_of(kept, unmanaged).database.secret_arn == own
+    managed = replace(OUTPUTS, database=replace(OUTPUTS.database, secret_arn="arn:aws:secretsmanager:us-east-1:1:secret:rds!db-1"))
+    with pytest.raises(NotFoundError, match="no managed secret"):
+        operation.outputs_of(managed, unmanaged)

@@ -74,3 +74,10 @@ def test_what_changes_in_place(change: dict[str, Any], what: str, fact: str) -> 
     found = judge({**FOUND, **change}, CHOSEN)
     assert not [one for one in found if one.level == "problem"], found
     assert fact in next(one.fact for one in found if one.what == what)
+
+
+def test_a_password_that_rds_keeps_ends_where_the_stack_keeps_its_own() -> None:
+    own = CHOSEN.model_copy(update={"managed_password": False})
+    (found,) = [one for one in judge(FOUND, own) if one.what == "master password"]
+    assert "the stack's rotation makes a new one" in found.fact
+    assert not [one for one in judge(FOUND, CHOSEN) if one.what == "master password"]

@@ -27,6 +27,13 @@ def test_through_a_tunnel_the_name_stays() -> None:
     assert HERE.at(None) == HERE
 
 
+def test_replicas_are_the_same_on_other_hosts() -> None:
+    found = HERE.replicas_from_environment({"DATABASE_REPLICA_HOSTS": "one.example.com, two.example.com,"})
+    assert [place.host for place in found] == ["one.example.com", "two.example.com"]
+    assert {(place.port, place.database, place.ca) for place in found} == {(5432, "amianai", Path("/tmp/ca.pem"))}
+    assert HERE.replicas_from_environment({}) == []
+
+
 @given(
     user=st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=20),
     name=st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=20),

@@ -63,6 +63,8 @@ def test_every_type_of_the_stack_can_be_looked_up() -> None:
         ("aws:iam/rolePolicyAttachment:RolePolicyAttachment", {"role": "r", "policyArn": "arn:p"}, "r/arn:p"),
         ("aws:s3/bucketPolicy:BucketPolicy", {"bucket": "b"}, "b"),
         ("aws:cloudfront/function:Function", {"name": "f"}, "f"),
+        ("aws:secretsmanager/secretRotation:SecretRotation", {"secretId": "arn:secret"}, "arn:secret"),
+        ("aws:lambda/permission:Permission", {"function": "f", "statementId": "s"}, "f/s"),
         ("aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup", {"dbProxyName": "p"}, "p"),
         (
             "aws:rds/proxyTarget:ProxyTarget",
@@ -148,6 +150,16 @@ def make_secret(resource: Interrupted, carried: list[dict[str, str]]) -> str:
     return str(client("secretsmanager").create_secret(Name="eeyore/database/readonly", Tags=carried)["ARN"])
 
 
+def make_function(resource: Interrupted, carried: list[dict[str, str]]) -> str:
+    trust = '{"Version": "2012-10-17", "Statement": []}'
+    role = client("iam").create_role(RoleName="eeyore-rotation", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    tags = {tag["Key"]: tag["Value"] for tag in carried}
+    client("lambda").create_function(
+        FunctionName="eeyore-rotation", Role=role, Runtime="python3.13", Handler="x.y", Code={"ZipFile": b"x"}, Tags=tags
+    )
+    return "eeyore-rotation"
+
+
 def make_schedule_group(resource: Interrupted, carried: list[dict[str, str]]) -> str:
     client("scheduler").create_schedule_group(Name="eeyore-access", Tags=carried)
     return "eeyore-access"
@@ -224,6 +236,7 @@ NAMED: list[tuple[str, dict[str, str], Callable[[Interrupted, list[dict[str, str
     ("aws:sns/topic:Topic", {"name": "eeyore-alarm"}, make_topic),
     ("aws:sqs/queue:Queue", {"name": "eeyore-failed"}, make_queue),
     ("aws:secretsmanager/secret:Secret", {"name": "eeyore/database/readonly"}, make_secret),
+    ("aws:lambda/function:Function", {"name": "eeyore-rotation"}, make_function),
     ("aws:rds/subnetGroup:SubnetGroup", {"name": "eeyore"}, make_subnet_group),
     ("aws:rds/parameterGroup:ParameterGroup", {"name": "eeyore"}, make_parameter_group),
     ("aws:rds/instance:Instance", {"identifier": "eeyore-postgres"}, make_instance),

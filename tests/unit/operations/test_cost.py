@@ -63,3 +63,11 @@ def test_a_proxy_and_a_copy_of_the_backups_cost_extra() -> None:
     assert priced(database__backup_region="us-west-2") - priced() == pytest.approx(1.0)
     settings = load_settings({"domain_name": "example.com", "database.instance_class": "db.x2g.large", "database.proxy": "true"}, {}, {})
     assert not estimate(settings).complete
+
+
+def test_a_replica_costs_as_much_as_the_instance() -> None:
+    own = {"database__managed_password": "false"}
+    one = priced(**own, database__replicas="1") - priced(**own)
+    assert one == pytest.approx(0.018 * 730 + 20 * 0.115)
+    assert priced(**own) == priced(), "the secret is of the same price whoever keeps it"
+    assert priced(**own, database__replicas="3") - priced(**own) == pytest.approx(3 * one)

@@ -132,6 +132,13 @@ def test_the_database_is_named_by_its_secret_never_by_a_password() -> None:
     assert not [name for name in values if "PASSWORD" in name]
 
 
+def test_replicas_are_named_where_they_can_be_reached() -> None:
+    outputs = OUTPUTS.model_copy({"database": OUTPUTS.database.model_copy({"replica_hosts": ["one.internal", "two.internal"]})})
+    assert database_values(outputs)["DATABASE_REPLICA_HOSTS"] == "one.internal,two.internal"
+    assert "DATABASE_REPLICA_HOSTS" not in database_values(OUTPUTS)
+    assert "DATABASE_REPLICA_HOSTS" not in local_database_values(outputs, Path("/ca.pem")), "they are open to nobody outside"
+
+
 def test_a_program_on_this_machine_is_told_where_and_with_which_authorities_and_no_password() -> None:
     outputs = OUTPUTS.model_copy({"database": OUTPUTS.database.model_copy({"application_secret_arn": "arn:of:the:application"})})
     opened = local_database_values(outputs, Path("/ca.pem"))

@@ -31,6 +31,7 @@ LONG = load_settings(
 # Source: Service Authorization Reference, the page of each service.
 NO_OPERATION = {
     "iam:PassRole",
+    "lambda:InvokeFunction",
     "logs:CreateLogDelivery",
     "logs:DeleteLogDelivery",
     "rds-db:connect",
@@ -54,7 +55,17 @@ NO_OPERATION = {
 SERVICES = {"tag": "resourcegroupstaggingapi"}
 
 
-ELSEWHERE = load_settings({"domain_name": "example.com", "database.backup_region": "us-west-2", "database.proxy": "true"}, {}, {})
+ELSEWHERE = load_settings(
+    {
+        "domain_name": "example.com",
+        "database.backup_region": "us-west-2",
+        "database.proxy": "true",
+        "database.managed_password": "false",
+        "database.replicas": "2",
+    },
+    {},
+    {},
+)
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, LONG, ELSEWHERE], ids=["default", "long", "backups elsewhere"])

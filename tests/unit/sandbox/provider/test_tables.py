@@ -33,7 +33,8 @@ def module_of(token: str) -> Any:
     area, _, file = token.split(":")[1].partition("/")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return importlib.import_module(f"pulumi_aws.{area}.{python_name(file)}")
+        package = "lambda_" if area == "lambda" else area  # a word of Python
+        return importlib.import_module(f"pulumi_aws.{package}.{python_name(file)}")
 
 
 def declared(kind: Any) -> dict[str, str]:
