@@ -115,6 +115,7 @@ def _database(rds: Any, outputs: StackOutputs) -> Part:
         "protected": "yes" if found.get("DeletionProtection") else "NO: deletion protection is off",
         "backups": f"{found.get('BackupRetentionPeriod')} days",
         "secret": secret_name(wanted.secret_arn),
+        **({"replicas": ", ".join(wanted.replica_hosts)} if wanted.replica_hosts else {}),
     }
     return Part("database", state == "available", state, facts)
 

@@ -100,3 +100,9 @@ def test_the_screen_is_a_hundred_columns_wide() -> None:
         "title", [status.Part("dns", True, "served", {"name servers": " ".join(servers), "zone": "Z" * 90})]
     ).splitlines()
     assert lines == [f"    name servers  {' '.join(servers[:3])}", f"{'':18}{servers[3]}", f"    zone{'':10}{'Z' * 90}"]
+
+
+def test_replicas_are_shown_where_there_are_some() -> None:
+    assert "replicas" not in status._database(Rds(), OUTPUTS).facts
+    outputs = OUTPUTS.model_copy({"database": OUTPUTS.database.model_copy({"replica_hosts": ["one.internal", "two.internal"]})})
+    assert status._database(Rds(), outputs).facts["replicas"] == "one.internal, two.internal"
