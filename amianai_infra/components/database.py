@@ -170,8 +170,8 @@ class Database(pulumi.ComponentResource):
         self._create_log_groups()
         self._create_monitoring_role()
         self._create_instance()
-        self._create_master_secret()
         self._create_replicas()
+        self._create_master_secret()
         self._create_backup_copy()
         self._create_role_secrets()
 
@@ -364,7 +364,8 @@ class Database(pulumi.ComponentResource):
                 "rotation_days": args["rotation_days"],
                 "log_days": args["log_days"],
             },
-            self._child(),
+            # RDS makes no replica of an instance whose password is being set.
+            self._child(*self.replicas),
         )
 
     def _managed_secret(self) -> pulumi.Output[str]:

@@ -140,7 +140,7 @@ class RotatedSecret(pulumi.ComponentResource):
             handler=f"{_SOURCE.stem}.handler",
             code=pulumi.AssetArchive({_SOURCE.name: pulumi.StringAsset(_SOURCE.read_text(encoding="utf-8"))}),
             memory_size=256,
-            timeout=300,
+            timeout=900,
             environment={"variables": {"INSTANCE": self._args["identifier"], "LOGIN": self._login()}},
             logging_config={"log_format": "Text", "log_group": self.log_group.name},
             tags=tagged(name),

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE = 240.0
-"""Seconds in which RDS has to set the password; the function itself may take 300."""
+PATIENCE = 840.0
+"""Seconds in which RDS has to become ready or to set the password; the function itself may take 900."""
 
 
 class Rotation:
@@ -60,7 +60,7 @@ class Rotation:
         Raises:
             ValueError: another name, or a version that is not being rotated to.
         """
-        steps = {"createSecret": self._create, "setSecret": self._set, "testSecret": self._wait, "finishSecret": self._finish}
+        steps = {"createSecret": self._create, "setSecret": self._set, "testSecret": self._test, "finishSecret": self._finish}
         if name not in steps:
             raise ValueError(f"{name!r} is no step of a rotation")
         labels = self._labels().get(self._version)
@@ -86,23 +86,30 @@ class Rotation:
             )
 
     def _set(self) -> None:
+        self._wait("is not available", lambda found: found["DBInstanceStatus"] == "available")
         # Not ApplyImmediately, which would also do now what waits for the maintenance window: a password never waits.
         self._rds.modify_db_instance(DBInstanceIdentifier=self._instance, MasterUserPassword=self._pending())
 
-    def _wait(self) -> None:
+    def _test(self) -> None:
         """Until RDS has set it. Whether it opens the database cannot be tried from outside the VPC."""
+        self._wait("has not got its password", _settled)
+
+    def _wait(self, problem: str, ready: Callable[[dict[str, Any]], bool]) -> None:
         for _ in range(int(PATIENCE / 2)):
-            found = self._rds.describe_db_instances(DBInstanceIdentifier=self._instance)["DBInstances"][0]
-            waiting = "MasterUserPassword" in (found.get("PendingModifiedValues") or {})
-            if not waiting and found["DBInstanceStatus"] != "resetting-master-credentials":
+            if ready(self._rds.describe_db_instances(DBInstanceIdentifier=self._instance)["DBInstances"][0]):
                 return
             self._sleep(2)
-        raise TimeoutError(f"RDS has not set the password of {self._instance} within {PATIENCE:.0f} s")
+        raise TimeoutError(f"{self._instance} {problem} after {PATIENCE:.0f} s")
 
     def _finish(self) -> None:
         current = next((version for version, labels in self._labels().items() if "AWSCURRENT" in labels), None)
         before = {"RemoveFromVersionId": current} if current else {}
         self._manager.update_secret_version_stage(SecretId=self._secret, VersionStage="AWSCURRENT", MoveToVersionId=self._version, **before)
+
+
+def _settled(found: dict[str, Any]) -> bool:
+    waiting = "MasterUserPassword" in (found.get("PendingModifiedValues") or {})
+    return not waiting and found["DBInstanceStatus"] != "resetting-master-credentials"
 
 
 def handler(event: dict[str, str], _context: object) -> None:

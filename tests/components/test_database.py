@@ -249,6 +249,8 @@ def test_replicas(record: Record) -> None:
     assert replica["vpcSecurityGroupIds"] == ["database-sg-id"]
     assert not {"dbSubnetGroupName", "passwordWo", "username", "dbName", "backupRetentionPeriod", "allocatedStorage"} & set(replica)
     assert not found.options["database-replica-1"].get("protect")
+    first = {one.pulumi_resource_name for one in found.options["database-master"]["depends_on"]}
+    assert first == {"database-replica-1", "database-replica-2"}, "RDS makes none while the password is being set"
     groups = {one.inputs["name"] for one in found.of("LogGroup")}
     assert {f"/aws/rds/instance/eeyore-postgres-replica-{number}/{log}" for number in (1, 2) for log in ("postgresql", "upgrade")} < groups
     assert seen == [["db.example.internal"] * 2]

@@ -156,6 +156,18 @@ def test_it_waits_until_rds_has_set_it(place: Place) -> None:
     assert sum(waited[5:]) == rotation_function.PATIENCE
 
 
+def test_it_waits_until_rds_takes_a_change(place: Place) -> None:
+    class Busy(Slow):
+        def modify_db_instance(self, **_: Any) -> None:
+            assert self.looks < 0, "RDS refuses it before"
+
+    waited: list[float] = []
+    version = place.began()
+    place.rotation(version).step("createSecret")
+    place.rotation(version, rds=Busy(3), sleep=waited.append).step("setSecret")
+    assert len(waited) == 3
+
+
 def test_what_it_refuses(place: Place) -> None:
     with pytest.raises(ValueError, match="no step"):
         place.rotation(place.began()).step("dropSecret")
