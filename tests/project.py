@@ -59,9 +59,14 @@ class Project:
         """An independent boto3 client, made from the printed environment alone; with another key where one is given."""
         import boto3
         from botocore.config import Config
+        from botocore.session import Session
 
         env = {**self.variables(), **(key or {})}
-        session = boto3.Session(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_REGION"])
+        if key is None:
+            core = Session(session_vars={"credentials_file": (None, None, env["AWS_SHARED_CREDENTIALS_FILE"], None)})
+            session = boto3.Session(botocore_session=core, region_name=env["AWS_REGION"])
+        else:
+            session = boto3.Session(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_REGION"])
         return session.client(service, endpoint_url=env["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"}))  # type: ignore[call-overload]
 
 

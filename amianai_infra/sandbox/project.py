@@ -35,6 +35,7 @@ class Project:
         self.state = local / "state"
         self.passphrase_file = local / "passphrase"
         self.password_file = local / "pgpass"
+        self.credentials_file = local / "aws" / "credentials"
 
     @property
     def settled(self) -> bool:
@@ -52,7 +53,6 @@ class Project:
             folder.mkdir(parents=True, exist_ok=True)
         _update(self.folder / "Pulumi.yaml", self._project_file())
         _update(self._local / "aws" / "config", f"[default]\nregion = {aws.REGION}\ns3 =\n    addressing_style = path\n")
-        _update(self._local / "aws" / "credentials", "")
         if not self.passphrase_file.is_file():
             write_private(self.passphrase_file, secrets.token_urlsafe(32).encode())
 
@@ -66,15 +66,13 @@ class Project:
         return "# Written by `amianai sandbox` from the checkout's Pulumi.yaml.\n" + yaml.safe_dump(project, sort_keys=False, width=120)
 
     def aws_variables(self, ports: Ports) -> dict[str, str]:
-        """What leads any AWS SDK and the AWS CLI to the emulator, and nowhere else."""
+        """What leads any AWS SDK and the AWS CLI to the emulator, and nowhere else; the key stays in its file of mode 0600."""
         return {
             "AWS_ENDPOINT_URL": aws.endpoint(ports.emulator),
-            "AWS_ACCESS_KEY_ID": aws.ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": aws.SECRET_KEY,
             "AWS_REGION": aws.REGION,
             "AWS_DEFAULT_REGION": aws.REGION,
             "AWS_CONFIG_FILE": str(self._local / "aws" / "config"),
-            "AWS_SHARED_CREDENTIALS_FILE": str(self._local / "aws" / "credentials"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.credentials_file),
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 

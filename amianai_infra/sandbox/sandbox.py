@@ -88,10 +88,20 @@ class Sandbox:
                 self._make_folders()
             return resolve(self.root, self._ports_file, self._environ, settled=self.project.settled)
 
+    def key(self) -> aws.Key:
+        """What requests to the emulator are signed with; drawn when it is first asked for."""
+        kept = aws.kept_key(self.project.credentials_file)
+        if kept is None:
+            with self._alone(Progress(quiet=True)):
+                kept = aws.draw_key(self.project.credentials_file)
+        return kept
+
     def serves(self) -> bool:
         """Whether everything runs and is up to date. Takes a few milliseconds and changes nothing."""
         ports = remembered(self._ports_file)
         if ports is None or asked(self._environ) not in (None, ports) or worth_checking(self.certificates):
+            return False
+        if aws.kept_key(self.project.credentials_file) is None:
             return False
         return all(self._serves(name, ports) for name in self.NAMES)
 
@@ -140,6 +150,7 @@ class Sandbox:
             return
         with self._alone(progress):
             self.project.prepare()
+            aws.draw_key(self.project.credentials_file)
             ports = self._usable_ports()
             ensure_certificates(self.local / "tls")
             missing = [name for name in self.NAMES if not self._serves(name, ports)]
@@ -203,7 +214,7 @@ class Sandbox:
         python = install_emulator(self._environ, progress)
         folder = self.local / "emulator"
         aws.prepare(folder)
-        return aws.emulator(python, folder, ports.emulator, self._environ)
+        return aws.emulator(python, folder, ports.emulator, self.key(), self._environ)
 
     def _postgres(self, place: database.Place, ports: Ports, progress: Progress) -> Daemon:
         binaries = database.programs(install_postgres(self._environ, progress), place.user)
@@ -216,6 +227,7 @@ class Sandbox:
             "endpoint": aws.endpoint(ports.emulator),
             "socket-dir": str(place.sockets),
             "postgres-port": str(ports.postgres),
+            "credentials": str(self.project.credentials_file),
         }
         options = [word for name, value in arguments.items() for word in (f"--{name}", value)]
         environment = base_environment(self._environ) | self.project.aws_variables(ports) | {"PYTHONPATH": str(_PACKAGE.parent)}
@@ -231,12 +243,12 @@ class Sandbox:
     def _fingerprint(self, name: str, ports: Ports) -> str:
         if name == "emulator":
             python = emulator_home(self._environ) / "bin" / "python"
-            return aws.emulator(python, self.local / "emulator", ports.emulator, self._environ).fingerprint
+            return aws.emulator(python, self.local / "emulator", ports.emulator, self.key(), self._environ).fingerprint
         if name == "postgres":
             return database.fingerprint(postgres_home(self._environ), ports.postgres, self.certificates)
-        # A provider whose code has changed since it was started would run the old code.
+        # A provider whose code or key has changed since it was started would go on with the old one.
         code = [(str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in sorted(_PACKAGE.glob("sandbox/provider/**/*.py"))]
-        return hashlib.sha256(repr((code, ports)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((code, ports, self.key().access_key)).encode()).hexdigest()[:16]
 
     # ---- files
 

@@ -53,12 +53,13 @@ class SandboxTarget:
         import boto3
         from botocore.session import Session as Core
 
+        key = self.sandbox.key()
         known = Core().session_var_map
         core = Core(session_vars={name: (None, None, default, convert) for name, (_, _, default, convert) in known.items()})
         return boto3.Session(
             botocore_session=core,
-            aws_access_key_id=aws.ACCESS_KEY,
-            aws_secret_access_key=aws.SECRET_KEY,
+            aws_access_key_id=key.access_key,
+            aws_secret_access_key=key.secret_key,
             region_name=self.region,
         )
 
@@ -86,15 +87,16 @@ class SandboxTarget:
             return self._clients[key]
 
     def credentials(self) -> Credentials:
-        """The emulator's."""
-        return Credentials(aws.ACCESS_KEY, aws.SECRET_KEY)
+        """This sandbox's key."""
+        key = self.sandbox.key()
+        return Credentials(key.access_key, key.secret_key)
 
     def endpoint(self, service: str) -> str | None:
         """The emulator, for every service."""
         return aws.endpoint(self.sandbox.ports().emulator)
 
     def sdk_variables(self) -> Mapping[str, str]:
-        """The emulator's address, and its test credentials, which open nothing else."""
+        """The emulator's address, and the file that holds its key, which opens nothing else."""
         return self.sandbox.project.aws_variables(self.sandbox.ports())
 
     @cached_property

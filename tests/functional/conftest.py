@@ -84,7 +84,8 @@ class Bench:
         import boto3
         from botocore.config import Config
 
-        session = boto3.Session(self.variables["AWS_ACCESS_KEY_ID"], self.variables["AWS_SECRET_ACCESS_KEY"], region_name=region)
+        key = self.sandbox.key()
+        session = boto3.Session(key.access_key, key.secret_key, region_name=region)
         return session.client(service, endpoint_url=self.variables["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"}))  # type: ignore[call-overload]
 
 

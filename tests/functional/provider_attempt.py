@@ -14,7 +14,7 @@ from tests.functional.conftest import Bench
 
 def context(bench: Bench, kind: Resource, region: str = "us-east-1") -> Context:
     """What the server gives the class's methods."""
-    return Context(World(Clients(bench.variables["AWS_ENDPOINT_URL"])), region, kind.service)
+    return Context(World(Clients(bench.variables["AWS_ENDPOINT_URL"], bench.sandbox.key())), region, kind.service)
 
 
 def attempt(bench: Bench, kind: Resource, given: Mapping[str, Any]) -> str:

@@ -275,7 +275,7 @@ class Flaky(LogGroup):
 
 def test_a_creation_that_fails_half_way_stays_in_the_state(bench: Bench, tmp_path: Path) -> None:
     kind = Flaky()
-    world = World(Clients(bench.variables["AWS_ENDPOINT_URL"]))
+    world = World(Clients(bench.variables["AWS_ENDPOINT_URL"], bench.sandbox.key()))
     server, port = serve(world, 0, {kind.token: kind})
     flaky = bench.with_provider(port)
 

@@ -20,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="amianai_infra.sandbox.provider", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1 for the engine")
     parser.add_argument("--endpoint", required=True, help="address of the emulator")
+    parser.add_argument("--credentials", type=Path, required=True, help="AWS credentials file with the emulator's key")
     parser.add_argument("--socket-dir", type=Path, required=True, help="directory of PostgreSQL's socket")
     parser.add_argument("--postgres-port", type=int, required=True, help="port of PostgreSQL")
     parser.add_argument("--region", default="us-east-1", help="region where neither program nor configuration names one")
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         del os.environ[name]
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
+    from amianai_infra.sandbox.emulator import draw_key
     from amianai_infra.sandbox.provider.clients import Clients
     from amianai_infra.sandbox.provider.resource import World
     from amianai_infra.sandbox.provider.server import serve
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    world = World(Clients(options.endpoint), options.socket_dir, options.postgres_port, options.region)
+    world = World(Clients(options.endpoint, draw_key(options.credentials)), options.socket_dir, options.postgres_port, options.region)
     server, _ = serve(world, options.port)
     threading.Thread(target=warm_up, args=(world,), daemon=True).start()
     logging.info("serving on 127.0.0.1:%d for %s", options.port, options.endpoint)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 from amianai_infra.sandbox.provider import validation
 
-ACCESS_KEY: Final = "test"
-SECRET_KEY: Final = "test"
+if TYPE_CHECKING:
+    from amianai_infra.sandbox.emulator import Key
 
 
 class EscapedError(Exception):
@@ -21,13 +21,15 @@ class Clients:
 
     Args:
         endpoint: the emulator's address, `http://127.0.0.1:4566`.
+        key: what requests to it are signed with.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, key: Key) -> None:
         self.endpoint = endpoint.rstrip("/")
         self._lock = threading.Lock()
         self._made: dict[tuple[str, str], Any] = {}
         self._session: Any = None
+        self._key = key
 
     def get(self, service: str, region: str) -> Any:
         """The client of a service in a region; safe to share between threads."""
@@ -60,8 +62,8 @@ class Clients:
             service,
             region_name=region,
             endpoint_url=self.endpoint,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
+            aws_access_key_id=self._key.access_key,
+            aws_secret_access_key=self._key.secret_key,
             config=config,
         )
         validation.watch(client)

@@ -62,7 +62,7 @@ def test_every_client_goes_to_this_machine(hostile: Path, service: str) -> None:
     assert client.meta.endpoint_url == f"http://127.0.0.1:{target.sandbox.ports().emulator}"
     assert client.meta.region_name == "us-east-1"
     credentials = client._request_signer._credentials
-    assert (credentials.access_key, credentials.token) == ("test", None)
+    assert (credentials.access_key, credentials.token) == (target.sandbox.key().access_key, None)
     assert client._endpoint.http_session._proxy_config.proxy_url_for(client.meta.endpoint_url) is None
 
 
@@ -73,14 +73,17 @@ def test_clients_are_made_once_a_service_and_region(tmp_path: Path) -> None:
 
 
 def test_the_engine_gets_its_own_state_and_nothing_of_the_surroundings(hostile: Path) -> None:
-    engine = SandboxTarget(hostile).engine()
+    target = SandboxTarget(hostile)
+    engine = target.engine()
     assert engine.backend_url == f"file://{hostile}/.sandbox/state"
     assert engine.secrets_provider == "passphrase"
     assert engine.project_dir.is_relative_to(hostile / ".sandbox")
     assert set(AMBIENT) - {"HTTP_PROXY", "HTTPS_PROXY"} <= set(engine.variables) | engine.drop
     assert not set(engine.variables) & engine.drop
     assert not [value for value in engine.variables.values() if "real" in value]
-    assert "AWS_SECRET_ACCESS_KEY" not in repr(engine), "credentials stay out of the repr"
+    secret = target.sandbox.key().secret_key
+    assert secret not in repr(engine)
+    assert secret not in engine.variables.values(), "the key stays in its file"
 
 
 def test_its_defaults_are_valid_settings_of_its_own_addresses(tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from amianai_infra.sandbox.emulator import Key
 from amianai_infra.sandbox.provider.clients import Clients, EscapedError
 from amianai_infra.sandbox.provider.validation import RefusedParameters
+
+KEY = Key("AKIAEXAMPLE", "secret")
 
 
 class Emulator(BaseHTTPRequestHandler):
@@ -56,15 +59,15 @@ def test_the_environment_changes_nothing(endpoint: str, monkeypatch: pytest.Monk
         "http_proxy": "http://127.0.0.1:1",
     }.items():
         monkeypatch.setenv(name, value)
-    assert Clients(endpoint).get("sts", "us-east-1").get_caller_identity()["Account"] == "0"
+    assert Clients(endpoint, KEY).get("sts", "us-east-1").get_caller_identity()["Account"] == "0"
     path, authorization = Emulator.seen[-1]
     assert path == "/"
-    assert "Credential=test/" in authorization
+    assert f"Credential={KEY.access_key}/" in authorization
     assert "us-east-1" in authorization
 
 
 def test_a_request_for_elsewhere_is_not_sent(endpoint: str) -> None:
-    clients = Clients(endpoint)
+    clients = Clients(endpoint, KEY)
     client = clients.get("sts", "us-east-1")
     clients.endpoint = "http://127.0.0.1:1"
     with pytest.raises(EscapedError, match=r"talks to http://127.0.0.1:1 only"):
@@ -72,7 +75,7 @@ def test_a_request_for_elsewhere_is_not_sent(endpoint: str) -> None:
 
 
 def test_a_host_that_begins_like_the_emulators_is_elsewhere(endpoint: str) -> None:
-    clients = Clients(endpoint)
+    clients = Clients(endpoint, KEY)
     client = clients.get("sts", "us-east-1")
     clients.endpoint = endpoint[:-1]
     with pytest.raises(EscapedError):
@@ -80,7 +83,7 @@ def test_a_host_that_begins_like_the_emulators_is_elsewhere(endpoint: str) -> No
 
 
 def test_every_client_is_checked_and_made_once() -> None:
-    clients = Clients("http://127.0.0.1:1")
+    clients = Clients("http://127.0.0.1:1", KEY)
     with pytest.raises(RefusedParameters, match="iam CreateRole: AssumeRolePolicyDocument is required"):
         clients.get("iam", "us-east-1").create_role(RoleName="r")
     made: list[Any] = []

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
 
+from amianai_infra.sandbox.emulator import Key
 from amianai_infra.sandbox.provider.clients import Clients
 from amianai_infra.sandbox.provider.properties import Problem, Props, flag, number, text, text_set
 from amianai_infra.sandbox.provider.resource import Context, Inputs, ProviderError, Resource, State, World
@@ -18,6 +19,8 @@ from amianai_infra.sandbox.provider.values import UNKNOWN, Secret, decode, encod
 
 TOKEN = "aws:toy/box:Box"
 URN = f"urn:pulumi:prod::p::amianai:network:Network${TOKEN}::box"
+
+KEY = Key("AKIAEXAMPLE", "secret")
 
 
 class Box(Resource):
@@ -92,7 +95,7 @@ class Provider:
 
     def __init__(self, box: Box) -> None:
         self.box = box
-        self.world = World(Clients("http://127.0.0.1:1"))
+        self.world = World(Clients("http://127.0.0.1:1", KEY))
         self.server, port = serve(self.world, 0, {TOKEN: box})
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         self.stub: Any = provider_pb2_grpc.ResourceProviderStub(self.channel)

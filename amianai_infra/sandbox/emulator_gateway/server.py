@@ -1,0 +1,311 @@
+"""Runs the emulator, in its own venv, with what a sandbox on a person's machine needs besides.
+
+* Nothing is served that `access` and `signature` do not allow. The emulator lets every web page and every local user call every
+  service, with a key that everybody knows and any signature.
+* Only the services that the stack uses are on (`SERVICES` in `emulator.py`), and no Lambda function is executed, whatever invokes it.
+* State is saved a moment after it changed. The emulator itself saves only when it is told to end, and would lose
+  everything but S3 objects to a kill or a power cut.
+* Viewers of the site reach CloudFront and nothing else: the emulator would answer `/logout` or `/health` of every host name itself.
+  They count as coming over TLS. The emulator has none, so it would send them to an https address that does not exist
+  (`redirect-to-https`), and a bucket policy that wants TLS would turn away CloudFront's fetch for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from functools import lru_cache, partial
+from types import SimpleNamespace
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+from . import access, signature
+from .access import Caller, Kind
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+QUIET_SECONDS = 0.5
+AT_LEAST_EVERY = 10.0
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_PAGE_HEADERS = [
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+]
+# What the AWS SDK for JavaScript sends to Cognito from a page.
+_SENT = ("authorization", "cache-control", "content-type", "x-amz-target", "x-amz-user-agent", "amz-sdk-invocation-id", "amz-sdk-request")
+_PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, POST"),
+    (b"access-control-allow-headers", ", ".join(_SENT).encode()),
+    (b"access-control-max-age", b"600"),
+]
+_log = logging.getLogger("sandbox")
+
+
+class Emulator(Protocol):
+    """What the guard asks of the emulator."""
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+
+    async def serve_site(self, scope: Scope, caller: Caller, send: Send) -> None:
+        """Answer a viewer's request to a distribution."""
+
+    def save(self) -> None:
+        """Write all state to disk."""
+
+    def secret_of(self, key: str, token: str) -> str | None:
+        """The secret key of an access key id; None when there is none, or the session token is not its own."""
+
+    def origins(self) -> Collection[str]:
+        """The origins of the distributions and of the addresses that sign-in returns to."""
+
+    def public_actions(self) -> Collection[str]:
+        """The actions of Cognito that AWS serves without a signature."""
+
+
+class Guard:
+    """The emulator behind the checks, with its state saved after changes."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self._changed = asyncio.Event()
+        self._last = 0.0
+        self._saver: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "lifespan":
+            self._saver = asyncio.create_task(self._save_after_changes())
+            await self._emulator.serve(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await self._http(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = caller_of(scope)
+        if caller is None:
+            await _turn_away(scope, send, "AccessDenied", "a request has one Host header, and at most one Origin")
+            return
+        origins = self._emulator.origins() if caller.origin is not None else ()
+        if access.preflight(caller, origins):
+            headers = access.cross_origin_headers(caller.origin, origins)
+            await _answer(send, 200, [*headers, *_PREFLIGHT], b"")
+            return
+        kind = access.kind_of(caller, self._emulator.public_actions())
+        why = access.refusal(caller, kind, origins)
+        if why is not None:
+            await _turn_away(scope, send, "AccessDenied", why)
+        elif kind is Kind.SITE:
+            await self._emulator.serve_site(scope, caller, send)
+        else:
+            await self._service(scope, caller, kind, receive, _as_allowed(send, kind, caller.origin, origins))
+
+    async def _service(self, scope: Scope, caller: Caller, kind: Kind, receive: Receive, send: Send) -> None:
+        if kind in (Kind.CONTROL, Kind.PRESIGNED) and not (kind is Kind.PRESIGNED and caller.method == "OPTIONS"):
+            body = b""
+            if kind is Kind.CONTROL and signature.hashes_body(caller.headers):
+                body, receive = await _read(receive)
+            request = signature.Request(caller.method, _raw_path(scope), caller.query, caller.headers, body)
+            try:
+                signature.check(request, self._emulator.secret_of)
+            except signature.UnsignedError as error:
+                await _turn_away(scope, send, error.code, str(error))
+                return
+        await self._emulator.serve(scope, receive, send)
+        if caller.method not in _READING:
+            self._last = time.monotonic()
+            self._changed.set()
+
+    async def _save_after_changes(self) -> None:
+        """Save once nothing changed for half a second, and every ten seconds under steady change.
+
+        It runs on the event loop on purpose: no request changes the state while it is written.
+        """
+        while True:
+            await self._changed.wait()
+            first = time.monotonic()
+            while time.monotonic() - self._last < QUIET_SECONDS and time.monotonic() - first < AT_LEAST_EVERY:
+                await asyncio.sleep(0.1)
+            self._changed.clear()
+            try:
+                self._emulator.save()
+            except Exception:
+                _log.exception("saving the state failed")
+
+
+def caller_of(scope: Scope) -> Caller | None:
+    """What an ASGI scope says of its caller; None when it does not say who is meant."""
+    headers: dict[str, str] = {}
+    for raw, value in scope["headers"]:
+        name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
+        if name in headers and name in ("host", "origin", "authorization"):
+            return None
+        headers[name] = f"{headers[name]},{text}" if name in headers else text
+    if not headers.get("host"):
+        return None
+    return Caller(scope["method"], scope["path"], scope["query_string"].decode("latin-1"), headers)
+
+
+def _raw_path(scope: Scope) -> str:
+    raw: bytes = scope["raw_path"]
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
+async def _read(receive: Receive) -> tuple[bytes, Receive]:
+    """The whole body, and a channel that gives it once more."""
+    parts: list[bytes] = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    body = b"".join(parts)
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return body, again
+
+
+def _as_allowed(send: Send, kind: Kind, origin: str | None, origins: Collection[str]) -> Send:
+    """A channel whose answers may be read by those pages alone that may sign in; the emulator lets every page."""
+
+    async def allowed(message: Message) -> None:
+        if message["type"] == "http.response.start" and kind is not Kind.PRESIGNED:
+            kept = [(name, value) for name, value in message.get("headers", []) if not name.lower().startswith(b"access-control-")]
+            own = _PAGE_HEADERS if kind in (Kind.PAGE, Kind.FORM) else []
+            added = access.cross_origin_headers(origin, origins) if kind is Kind.SIGN_IN else []
+            message = {**message, "headers": [*kept, *own, *added]}
+        await send(message)
+
+    return allowed
+
+
+async def _turn_away(scope: Scope, send: Send, code: str, why: str) -> None:
+    """Answer in the protocol of the request, so that an SDK names the code; one line in the log."""
+    _log.warning("refused %r: %s: %s", f"{scope['method']} {scope['path']}"[:200], code, why)
+    names = {name.lower(): value.lower() for name, value in scope["headers"]}
+    if b"x-amz-target" in names or b"json" in names.get(b"content-type", b""):
+        kind, body = b"application/x-amz-json-1.1", json.dumps({"__type": code, "message": why})
+    else:
+        error = f"<Error><Code>{code}</Code><Message>{escape(re.sub(r'[^ -~]', '?', why))}</Message></Error>"
+        kind, body = b"application/xml", f"<ErrorResponse>{error}</ErrorResponse>" if scope["method"] == "POST" else error
+    await _answer(send, 403, [(b"content-type", kind), (b"x-content-type-options", b"nosniff")], body.encode())
+
+
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    if not any(name == b"content-length" for name, _ in headers):
+        headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _not_executed(function: object, event: object) -> dict[str, Any]:
+    """The answer to every invocation of a Lambda function, whatever invoked it."""
+    body = {"errorType": "Sandbox.NotExecuted", "errorMessage": "the sandbox executes no function"}
+    return {"error": True, "function_error": "Unhandled", "body": body, "log": ""}
+
+
+class MiniStack:
+    """The emulator itself, by the parts of it that are used here."""
+
+    def __init__(self) -> None:
+        from ministack import app as gateway  # type: ignore[import-not-found]
+        from ministack.core import iam_evaluator, node_pool, persistence  # type: ignore[import-not-found]
+
+        self._gateway = gateway
+        self._app: App = gateway.app
+        self._iam = iam_evaluator
+        self._persistence = persistence
+        self._own = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+        gateway._get_module("lambda_svc")._execute_function = _not_executed
+        # CloudFront functions run in Node: with nothing of this process's environment, whose key opens every service.
+        bare = {name: os.environ[name] for name in ("PATH",) if name in os.environ}
+        node_pool.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": partial(subprocess.Popen, env=bare, cwd="/")})
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        await self._app(scope, receive, send)
+
+    async def serve_site(self, scope: Scope, caller: Caller, send: Send) -> None:
+        """Answer a viewer's request to a distribution, as one that came over TLS."""
+        client = (scope.get("client") or ("127.0.0.1",))[0]
+        self._gateway.set_request_client_ip(client)
+        self._iam.pin_request_origin(client, True)
+        self._iam.pin_signed_request(caller.method, _raw_path(scope), {}, [])
+        answer = await self._gateway._handle_cloudfront_dataplane_request(
+            caller.host, caller.path, _raw_path(scope), caller.query, caller.method,
+            {**caller.headers, "x-forwarded-proto": "https"}, b"", parse_qs(caller.query, keep_blank_values=True), client,
+        )  # fmt: skip
+        send = self._gateway._with_date_header(send)
+        if not await self._gateway._send_if_handled(send, answer):
+            await _turn_away(scope, send, "NoSuchDistribution", "there is no distribution of this name")
+
+    def save(self) -> None:
+        """Write all state to disk."""
+        # One line for each of the services after every change would bury the log.
+        level = self._persistence.logger.level
+        self._persistence.logger.setLevel(logging.WARNING)
+        try:
+            self._persistence.save_all(self._gateway._build_persistence_save_dict())
+        finally:
+            self._persistence.logger.setLevel(level)
+
+    def secret_of(self, key: str, token: str) -> str | None:
+        """The secret of this sandbox's key, of an IAM user's, or of a session."""
+        own, secret = self._own
+        if key == own:
+            return None if token else secret
+        if self._iam.is_root_access_key(key):  # to the emulator "test" and every twelve digits are an account's root
+            return None
+        from ministack.core.responses import _account_from_sts_session  # type: ignore[import-not-found]
+
+        account = _account_from_sts_session(key) or self._iam.find_iam_access_key_account(key)
+        found = self._iam.resolve_credential(key, account, token)
+        return getattr(found, "secret_access_key", None)
+
+    def origins(self) -> Collection[str]:
+        """The origins of the distributions and of the addresses that the clients of the user pools return to."""
+        port = os.environ["GATEWAY_PORT"]
+        made = self._gateway._get_module("cloudfront")._distributions.values()
+        labels = (str(one.get("DomainName", "")).partition(".")[0].lower() for one in made)
+        sites = {f"http://{label}.cloudfront.localhost:{port}" for label in labels}
+        pools = self._gateway._get_module("cognito")._user_pools.all_values()
+        clients = [client for pool in pools for client in pool["_clients"].values()]
+        addresses = (one for client in clients for name in ("CallbackURLs", "LogoutURLs") for one in client.get(name) or ())
+        return sites | {origin for address in addresses if (origin := access.origin_of(address)) is not None}
+
+    def public_actions(self) -> Collection[str]:
+        """The actions that botocore's model of Cognito says are not signed."""
+        return unsigned_actions()
+
+
+@lru_cache
+def unsigned_actions() -> frozenset[str]:
+    """The actions of Cognito's user pools that SDKs send, and AWS takes, without a signature."""
+    from botocore.loaders import Loader
+
+    operations = Loader().load_service_model("cognito-idp", "service-2")["operations"]
+    return frozenset(name for name, operation in operations.items() if operation.get("authtype") == "none")
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    emulator = MiniStack()
+    emulator._gateway.app = Guard(emulator)
+    emulator._gateway.main()
