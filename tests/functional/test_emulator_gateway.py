@@ -163,13 +163,14 @@ def test_even_a_signed_request_runs_no_action_from_its_address(sandbox: Sandbox)
 
 
 def test_only_the_services_of_the_stack_are_on(sandbox: Sandbox) -> None:
-    for service, call in {
+    calls: dict[str, Any] = {
         "cloudformation": lambda c: c.list_stacks(),
         "stepfunctions": lambda c: c.list_state_machines(),
         "codebuild": lambda c: c.list_projects(),
         "ecs": lambda c: c.list_clusters(),
         "dynamodb": lambda c: c.list_tables(),
-    }.items():
+    }
+    for service, call in calls.items():
         with pytest.raises((ClientError, ResponseParserError), match=r"Unsupported service|\(400\)"):
             call(client(sandbox, service))
 

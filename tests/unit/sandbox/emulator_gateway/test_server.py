@@ -71,12 +71,13 @@ class Recorder:
         return dict(self.sent[-1 if self.sent[-1]["type"] == "http.response.start" else -2]["headers"])
 
 
-def scope(method: str = "POST", path: str = "/", host: str = HOST, body: bytes = b"", *, sign: bool = True, **more: str) -> Message:
-    request = AWSRequest(method, f"http://{host}{quote(path)}", {name.replace("_", "-"): value for name, value in more.items()}, data=body)
+def scope(method: str = "POST", path: str = "/", host: str = HOST, *, sign: bool = True, content: str = "", **more: str) -> Message:
+    headers = {name.replace("_", "-"): value for name, value in more.items()}
+    request = AWSRequest(method, f"http://{host}{quote(path)}", headers, data=content.encode())
     if sign:
         SigV4Auth(Credentials(KEY, SECRET), "s3" if path.count("/") > 1 else "sts", "us-east-1").add_auth(request)
-    headers = [(b"host", host.encode()), *((name.lower().encode(), value.encode()) for name, value in request.headers.items())]
-    return {"type": "http", "method": method, "path": path, "raw_path": quote(path).encode(), "query_string": b"", "headers": headers}
+    sent = [(b"host", host.encode()), *((name.lower().encode(), value.encode()) for name, value in request.headers.items())]
+    return {"type": "http", "method": method, "path": path, "raw_path": quote(path).encode(), "query_string": b"", "headers": sent}
 
 
 def drive(recorder: Recorder, *scopes: Message, after_each: float = 0.0, at_last: float = 0.0) -> Recorder:
@@ -107,7 +108,7 @@ def test_a_header_that_decides_is_there_once(name: bytes) -> None:
 
 
 def test_a_signed_request_reaches_the_emulator_with_its_body_and_a_changed_one_does_not() -> None:
-    recorder = drive(Recorder(b"Action=x"), scope(body=b"Action=x"), scope(body=b"Action=y"))
+    recorder = drive(Recorder(b"Action=x"), scope(content="Action=x"), scope(content="Action=y"))
     assert recorder.bodies == [b"Action=x"]
     assert recorder.statuses == [200, 403]
 
