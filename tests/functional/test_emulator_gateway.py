@@ -26,7 +26,7 @@ from amianai_infra.progress import Progress
 from amianai_infra.sandbox import Sandbox
 
 QUIET = Progress(quiet=True)
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+FORM_TYPE = {"content_type": "application/x-www-form-urlencoded"}
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +159,35 @@ def test_even_a_signed_request_runs_no_action_from_its_address(sandbox: Sandbox)
     assert ask(sandbox, "GET", f"{parts.path}?{parts.query}")[0] == 403
 
 
+def test_no_address_of_sign_in_leads_to_another_service(sandbox: Sandbox) -> None:
+    secret = client(sandbox, "secretsmanager").create_secret(Name="behind", SecretString="do not tell")["ARN"]
+    wanted = json.dumps({"SecretId": secret})
+    target = {"x_amz_target": "secretsmanager.GetSecretValue", "content_type": "application/x-amz-json-1.1"}
+    for method in ("GET", "POST", "HEAD", "PUT"):
+        for path in (
+            "/us-east-1_x/.well-known/jwks.json",
+            "/login",
+            "/logout",
+            "/oauth2/token",
+            "/oauth2/userInfo",
+            "/oauth2/authorize",
+            "/",
+        ):
+            for query in ("", "?X-Amz-Credential=test/20260101/us-east-1/secretsmanager/aws4_request"):
+                status, text = ask(sandbox, method, path + query, wanted, **target)
+                assert (status, b"do not tell" in text) == (403, False), (method, path, query)
+    sign_in = {"x_amz_target": "AWSCognitoIdentityProviderService.SignUp"}
+    for service, form in (
+        ("iam", "Action=CreateUser&UserName=mallory&Version=2010-05-08"),
+        ("sqs", "Action=CreateQueue&QueueName=mallory"),
+    ):
+        query = f"/?X-Amz-Credential=test/20260101/us-east-1/{service}/aws4_request"
+        assert ask(sandbox, "POST", query, form, **sign_in, **FORM_TYPE)[0] == 403
+        ask(sandbox, "POST", "/", form, **sign_in, **FORM_TYPE)
+    assert "mallory" not in str(client(sandbox, "iam").list_users()["Users"])
+    assert "mallory" not in str(client(sandbox, "sqs").list_queues().get("QueueUrls"))
+
+
 # ---- services and code
 
 
@@ -272,8 +301,7 @@ def test_presigned_addresses_work(sandbox: Sandbox, version: str) -> None:
     s3 = client(sandbox, "s3", signature_version=version)
     client(sandbox, "s3").create_bucket(Bucket="presigned")
     put = s3.generate_presigned_url("put_object", Params={"Bucket": "presigned", "Key": "a b/ü.txt"}, ExpiresIn=60)
-    with urllib.request.urlopen(urllib.request.Request(put, b"content", method="PUT")) as answer:
-        assert answer.status == 200
+    assert ask(sandbox, "PUT", put.partition(str(sandbox.ports().emulator))[2], "content")[0] == 200
     got = s3.generate_presigned_url("get_object", Params={"Bucket": "presigned", "Key": "a b/ü.txt"}, ExpiresIn=60)
     with urllib.request.urlopen(got) as answer:
         assert answer.read() == b"content"

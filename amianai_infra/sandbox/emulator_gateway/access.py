@@ -17,9 +17,10 @@ from urllib.parse import parse_qsl, urlsplit
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _SITE = re.compile(r"[a-z0-9]+\.cloudfront\.localhost")
 _KEYS = re.compile(r"/[a-z0-9-]+_[A-Za-z0-9]+/\.well-known/(jwks\.json|openid-configuration)")
-_PAGES = frozenset({"/login", "/logout", "/oauth2/authorize"})
+_PAGES = frozenset({"/logout", "/oauth2/authorize"})
 _FORMS = frozenset({"/login", "/oauth2/login"})
 _TOKENS = frozenset({"/oauth2/token", "/oauth2/userInfo", "/oauth2/userinfo"})
+_USER = frozenset({"/oauth2/userInfo", "/oauth2/userinfo"})
 COGNITO = "AWSCognitoIdentityProviderService."
 
 
@@ -114,24 +115,35 @@ def kind_of(caller: Caller, public_actions: Collection[str]) -> Kind:
     if is_site(caller.host):
         return Kind.SITE
     signed = "authorization" in caller.headers and caller.path not in _TOKENS
-    if not signed and (kind := _unsigned_kind(caller, public_actions)) is not None:
-        return kind
     names = {name for name, _ in parse_qsl(caller.query, keep_blank_values=True)}
+    if not signed and host_name(caller.host) in _LOCAL:
+        target = caller.headers.get("x-amz-target")
+        kind = _path_kind(caller, names) if target is None else _target_kind(caller, target, public_actions)
+        if kind is not None:
+            return kind
     presigned = "X-Amz-Signature" in names or {"AWSAccessKeyId", "Signature"} <= names
     return Kind.PRESIGNED if presigned and "authorization" not in caller.headers else Kind.CONTROL
 
 
-def _unsigned_kind(caller: Caller, public_actions: Collection[str]) -> Kind | None:
-    reading = caller.method in ("GET", "HEAD")
-    service, _, action = caller.headers.get("x-amz-target", "").partition(".")
-    if caller.path in _TOKENS or (reading and _KEYS.fullmatch(caller.path)):
-        return Kind.SIGN_IN
-    if caller.path in _PAGES and reading:
-        return Kind.PAGE
-    if caller.path in _FORMS and caller.method == "POST":
-        return Kind.FORM
-    if caller.path == "/" and caller.method == "POST" and f"{service}." == COGNITO and action in public_actions:
-        return Kind.SIGN_IN
+def _target_kind(caller: Caller, target: str, public_actions: Collection[str]) -> Kind | None:
+    """A public action of Cognito, with nothing beside it that could lead the emulator to another service."""
+    public = target.startswith(COGNITO) and target.removeprefix(COGNITO) in public_actions
+    return Kind.SIGN_IN if public and (caller.method, caller.path, caller.query) == ("POST", "/", "") else None
+
+
+def _path_kind(caller: Caller, names: Collection[str]) -> Kind | None:
+    """An address of Cognito's, with nothing beside it that could lead the emulator to another service."""
+    if any(name.lower() in ("action", "awsaccesskeyid", "signature") or name.lower().startswith("x-amz-") for name in names):
+        return None
+    match caller.method, caller.path:
+        case "GET", path if path in _PAGES:
+            return Kind.PAGE
+        case "POST", path if path in _FORMS:
+            return Kind.FORM
+        case ("POST", path) if path in _TOKENS:
+            return Kind.SIGN_IN
+        case ("GET", path) if path in _USER or _KEYS.fullmatch(path):
+            return Kind.SIGN_IN
     return None
 
 

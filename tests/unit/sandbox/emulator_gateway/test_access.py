@@ -99,6 +99,15 @@ def test_no_header_raises(host: str, origin: str, site: str) -> None:
         (caller(path="/oauth2/authorize"), Kind.PAGE),
         (caller("POST", path="/login"), Kind.FORM),
         (caller("POST", path="/oauth2/token", authorization="Basic eA=="), Kind.SIGN_IN),
+        (caller("GET", path="/oauth2/token"), Kind.CONTROL),
+        (caller(path="/login"), Kind.CONTROL),
+        (caller("POST", query="X-Amz-Credential=test/20260101/us-east-1/iam/aws4_request", **SIGN_UP), Kind.CONTROL),
+        (caller("POST", query="Action=CreateUser", **SIGN_UP), Kind.CONTROL),
+        (caller("POST", host="secretsmanager.localhost", **SIGN_UP), Kind.CONTROL),
+        (caller(path="/us-east-1_Ab1/.well-known/jwks.json", x_amz_target="secretsmanager.GetSecretValue"), Kind.CONTROL),
+        (caller(path="/us-east-1_Ab1/.well-known/jwks.json", query="X-Amz-Credential=test/x"), Kind.CONTROL),
+        (caller(path="/logout", query="Action=ListRoles"), Kind.CONTROL),
+        (caller(path="/logout", host="bucket.localhost"), Kind.CONTROL),
         (caller(path="/bucket/key", query="X-Amz-Signature=1"), Kind.PRESIGNED),
         (caller(path="/bucket/key", query="AWSAccessKeyId=a&Signature=b&Expires=1"), Kind.PRESIGNED),
         (caller(path="/bucket/key", query="X-Amz-Signature=1", **SIGNED), Kind.CONTROL),
@@ -158,7 +167,7 @@ def test_the_sites_own_pages_sign_in_and_do_nothing_else(origin: str) -> None:
 
 
 def test_a_link_leads_to_the_pages_of_sign_in_and_a_frame_does_not() -> None:
-    for path in ("/login", "/logout", "/oauth2/authorize"):
+    for path in ("/logout", "/oauth2/authorize"):
         assert decide(caller(path=path, **page(mode="navigate", dest="document"))) is None
         assert decide(caller(path=path, **page(mode="navigate", dest="iframe"))) is not None
         assert decide(caller(path=path, **page())) is not None

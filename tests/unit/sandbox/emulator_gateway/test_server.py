@@ -137,7 +137,7 @@ def test_a_page_asks_first_and_is_answered_by_the_guard() -> None:
 
 
 def test_the_pages_of_sign_in_run_no_script_and_are_not_framed() -> None:
-    headers = drive(Recorder(), scope("GET", "/login", sign=False)).headers()
+    headers = drive(Recorder(), scope("POST", "/login", sign=False)).headers()
     assert b"default-src 'none'" in headers[b"content-security-policy"]
     assert b"frame-ancestors 'none'" in headers[b"content-security-policy"]
 
