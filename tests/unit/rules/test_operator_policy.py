@@ -30,6 +30,10 @@ LONG = load_settings(
 # Permissions that are no API operation of the same name.
 # Source: Service Authorization Reference, the page of each service.
 NO_OPERATION = {
+    "cognito-idp:AssociateWebACL",
+    "cognito-idp:DisassociateWebACL",
+    "cognito-idp:GetWebACLForResource",
+    "cognito-idp:ListResourcesForWebACL",
     "iam:PassRole",
     "lambda:InvokeFunction",
     "logs:CreateLogDelivery",
@@ -62,6 +66,7 @@ ELSEWHERE = load_settings(
         "database.proxy": "true",
         "database.managed_password": "false",
         "database.replicas": "2",
+        "auth.request_limit": "100",
     },
     {},
     {},
@@ -102,6 +107,22 @@ def test_nothing_that_is_not_named_is_unbounded() -> None:
         if statement["Resource"] == "*" and "Condition" not in statement
     }
     assert unbounded == {"CdnChange", "DnsFind", "FindByTag", "IamFind"}
+
+
+def test_a_web_acl_is_allowed_where_requests_are_limited_and_bounded_by_prefix_and_tag() -> None:
+    assert not statements(SETTINGS, ACCOUNT)["request_limit"]
+    found: dict[str, Any] = {one["Sid"]: one for one in statements(ELSEWHERE, ACCOUNT)["request_limit"]}
+    acl = f"arn:aws:wafv2:us-east-1:{ACCOUNT}:regional/webacl/eeyore-*/*"
+    pool = f"arn:aws:cognito-idp:us-east-1:{ACCOUNT}:userpool/*"
+    on = {
+        (action, one["Resource"])
+        for one in found.values()
+        for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])
+    }
+    for service in ("wafv2", "cognito-idp"):
+        assert {(f"{service}:AssociateWebACL", acl), (f"{service}:AssociateWebACL", pool)} <= on, "authorised on both"
+    assert "aws:ResourceTag/amianai:stack" in found["WebAclOfPool"]["Condition"]["StringEquals"]
+    assert "Condition" not in found["WebAclJoin"], "WAF knows no tags of a user pool: a condition on them would never hold"
 
 
 def test_no_service_is_open_altogether() -> None:
