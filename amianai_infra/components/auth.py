@@ -228,7 +228,7 @@ class Auth(pulumi.ComponentResource):
         limit = self._args["request_limit"]
         if not limit:
             return
-        # 1.6 s to import, which nobody waits for who sets no limit.
+        # Two seconds to import, which nobody waits for who sets no limit.
         from pulumi_aws.wafv2.web_acl import WebAcl
         from pulumi_aws.wafv2.web_acl_association import WebAclAssociation
 

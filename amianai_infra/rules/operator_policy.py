@@ -204,6 +204,10 @@ def _cognito(scope: _Scope) -> Iterator[Policy]:
     yield allow(
         "CognitoChange", tuple(f"cognito-idp:{name}" for name in actions.split()), scope.arn("cognito-idp", "userpool/*"), scope.ours
     )
+    if scope.settings.auth.ses_identity_arn:
+        # The role by which Cognito sends through SES is made for whoever first sets it.
+        linked = scope.arn("iam", "role/aws-service-role/email.cognito-idp.amazonaws.com/*", "")
+        yield allow("CognitoMail", "iam:CreateServiceLinkedRole", linked)
 
 
 def _request_limit(scope: _Scope) -> Iterator[Policy]:

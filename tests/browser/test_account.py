@@ -248,6 +248,34 @@ def test_whoever_confirms_an_address_that_somebody_else_took_chooses_a_new_passw
     expect(visit.page).to_have_url(visit.url("reset-password/"))
 
 
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (("ForbiddenException", "Request not allowed due to WAF block."), "Too many attempts"),
+        (("NotAuthorizedException", "SignUp is not permitted for this user pool"), "New accounts are not open to everybody here."),
+    ],
+    ids=["request limit", "operators only"],
+)
+def test_a_closed_sign_up_is_explained(visit: Visit, refusal: tuple[str, str], said: str) -> None:
+    """Answers made up here: the sandbox limits no requests, and its pool is open."""
+    code, message = refusal
+
+    def refuse(route: Route) -> None:
+        if route.request.headers.get("x-amz-target") != "AWSCognitoIdentityProviderService.SignUp":
+            route.fallback()
+            return
+        headers = {"access-control-allow-origin": "*", "x-amzn-errortype": code}
+        body = json.dumps({"__type": code, "message": message})
+        route.fulfill(status=400, headers=headers, content_type="application/x-amz-json-1.1", body=body)
+
+    visit.page.route(re.compile(".*"), refuse)
+    visit.expected = ("400",)
+
+    register(visit, new_address())
+
+    expect(visit.page.locator("form").get_by_role("alert")).to_contain_text(said)
+
+
 def test_an_unconfirmed_address_is_confirmed_at_sign_in(visit: Visit) -> None:
     email = new_address()
     register(visit, email)

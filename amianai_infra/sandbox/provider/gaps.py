@@ -82,7 +82,7 @@ GAPS: Final[tuple[Gap, ...]] = (
     Gap(
         "cognito-idp",
         "A@x and a@x are two users, whatever the pool says of case",
-        "names and addresses reach the emulator in lower case, and stay so",
+        "names and addresses reach its API in lower case, and stay so; its hosted pages are not corrected",
     ),
     Gap(
         "cognito-idp",

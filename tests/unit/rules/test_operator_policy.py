@@ -67,6 +67,7 @@ ELSEWHERE = load_settings(
         "database.managed_password": "false",
         "database.replicas": "2",
         "auth.request_limit": "100",
+        "auth.ses_identity_arn": "arn:aws:ses:us-east-1:123456789012:identity/example.com",
     },
     {},
     {},
@@ -123,6 +124,14 @@ def test_a_web_acl_is_allowed_where_requests_are_limited_and_bounded_by_prefix_a
         assert {(f"{service}:AssociateWebACL", acl), (f"{service}:AssociateWebACL", pool)} <= on, "authorised on both"
     assert "aws:ResourceTag/amianai:stack" in found["WebAclOfPool"]["Condition"]["StringEquals"]
     assert "Condition" not in found["WebAclJoin"], "WAF knows no tags of a user pool: a condition on them would never hold"
+
+
+def test_what_doctor_recommends_is_allowed_once_it_is_set() -> None:
+    """Cognito makes its role for SES on behalf of the operator who names an identity."""
+    plain, mailing = ({one["Sid"]: one for one in statements(each, ACCOUNT)["cognito"]} for each in (SETTINGS, ELSEWHERE))
+    assert "CognitoMail" not in plain
+    assert mailing["CognitoMail"]["Action"] == "iam:CreateServiceLinkedRole"
+    assert mailing["CognitoMail"]["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/email.cognito-idp.amazonaws.com/*"
 
 
 def test_no_service_is_open_altogether() -> None:
