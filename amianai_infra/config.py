@@ -27,6 +27,26 @@ _WINDOW = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 _WEEKLY = r"^(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d-(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d$"
 _DOMAIN = re.compile(r"^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$")
 
+_CUSTOM_ATTRIBUTE = re.compile(r"^custom:\w{1,20}$")
+# The standard attributes that Cognito lets people write, without the e-mail address, which every client writes and Cognito verifies.
+PROFILE_ATTRIBUTES = (
+    "address",
+    "birthdate",
+    "family_name",
+    "gender",
+    "given_name",
+    "locale",
+    "middle_name",
+    "name",
+    "nickname",
+    "phone_number",
+    "picture",
+    "preferred_username",
+    "profile",
+    "website",
+    "zoneinfo",
+)
+
 LogRetention = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
 
 
@@ -204,9 +224,39 @@ class AuthSettings(_Group):
     ses_identity_arn: str = Field(
         "", pattern=r"^(arn:aws[a-z-]*:ses:.+)?$", description="SES identity that sends e-mail; empty: Cognito's own, 50 a day"
     )
-    callback_urls: TextList = Field(default=["http://localhost:3000/"], description="Sign-in return addresses besides the site's own")
+    callback_urls: TextList = Field(default=[], description="Sign-in return addresses besides the site's own")
+    development_urls: TextList = Field(
+        default=["http://localhost:3000/"],
+        description="Sign-in return addresses of a second application client, for development; empty: no such client",
+    )
+    profile_attributes: TextList = Field(
+        default=[], description="Attributes besides the e-mail address that people may read and set about themselves, such as name"
+    )
+    self_sign_up: bool = Field(True, description="Whether people make accounts themselves; otherwise operators do (AdminCreateUser)")
+    request_limit: int = Field(
+        0,
+        ge=0,
+        le=2_000_000_000,
+        description="Requests for an e-mail (sign-up, code again, forgotten password) from one address in five minutes; 0: no limit;"
+        " from 10 on AWS WAF blocks what is over it, about $6 a month",
+    )
     user_pool_id: str = Field("", pattern=r"^([a-z0-9-]+_[A-Za-z0-9]+)?$", description="User pool to adopt (one that `destroy` kept)")
     deletion_protection: bool = Field(True, description="Refuse deletion of the user pool; `destroy` lifts it itself after confirmation")
+
+    @field_validator("profile_attributes")
+    @classmethod
+    def _writable(cls, value: list[str]) -> list[str]:
+        wrong = [name for name in value if name not in PROFILE_ATTRIBUTES and not _CUSTOM_ATTRIBUTE.fullmatch(name)]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: must be custom:NAME or of {', '.join(PROFILE_ATTRIBUTES)}")
+        return value
+
+    @field_validator("request_limit")
+    @classmethod
+    def _least(cls, value: int) -> int:
+        if 0 < value < 10:
+            raise ValueError("must be 0 or at least 10, which is the least that AWS WAF counts to")
+        return value
 
 
 class SiteSettings(_Group):

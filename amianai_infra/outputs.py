@@ -107,6 +107,7 @@ class AuthOutputs(_Part):
     client_id: str
     issuer: str
     hosted_domain: str
+    development_client_id: str = ""
 
 
 @dataclass(frozen=True)

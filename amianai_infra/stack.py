@@ -185,6 +185,10 @@ class Production:
                 "mfa": chosen.mfa,
                 "ses_identity_arn": chosen.ses_identity_arn,
                 "return_urls": chosen.callback_urls,
+                "development_urls": chosen.development_urls,
+                "profile_attributes": chosen.profile_attributes,
+                "self_sign_up": chosen.self_sign_up,
+                "request_limit": chosen.request_limit,
                 "user_pool_id": chosen.user_pool_id,
                 "deletion_protection": chosen.deletion_protection,
             },
@@ -289,6 +293,7 @@ class Production:
                 "client_id": self.auth.client_id,
                 "issuer": self.auth.issuer,
                 "hosted_domain": self.auth.hosted_domain,
+                "development_client_id": self.auth.development_client_id,
             },
             "dns": {
                 "zone_id": self.dns.zone_id,

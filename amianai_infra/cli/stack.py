@@ -186,8 +186,8 @@ def env(app: App, file: Path | None, opened: bool, tunnel: bool, tunnel_port: in
     amianai env --tunnel
 
     Keys of your own, comments and their order stay. No password is ever written: server code reads the secret that
-    DATABASE_SECRET_ARN names. In the sandbox AWS SDKs are led to the emulator by AWS_ENDPOINT_URL and the like, which go again with the
-    next `env` for AWS.
+    DATABASE_SECRET_ARN names. The user pool's client is the one for development; a release is built for the site's. In the sandbox
+    AWS SDKs are led to the emulator by AWS_ENDPOINT_URL and the like, which go again with the next `env` for AWS.
     """
     from amianai_infra.operations import env_file
     from amianai_infra.site.environment import public_environment
@@ -200,7 +200,7 @@ def env(app: App, file: Path | None, opened: bool, tunnel: bool, tunnel_port: in
     database = env_file.database_values(outputs)
     if opened or tunnel:
         database = env_file.local_database_values(outputs, app.target.database_ca(), tunnel_port if tunnel else None)
-    values = {**public_environment(app.target, outputs), **database}
+    values = {**public_environment(app.target, outputs, development=True), **database}
     written = env_file.write(path, values, app.target.sdk_variables())
     app.print({"path": str(path), "added": written.added, "changed": written.changed, "removed": written.removed}, written.text())
 
@@ -279,4 +279,4 @@ def _aws_checks(app: App) -> list[Check]:
         target, settings = app.target, app.settings
     except ConfigurationError:
         return []
-    return operation.amazon(target, settings)
+    return [operation.sign_in_mail(settings), *operation.amazon(target, settings)]

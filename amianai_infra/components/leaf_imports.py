@@ -32,6 +32,7 @@ SERVICES = (
     "sqs",
     "ssm",
     "vpc",
+    "wafv2",
 )
 
 

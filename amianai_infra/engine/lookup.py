@@ -268,6 +268,20 @@ def _user_pool_domain(resource: Interrupted, look: Lookup) -> list[str]:
     return [domain] if same else []
 
 
+def _web_acl(resource: Interrupted, look: Lookup) -> list[str]:
+    name, scope = resource.text("name"), resource.text("scope")
+    page: Any = {"NextMarker": None}
+    while page:  # boto3 has no paginator for this
+        marker = {"NextMarker": page["NextMarker"]} if page["NextMarker"] else {}
+        page = look.call(resource, "wafv2", "list_web_acls", Scope=scope, **marker) or {}
+        for acl in page.get("WebACLs", []):
+            if acl["Name"] == name:
+                answer = look.call(resource, "wafv2", "list_tags_for_resource", ResourceARN=acl["ARN"]) or {}
+                return [f"{acl['Id']}/{name}/{scope}"] if _ours(resource, answer.get("TagInfoForResource", {}).get("TagList")) else []
+        page = page if page.get("NextMarker") else None
+    return []
+
+
 def _bucket(resource: Interrupted, look: Lookup) -> list[str]:
     name = resource.text("bucket")
     try:
@@ -471,6 +485,8 @@ FINDERS: dict[str, Finder] = {
     "aws:cognito/userPool:UserPool": _user_pool,
     "aws:cognito/userPoolClient:UserPoolClient": _user_pool_client,
     "aws:cognito/userPoolDomain:UserPoolDomain": _user_pool_domain,
+    "aws:wafv2/webAcl:WebAcl": _web_acl,
+    "aws:wafv2/webAclAssociation:WebAclAssociation": _natural("webAclArn", "resourceArn", between=","),
     "aws:s3/bucket:Bucket": _bucket,
     "aws:s3/bucketVersioning:BucketVersioning": _of_bucket,
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": _of_bucket,

@@ -8,9 +8,8 @@ from amianai_infra.config import Settings
 
 REGION = "us-east-1"
 DATE = "June 2026"
-SOURCE = (
-    f"AWS list prices, on demand, {REGION}, as of {DATE} (aws.amazon.com/rds/postgresql/pricing, /vpc, /route53, /secrets-manager, /kms)"
-)
+_PAGES = "aws.amazon.com/rds/postgresql/pricing, /vpc, /route53, /secrets-manager, /kms, /waf"
+SOURCE = f"AWS list prices, on demand, {REGION}, as of {DATE} ({_PAGES})"
 HOURS = 730
 
 # PostgreSQL, Single-AZ, USD an hour.
@@ -49,6 +48,8 @@ DATABASE_ROLES = ("owner", "application", "readonly")
 SECRET = 0.40
 ALARM = 0.10
 KEY = 1.00
+WEB_ACL = 5.00
+WEB_ACL_RULE = 1.00
 LOGS_GIB = 0.50
 LOGS_ASSUMED_GIB = 1
 
@@ -93,6 +94,8 @@ def estimate(settings: Settings) -> Estimate:
         lines.append(Line("Backup copy", KEY, "its KMS key; $0.095 a GiB kept and $0.02 a GiB copied come on top"))
     if settings.network.nat != "none":
         lines.append(_nat(settings))
+    if settings.auth.request_limit:
+        lines.append(Line("Request limit", WEB_ACL + WEB_ACL_RULE, "one AWS WAF web ACL with one rule; $0.60 a million requests on top"))
     lines += [
         Line("Hosted zone", 0.0 if settings.dns.zone_id else ZONE, "adopted: paid already" if settings.dns.zone_id else "one zone"),
         Line("Database secrets", len(DATABASE_ROLES) * SECRET, f"{', '.join(DATABASE_ROLES)} at ${SECRET:.2f} in Secrets Manager"),

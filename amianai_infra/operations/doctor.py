@@ -184,6 +184,22 @@ def configuration(load: Callable[[], Settings], root: Path) -> list[Check]:
     return [Check("Configuration", True, f"domain {settings.domain_name}, region {settings.region}"), site_directory(root, settings)]
 
 
+def sign_in_mail(settings: Settings) -> Check:
+    """Whether strangers can use up the e-mail that sign-up and recovery need."""
+    name, auth = "Sign-in e-mail", settings.auth
+    if auth.ses_identity_arn:
+        return Check(name, True, f"through {auth.ses_identity_arn}", required=False)
+    if not auth.self_sign_up:
+        return Check(name, True, "Cognito's own, 50 a day; only operators make accounts", required=False)
+    return Check(
+        name,
+        False,
+        "Cognito's own, 50 a day: 50 sign-ups by strangers end sign-up and password recovery for everybody until the next day",
+        "before going live set auth.ses_identity_arn (and auth.request_limit), or auth.self_sign_up=false; docs/aws.md",
+        required=False,
+    )
+
+
 def credentials(target: Target) -> list[Check]:
     """Whether AWS answers, as whom, and whether the clocks agree."""
     try:

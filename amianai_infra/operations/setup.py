@@ -214,6 +214,7 @@ def screen(report: Report, context: Context, program: str = "amianai") -> str:
             "",
             f"  Site       {report.url}",
             f"  Sign-in    user pool {outputs.auth.user_pool_id}, client {outputs.auth.client_id}",
+            *_mail(context),
             f"  Database   {database.host}:{database.port}/{database.name}, over TLS",
             f"             password in the secret {secret_name(database.secret_arn)}",
             f"  Cost{would}",
@@ -227,6 +228,14 @@ def screen(report: Report, context: Context, program: str = "amianai") -> str:
             f"             {prefix} destroy     remove everything",
         ]
     )
+
+
+def _mail(context: Context) -> list[str]:
+    """What has to be done about e-mail before strangers come; the sandbox sends none."""
+    check = doctor.sign_in_mail(context.settings)
+    if check.ok or context.target.name != "aws":
+        return []
+    return [textwrap.fill(f"! {check.found}: {check.fix}", 100, initial_indent=" " * 13, subsequent_indent=" " * 13)]
 
 
 def as_dict(report: Report, context: Context) -> dict[str, Any]:

@@ -125,6 +125,7 @@ def _auth(cognito: Any, outputs: StackOutputs) -> Part:
     facts = {
         "pool": outputs.auth.user_pool_id,
         "client": outputs.auth.client_id,
+        **({"development": outputs.auth.development_client_id} if outputs.auth.development_client_id else {}),
         "users": f"about {pool.get('EstimatedNumberOfUsers', 0)}",
         "hosted": outputs.auth.hosted_domain,
     }

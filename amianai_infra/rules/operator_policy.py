@@ -87,6 +87,7 @@ def statements(settings: Settings, account: str) -> dict[str, list[Policy]]:
         _rds,
         _secrets,
         _cognito,
+        _request_limit,
         _s3,
         _cloudfront,
         _route53,
@@ -203,6 +204,26 @@ def _cognito(scope: _Scope) -> Iterator[Policy]:
     yield allow(
         "CognitoChange", tuple(f"cognito-idp:{name}" for name in actions.split()), scope.arn("cognito-idp", "userpool/*"), scope.ours
     )
+    if scope.settings.auth.ses_identity_arn:
+        # The role by which Cognito sends through SES is made for whoever first sets it.
+        linked = scope.arn("iam", "role/aws-service-role/email.cognito-idp.amazonaws.com/*", "")
+        yield allow("CognitoMail", "iam:CreateServiceLinkedRole", linked)
+
+
+def _request_limit(scope: _Scope) -> Iterator[Policy]:
+    """The web ACL of the user pool, where the settings ask for a limit of requests."""
+    if not scope.settings.auth.request_limit:
+        return
+    acl, pool = scope.arn("wafv2", f"regional/webacl/{scope.prefix}-*/*"), scope.arn("cognito-idp", "userpool/*")
+    actions = """AssociateWebACL CreateWebACL DeleteWebACL GetWebACL GetWebACLForResource ListResourcesForWebACL ListTagsForResource
+        TagResource UntagResource UpdateWebACL"""
+    yield allow("WebAcl", tuple(f"wafv2:{name}" for name in actions.split()), acl)
+    yield allow("WebAclFind", "wafv2:ListWebACLs", "*", scope.here)
+    # Associating is authorised by both services on both resources. To WAF a user pool has no tags.
+    joining = ("AssociateWebACL", "DisassociateWebACL", "GetWebACLForResource")
+    yield allow("WebAclJoin", tuple(f"wafv2:{name}" for name in joining), pool)
+    yield allow("WebAclOfPool", tuple(f"cognito-idp:{name}" for name in joining), pool, scope.ours)
+    yield allow("WebAclToPool", ("cognito-idp:AssociateWebACL", "cognito-idp:ListResourcesForWebACL"), acl)
 
 
 def _s3(scope: _Scope) -> Iterator[Policy]:

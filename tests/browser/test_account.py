@@ -183,15 +183,97 @@ def test_a_weak_password_is_explained(visit: Visit) -> None:
     expect(visit.page.locator("form").get_by_role("alert")).to_contain_text(re.compile("password", re.IGNORECASE))
 
 
-def test_a_taken_address_is_explained(visit: Visit) -> None:
-    email = sign_up(visit)
+def shown_to(visit: Visit, email: str) -> list[str]:
+    """All that the pages say to somebody who signs up with an address, enters a wrong code, wants another, and forgets the password."""
+    seen = []
+
+    def look() -> None:
+        seen.append(visit.page.locator("main").inner_text().replace(email, "ADDRESS"))
+
+    register(visit, email)
+    expect(visit.page.get_by_role("heading", level=1)).to_have_text("Check your e-mail")
+    look()
+    visit.page.get_by_label("Code").fill("000000")
+    visit.page.get_by_role("button", name="Confirm").click()
+    expect(visit.page.locator("form").get_by_role("alert")).not_to_be_empty()
+    look()
+    visit.page.get_by_role("button", name="Send the code again").click()
+    expect(visit.page.get_by_text("A new code is on its way.")).to_be_visible()
+    look()
+    visit.page.goto(visit.url("reset-password/"))
+    visit.page.get_by_label("E-mail").fill(email)
+    visit.page.get_by_role("button", name="Send the code").click()
+    expect(visit.page.get_by_role("heading", level=1)).to_have_text("Choose a new password")
+    look()
+    return seen
+
+
+def test_the_pages_tell_nobody_who_has_an_account(visit: Visit) -> None:
+    taken = sign_up(visit)
+    visit.page.get_by_role("button", name="Sign out").click()
+    expect_turned_away(visit)
+    visit.expected = ("400",)  # Cognito itself tells, which a developer's tools show
+
+    assert shown_to(visit, taken) == shown_to(visit, new_address())
+
+
+def test_a_taken_address_takes_one_request_like_a_new_one(visit: Visit) -> None:
+    """A second request would tell by its time."""
+    taken = sign_up(visit)
     visit.page.get_by_role("button", name="Sign out").click()
     expect_turned_away(visit)
     visit.expected = ("400",)
+    asked: list[str] = []
+    visit.page.on("request", lambda request: asked.append(request.headers.get("x-amz-target", "")))
+
+    for email in (taken, new_address()):
+        asked.clear()
+        register(visit, email)
+        expect(visit.page.get_by_role("heading", level=1)).to_have_text("Check your e-mail")
+        assert [target for target in asked if target] == ["AWSCognitoIdentityProviderService.SignUp"]
+
+
+def test_whoever_confirms_an_address_that_somebody_else_took_chooses_a_new_password(visit: Visit) -> None:
+    email = new_address()
+    register(visit, email, "Somebody-Elses-44-Staple")  # and never confirmed: the code goes to the owner
+    expect(visit.page.get_by_role("heading", level=1)).to_have_text("Check your e-mail")
+    visit.expected = ("400",)
 
     register(visit, email)
+    visit.page.get_by_role("button", name="Send the code again").click()
+    expect(visit.page.get_by_text("A new code is on its way.")).to_be_visible()
+    visit.page.get_by_label("Code").fill(CODE)
+    visit.page.get_by_role("button", name="Confirm").click()
 
-    expect(visit.page.locator("form").get_by_role("alert")).to_contain_text("already an account")
+    expect(visit.page).to_have_url(visit.url("reset-password/"))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (("ForbiddenException", "Request not allowed due to WAF block."), "Too many attempts"),
+        (("NotAuthorizedException", "SignUp is not permitted for this user pool"), "New accounts are not open to everybody here."),
+    ],
+    ids=["request limit", "operators only"],
+)
+def test_a_closed_sign_up_is_explained(visit: Visit, refusal: tuple[str, str], said: str) -> None:
+    """Answers made up here: the sandbox limits no requests, and its pool is open."""
+    code, message = refusal
+
+    def refuse(route: Route) -> None:
+        if route.request.headers.get("x-amz-target") != "AWSCognitoIdentityProviderService.SignUp":
+            route.fallback()
+            return
+        headers = {"access-control-allow-origin": "*", "x-amzn-errortype": code}
+        body = json.dumps({"__type": code, "message": message})
+        route.fulfill(status=400, headers=headers, content_type="application/x-amz-json-1.1", body=body)
+
+    visit.page.route(re.compile(".*"), refuse)
+    visit.expected = ("400",)
+
+    register(visit, new_address())
+
+    expect(visit.page.locator("form").get_by_role("alert")).to_contain_text(said)
 
 
 def test_an_unconfirmed_address_is_confirmed_at_sign_in(visit: Visit) -> None:

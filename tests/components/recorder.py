@@ -102,6 +102,8 @@ def computed(kind: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
         "aws:cognito/userPool:UserPool": arn,
         "aws:cognito/userPoolClient:UserPoolClient": {},
         "aws:cognito/userPoolDomain:UserPoolDomain": {},
+        "aws:wafv2/webAcl:WebAcl": arn,
+        "aws:wafv2/webAclAssociation:WebAclAssociation": {},
         "aws:s3/bucket:Bucket": {
             "arn": f"arn:aws:s3:::{bucket}",
             "bucketDomainName": f"{bucket}.s3.amazonaws.com",

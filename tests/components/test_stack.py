@@ -46,7 +46,7 @@ def test_another_prefix_has_no_name_in_common(record: Record) -> None:
 def test_the_default_stack(default: Recording) -> None:
     found = default
     counts = found.counts()
-    assert sum(counts.values()) == 79
+    assert sum(counts.values()) == 80
     assert {kind: counts[kind] for kind in ("Vpc", "Subnet", "Instance", "UserPool", "Bucket", "Distribution", "Zone", "Certificate")} == {
         "Vpc": 1,
         "Subnet": 4,
@@ -229,3 +229,25 @@ def test_a_proxy_where_one_is_asked_for(record: Record, default: Recording) -> N
     assert {auth["secretArn"].rpartition("/")[2] for auth in proxy["auths"]} == {"application", "readonly"}
     assert len(proxy["vpcSubnetIds"]) >= 2
     assert {one.inputs["toPort"] for one in found.of("SecurityGroupEgressRule") if one.name.startswith("proxy-")} == {5544}
+
+
+def test_sign_in_follows_the_settings(record: Record, default: Recording) -> None:
+    assert (
+        StackOutputs.model_validate_json(default.one("Parameter").inputs["value"]).auth.development_client_id
+        == "auth-development-client-id"
+    )
+    assert not default.of("WebAcl")
+    flags = {
+        "auth__development_urls": "[]",
+        "auth__callback_urls": "app://home",
+        "auth__profile_attributes": "name",
+        "auth__self_sign_up": "false",
+        "auth__request_limit": "25",
+    }
+    found = run(record, config(**flags))
+    client = found.one("UserPoolClient").inputs
+    assert client["callbackUrls"] == ["app://home", "https://example.com/"]
+    assert client["writeAttributes"] == ["email", "name"]
+    assert found.one("UserPool").inputs["adminCreateUserConfig"] == {"allowAdminCreateUserOnly": True}
+    assert found.one("WebAcl").inputs["rules"][0]["statement"]["rateBasedStatement"]["limit"] == 25
+    assert StackOutputs.model_validate_json(found.one("Parameter").inputs["value"]).auth.development_client_id == ""

@@ -263,7 +263,9 @@ def test_another_user_of_the_machine_reads_no_secret_and_runs_nothing(sandbox: S
 @pytest.fixture(scope="module")
 def pool(sandbox: Sandbox) -> dict[str, str]:
     cognito = client(sandbox, "cognito-idp")
-    made = cognito.create_user_pool(PoolName="p", UsernameAttributes=["email"])["UserPool"]["Id"]
+    made = cognito.create_user_pool(PoolName="p", UsernameAttributes=["email"], UsernameConfiguration={"CaseSensitive": False})["UserPool"][
+        "Id"
+    ]
     made_client = cognito.create_user_pool_client(
         UserPoolId=made, ClientName="web", ExplicitAuthFlows=["ALLOW_USER_SRP_AUTH"], CallbackURLs=["http://localhost:3000/"],
         AllowedOAuthFlows=["code"], AllowedOAuthScopes=["openid"], AllowedOAuthFlowsUserPoolClient=True,
@@ -288,6 +290,19 @@ def test_sign_up_keys_and_pages_are_open_to_programs_and_to_the_addresses_of_ret
     assert json.loads(keys)["keys"]
     query = f"client_id={pool['client']}&response_type=code&scope=openid&redirect_uri=http://localhost:3000/"
     assert ask(sandbox, "GET", f"/oauth2/authorize?{query}")[0] == 200
+
+
+def test_cognito_refuses_what_it_refuses_on_aws(sandbox: Sandbox, pool: dict[str, str]) -> None:
+    assert sign_up(sandbox, pool, "once@example.test") == 200
+    target = {"x_amz_target": "AWSCognitoIdentityProviderService.SignUp", "content_type": "application/x-amz-json-1.1"}
+    body = {"ClientId": pool["client"], "Username": "twice@example.test", "Password": "Correct-Horse-1-battery"}
+    verified = {**body, "UserAttributes": [{"Name": "email_verified", "Value": "true"}]}
+    status, text = ask(sandbox, "POST", "/", json.dumps(verified), **target)
+    assert (status, b"NotAuthorizedException" in text) == (400, True)
+    sensitive = sign_up(sandbox, pool, "Once@Example.test")
+    described = client(sandbox, "cognito-idp").describe_user_pool(UserPoolId=pool["pool"])["UserPool"]
+    assert described.get("UsernameConfiguration", {}).get("CaseSensitive", True) is False
+    assert sensitive == 400
 
 
 def test_actions_that_aws_signs_stay_closed_for_cognito_too(sandbox: Sandbox, pool: dict[str, str]) -> None:

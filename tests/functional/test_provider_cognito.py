@@ -13,6 +13,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 
+from amianai_infra.components.auth import Auth, AuthArgs
 from amianai_infra.errors import EngineError
 from amianai_infra.sandbox.provider.cognito import UserPool, UserPoolClient, UserPoolDomain
 from amianai_infra.sandbox.provider.resource import ProviderError, Resource
@@ -151,6 +152,62 @@ def test_pools_and_clients_can_be_imported(bench: Bench, tmp_path: Path) -> None
         assert changed(made.up()) == {}
 
 
+def as_it_was(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+    """The site's client before it had rights of its own and development a client of its own."""
+    if args.type_ != UserPoolClient.token:
+        return None
+    props = {name: value for name, value in args.props.items() if name not in ("read_attributes", "write_attributes")}
+    urls = ["https://example.test/", "http://localhost:3000/"]
+    return pulumi.ResourceTransformationResult({**props, "callback_urls": urls, "logout_urls": urls}, args.opts)
+
+
+def test_a_stack_with_one_client_gets_the_second_and_loses_nothing(bench: Bench, tmp_path: Path) -> None:
+    before = {"value": True}
+
+    def program() -> None:
+        old = before["value"]
+        args: AuthArgs = {
+            "prefix": "bench",
+            "region": "us-east-1",
+            "domain": "example.test",
+            "hosted_domain": "bench-upgrade",
+            "deletion_protection": False,
+        }
+        options = pulumi.ResourceOptions(transformations=[as_it_was]) if old else None
+        auth = Auth("auth", {**args, "development_urls": []} if old else args, options)
+        pulumi.export("pool", auth.user_pool_id)
+        pulumi.export("client", auth.client_id)
+        pulumi.export("development", auth.development_client_id)
+
+    cognito = bench.client("cognito-idp")
+    with stack(bench, tmp_path, program) as made:
+        made.up()
+        older = made.outputs()
+        cognito.sign_up(ClientId=older["client"], Username="a@example.test", Password="Correct-horse-1")
+
+        before["value"] = False
+        planned = made.preview()
+        assert changed(planned) == {"update": 1, "create": 1}, "nothing is replaced"
+        assert steps(made.up()) == {
+            "auth-client": ("callbackUrls", "logoutUrls", "readAttributes", "writeAttributes"),
+            "auth-development-client": (),
+        }
+        newer = made.outputs()
+        assert (newer["pool"], newer["client"]) == (older["pool"], older["client"])
+        assert older["development"] == ""
+        found = {
+            name: cognito.describe_user_pool_client(UserPoolId=newer["pool"], ClientId=newer[name])["UserPoolClient"]
+            for name in ("client", "development")
+        }
+        assert found["client"]["CallbackURLs"] == found["client"]["LogoutURLs"] == ["https://example.test/"]
+        assert found["development"]["CallbackURLs"] == ["http://localhost:3000/"]
+        assert all(sorted(one["ReadAttributes"]) == ["email", "email_verified"] for one in found.values())
+        assert all(one["WriteAttributes"] == ["email"] for one in found.values())
+        assert len(cognito.list_users(UserPoolId=newer["pool"])["Users"]) == 1
+        assert changed(made.refresh()) == {}
+        assert changed(made.up()) == {}
+
+
 ROTATION = {"feature": "ENABLED", "retryGracePeriodSeconds": 61}
 
 
@@ -160,11 +217,12 @@ ROTATION = {"feature": "ENABLED", "retryGracePeriodSeconds": 61}
         (UserPoolDomain(), {"domain": "my-cognito"}, "reserved word cognito"),
         (UserPoolClient(), {"name": "x", "accessTokenValidity": 25}, "outside Cognito's range"),
         (UserPoolClient(), {"name": "x", "refreshTokenRotation": ROTATION}, "is above 60"),
+        (UserPoolClient(), {"name": "x", "writeAttributes": ["email", "email_verified"]}, "no client may write email_verified"),
         (UserPool(), {"name": "x", "passwordPolicy": {"minimumLength": 5}}, "is below 6"),
         (UserPool(), {"name": "x", "lambdaConfig": {"preSignUp": "arn"}}, "no property 'lambdaConfig'"),
         (UserPool(), {"name": "x", "deletionProtection": "YES"}, "is not one of ACTIVE, INACTIVE"),
     ],
-    ids=["domain", "validity", "grace", "password", "property", "protection"],
+    ids=["domain", "validity", "grace", "attributes", "password", "property", "protection"],
 )
 def test_what_cognito_would_refuse_is_refused(bench: Bench, kind: Resource, given: dict[str, Any], reason: str) -> None:
     pool = {} if isinstance(kind, UserPool) else {"userPoolId": "us-east-1_x"}

@@ -50,6 +50,28 @@ def test_tokens_of_a_pool_and_not_of_another(bench: Bench) -> None:
             cognito.delete_user_pool(UserPoolId=pool)
 
 
+def test_an_api_refuses_tokens_of_the_client_for_development_unless_it_lists_it(bench: Bench) -> None:
+    cognito = bench.client("cognito-idp")
+    pool = cognito.create_user_pool(PoolName="bench-tokens-clients")["UserPool"]["Id"]
+    flows = ["ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+    site, development = (
+        cognito.create_user_pool_client(UserPoolId=pool, ClientName=name, ExplicitAuthFlows=flows)["UserPoolClient"]["ClientId"]
+        for name in ("site", "development")
+    )
+    issuer = f"https://cognito-idp.us-east-1.amazonaws.com/{pool}"
+    keys = f"{bench.variables['AWS_ENDPOINT_URL']}/{pool}/.well-known/jwks.json"
+    try:
+        signed = _sign_in(cognito, pool, development)
+        for token, use in ((signed["AccessToken"], "access"), (signed["IdToken"], "id")):
+            with pytest.raises(TokenError) as caught:
+                TokenVerifier(issuer, [site], keys_url=keys).verify(token, use)  # type: ignore[arg-type]
+            assert caught.value.reason == "client"
+            verified = TokenVerifier(issuer, [site, development], keys_url=keys).verify(token, use)  # type: ignore[arg-type]
+            assert verified.client_id == development
+    finally:
+        cognito.delete_user_pool(UserPoolId=pool)
+
+
 def _sign_in(cognito: Any, pool: str, client: str) -> dict[str, str]:
     cognito.admin_create_user(UserPoolId=pool, Username="a@example.test", MessageAction="SUPPRESS")
     cognito.admin_set_user_password(UserPoolId=pool, Username="a@example.test", Password=PASSWORD, Permanent=True)

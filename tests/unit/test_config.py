@@ -309,3 +309,22 @@ def test_a_copy_of_backups_in_the_same_region_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="own region"):
         load_settings({"domain_name": "example.com", "database.backup_region": "us-east-1"}, {}, {})
     assert load_settings({"domain_name": "example.com", "database.backup_region": "us-west-2"}, {}, {}).database.backup_region
+
+
+@pytest.mark.parametrize("limit", ["1", "9", "-1", "2000000001"])
+def test_a_limit_of_requests_that_waf_does_not_take_is_refused(limit: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"auth\.request_limit"):
+        load_settings({"domain_name": "example.com", "auth.request_limit": limit}, {}, {})
+
+
+@pytest.mark.parametrize("name", ["email_verified", "sub", "email", "phone_number_verified", "Name", "custom:"])
+def test_people_never_write_what_cognito_writes(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"auth\.profile_attributes.*{name}: must be custom:NAME or of address, "):
+        load_settings({"domain_name": "example.com", "auth.profile_attributes": f"name,{name}"}, {}, {})
+    assert load_settings({"domain_name": "example.com", "auth.profile_attributes": "name,custom:plan"}, {}, {}).auth.profile_attributes
+
+
+def test_a_client_for_development_can_be_left_out() -> None:
+    assert load_settings({"domain_name": "example.com"}, {}, {}).auth.development_urls == ["http://localhost:3000/"]
+    for flags, stack_file in (({"auth.development_urls": "[]"}, {}), ({}, {"amianai-infra:authDevelopmentUrls": ""})):
+        assert load_settings({"domain_name": "example.com", **flags}, {}, stack_file).auth.development_urls == []

@@ -41,7 +41,13 @@ def example() -> dict[str, Any]:
             "proxy_host": "",
             "replica_hosts": ["replica.example"],
         },
-        "auth": {"user_pool_id": "us-east-1_a", "client_id": "c", "issuer": "https://issuer", "hosted_domain": "h"},
+        "auth": {
+            "user_pool_id": "us-east-1_a",
+            "client_id": "c",
+            "issuer": "https://issuer",
+            "hosted_domain": "h",
+            "development_client_id": "",
+        },
         "dns": {"zone_id": "Z1", "name_servers": ["ns-1.example"], "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/x"},
         "network": {
             "vpc_id": "vpc-1",
@@ -125,3 +131,9 @@ def test_outputs_of_a_stack_from_before_the_roles_are_read() -> None:
     older = example()
     del older["database"]["application_secret_arn"], older["database"]["readonly_secret_arn"]
     assert StackOutputs.model_validate(older).database.application_secret_arn == ""
+
+
+def test_outputs_of_a_stack_with_one_client_are_read() -> None:
+    older = example()
+    del older["auth"]["development_client_id"]
+    assert StackOutputs.model_validate(older).auth.development_client_id == ""

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-from . import access, signature
+from . import access, cognito, signature
 from .access import Caller, Kind
 
 Scope = MutableMapping[str, Any]
@@ -72,6 +72,9 @@ class Emulator(Protocol):
 
     def public_actions(self) -> Collection[str]:
         """The actions of Cognito that AWS serves without a signature."""
+
+    def as_cognito(self, action: str, body: bytes, authorization: str) -> bytes | tuple[str, str]:
+        """A request to Cognito as the emulator has to get it, or the error code and message with which Cognito refuses it."""
 
 
 class Guard:
@@ -123,6 +126,14 @@ class Guard:
             except signature.UnsignedError as error:
                 await _turn_away(scope, send, error.code, str(error))
                 return
+        target = caller.headers.get("x-amz-target", "")
+        if target.startswith(access.COGNITO):
+            body, _ = await _read(receive)
+            passed = self._emulator.as_cognito(target.removeprefix(access.COGNITO), body, caller.headers.get("authorization", ""))
+            if isinstance(passed, tuple):
+                await _refuse_as_json(send, 400, *passed)
+                return
+            scope, receive = _with_body(scope, passed)
         await self._emulator.serve(scope, receive, send)
         if caller.method not in _READING:
             self._last = time.monotonic()
@@ -174,12 +185,26 @@ async def _read(receive: Receive) -> tuple[bytes, Receive]:
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
     body = b"".join(parts)
+    return body, _once(body, receive)
+
+
+def _once(body: bytes, afterwards: Receive) -> Receive:
     pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def again() -> Message:
-        return pending.pop() if pending else await receive()
+    async def receive() -> Message:
+        return pending.pop() if pending else await afterwards()
 
-    return body, again
+    return receive
+
+
+def _with_body(scope: Scope, body: bytes) -> tuple[Scope, Receive]:
+    """A request that was read, with a body that may be another one."""
+    kept = [(name, value) for name, value in scope["headers"] if name.lower() not in (b"content-length", b"transfer-encoding")]
+
+    async def nobody() -> Message:
+        return {"type": "http.disconnect"}
+
+    return {**scope, "headers": [*kept, (b"content-length", str(len(body)).encode())]}, _once(body, nobody)
 
 
 def _as_allowed(send: Send, kind: Kind, origin: str | None, origins: Collection[str]) -> Send:
@@ -201,11 +226,16 @@ async def _turn_away(scope: Scope, send: Send, code: str, why: str) -> None:
     _log.warning("refused %r: %s: %s", f"{scope['method']} {scope['path']}"[:200], code, why)
     names = {name.lower(): value.lower() for name, value in scope["headers"]}
     if b"x-amz-target" in names or b"json" in names.get(b"content-type", b""):
-        kind, body = b"application/x-amz-json-1.1", json.dumps({"__type": code, "message": why})
-    else:
-        error = f"<Error><Code>{code}</Code><Message>{escape(re.sub(r'[^ -~]', '?', why))}</Message></Error>"
-        kind, body = b"application/xml", f"<ErrorResponse>{error}</ErrorResponse>" if scope["method"] == "POST" else error
-    await _answer(send, 403, [(b"content-type", kind), (b"x-content-type-options", b"nosniff")], body.encode())
+        await _refuse_as_json(send, 403, code, why)
+        return
+    error = f"<Error><Code>{code}</Code><Message>{escape(re.sub(r'[^ -~]', '?', why))}</Message></Error>"
+    body = f"<ErrorResponse>{error}</ErrorResponse>" if scope["method"] == "POST" else error
+    await _answer(send, 403, [(b"content-type", b"application/xml"), (b"x-content-type-options", b"nosniff")], body.encode())
+
+
+async def _refuse_as_json(send: Send, status: int, code: str, why: str) -> None:
+    headers = [(b"content-type", b"application/x-amz-json-1.1"), (b"x-content-type-options", b"nosniff")]
+    await _answer(send, status, headers, json.dumps({"__type": code, "message": why}).encode())
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
@@ -293,6 +323,21 @@ class MiniStack:
     def public_actions(self) -> Collection[str]:
         """The actions that botocore's model of Cognito says are not signed."""
         return unsigned_actions()
+
+    def as_cognito(self, action: str, body: bytes, authorization: str) -> bytes | tuple[str, str]:
+        """A request to Cognito, corrected where the emulator takes what Cognito does not."""
+        try:
+            content = json.loads(body)
+        except (ValueError, RecursionError):
+            return body
+        if not isinstance(content, dict):
+            return body
+        pool, client = cognito.owner(self._gateway._get_module("cognito")._user_pools.all_values(), content)
+        refused = cognito.refusal(action, content, pool, client)
+        # The emulator itself checks the signatures of other keys than its own, over the body as it was sent.
+        checked_again = authorization and f"Credential={self._own[0]}/" not in authorization
+        folded = content if checked_again else cognito.folded(content, pool)
+        return refused or (body if folded == content else json.dumps(folded).encode())
 
 
 @lru_cache

@@ -39,6 +39,8 @@ STANDARD_ATTRIBUTES: Final = frozenset(
     )
 )
 
+UNWRITABLE_ATTRIBUTES: Final = frozenset(("sub", "email_verified", "phone_number_verified", "identities"))
+
 _SCHEMA = {
     "name": text(required=True),
     "attributeDataType": text(required=True),
@@ -328,7 +330,7 @@ class UserPoolClient(Resource):
 
     def check(self, inputs: Inputs) -> list[Problem]:
         """What Cognito refuses and the emulator does not."""
-        return [*_validity_problems(inputs), *_flow_problems(inputs), *_url_problems(inputs)]
+        return [*_validity_problems(inputs), *_flow_problems(inputs), *_url_problems(inputs), *_attribute_problems(inputs)]
 
     def create(self, ctx: Context, inputs: Inputs) -> str:
         found = ctx.client().create_user_pool_client(**_client_parameters(inputs), **given(GenerateSecret=inputs.get("generateSecret")))
@@ -396,6 +398,13 @@ def _url_problems(inputs: Inputs) -> Iterator[Problem]:
                 yield Problem(name, f"{url}: Cognito takes http only for localhost")
     if inputs.get("allowedOauthFlows") and not inputs.get("callbackUrls"):
         yield Problem("callbackUrls", "the OAuth flows need callbackUrls")
+
+
+def _attribute_problems(inputs: Inputs) -> Iterator[Problem]:
+    names = inputs.get("writeAttributes") or []
+    wrong = [] if names is UNKNOWN else sorted({name for name in names if name is not UNKNOWN} & UNWRITABLE_ATTRIBUTES)
+    if wrong:
+        yield Problem("writeAttributes", f"no client may write {', '.join(wrong)}")
 
 
 def _is_local(url: str) -> bool:

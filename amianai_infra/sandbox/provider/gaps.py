@@ -79,6 +79,18 @@ GAPS: Final[tuple[Gap, ...]] = (
         "checked in preview",
     ),
     Gap("cognito-idp", "UpdateUserPool keeps what it is not told", "every update sends the whole configuration, as AWS needs"),
+    Gap(
+        "cognito-idp",
+        "A@x and a@x are two users, whatever the pool says of case",
+        "names and addresses reach its API in lower case, and stay so; its hosted pages are not corrected",
+    ),
+    Gap(
+        "cognito-idp",
+        "sign-up goes on where only operators make accounts, and clients write attributes that are not theirs, email_verified too",
+        "refused before the emulator",
+    ),
+    Gap("cognito-idp", "clients read every attribute, and a changed e-mail address counts at once"),
+    Gap("wafv2", "a web ACL is kept and blocks nothing"),
     # rds
     Gap("rds", "there is no server behind an instance", "role, database, password and settings in the sandbox's real PostgreSQL"),
     Gap(

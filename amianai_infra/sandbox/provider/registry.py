@@ -28,6 +28,7 @@ SERVICES: Final = (
     "sns",
     "sqs",
     "ssm",
+    "wafv2",
 )
 
 

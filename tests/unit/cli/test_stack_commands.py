@@ -13,6 +13,7 @@ from amianai_infra.cli.options import App
 from amianai_infra.engine import Lock, Step, Summary
 from amianai_infra.operations import change, status
 from amianai_infra.operations.status import Part
+from amianai_infra.site.environment import public_environment
 from tests.unit.operations.fakes import OUTPUTS, Context, names, resource
 
 
@@ -137,3 +138,17 @@ def test_locks_are_listed_and_released(context: Context, monkeypatch: pytest.Mon
     assert released == [LOCK]
     found.clear()
     assert "no locks" in run("state", "locks").stdout
+
+
+def test_env_names_the_client_for_development_and_a_release_the_sites(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "examples/site").mkdir(parents=True)
+    run("env")
+    written = tmp_path / "examples/site/.env.local"
+    assert "NEXT_PUBLIC_USER_POOL_CLIENT_ID=client\n" in written.read_text(), "an older stack has one client"
+    outputs = OUTPUTS.model_copy({"auth": OUTPUTS.auth.model_copy({"development_client_id": "local"})})
+    monkeypatch.setattr(App, "outputs", lambda self, fresh=False: outputs)
+    run("env")
+    assert "NEXT_PUBLIC_USER_POOL_CLIENT_ID=local\n" in written.read_text()
+    assert public_environment(context.target, outputs)["NEXT_PUBLIC_USER_POOL_CLIENT_ID"] == "client"

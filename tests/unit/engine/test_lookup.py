@@ -71,6 +71,7 @@ def test_every_type_of_the_stack_can_be_looked_up() -> None:
             {"dbProxyName": "p", "targetGroupName": "default", "dbInstanceIdentifier": "i"},
             "p/default/RDS_INSTANCE/i",
         ),
+        ("aws:wafv2/webAclAssociation:WebAclAssociation", {"webAclArn": "arn:acl", "resourceArn": "arn:pool"}, "arn:acl,arn:pool"),
         ("aws:route53/record:Record", {"zoneId": "Z1", "name": "www.example.com.", "type": "A"}, "Z1_www.example.com_A"),
         ("aws:route53/record:Record", {"zoneId": "Z1", "name": "a", "type": "A", "setIdentifier": "s"}, "Z1_a_A_s"),
     ],
@@ -396,3 +397,41 @@ def test_a_subscription_is_told_by_its_address_once_it_is_confirmed() -> None:
     sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="other@example.com")
     made = sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="ops@example.com", ReturnSubscriptionArn=True)["SubscriptionArn"]
     assert find(resource) == [made]
+
+
+def web_acl(name: str, carried: list[dict[str, str]]) -> str:
+    measured = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": True, "MetricName": name}
+    made = client("wafv2").create_web_acl(
+        Name=name, Scope="REGIONAL", DefaultAction={"Allow": {}}, VisibilityConfig=measured, Rules=[], Tags=carried
+    )
+    return str(made["Summary"]["Id"])
+
+
+def test_a_web_acl_is_found_by_name_and_taken_when_it_is_ours() -> None:
+    resource = interrupted("aws:wafv2/webAcl:WebAcl", name="eeyore-sign-in", scope="REGIONAL")
+    assert find(resource) == []
+    web_acl("another", listed(resource))
+    made = web_acl("eeyore-sign-in", listed(resource))
+    assert find(resource) == [f"{made}/eeyore-sign-in/REGIONAL"]
+
+
+def test_somebody_elses_web_acl_is_left_alone() -> None:
+    resource = interrupted("aws:wafv2/webAcl:WebAcl", name="eeyore-sign-in", scope="REGIONAL")
+    web_acl("eeyore-sign-in", [{"Key": "owner", "Value": "somebody"}])
+    assert find(resource) == []
+
+
+def test_a_web_acl_on_a_later_page_is_found() -> None:
+    resource = interrupted("aws:wafv2/webAcl:WebAcl", name="eeyore-sign-in", scope="REGIONAL")
+
+    class Pages:
+        def list_web_acls(self, Scope: str, NextMarker: str = "") -> dict[str, Any]:
+            acl = (
+                {"Name": "eeyore-sign-in", "Id": "b", "ARN": "arn:b"} if NextMarker == "more" else {"Name": "x", "Id": "a", "ARN": "arn:a"}
+            )
+            return {"WebACLs": [acl], **({} if NextMarker else {"NextMarker": "more"})}
+
+        def list_tags_for_resource(self, ResourceARN: str) -> dict[str, Any]:
+            return {"TagInfoForResource": {"ResourceARN": ResourceARN, "TagList": listed(resource)}}
+
+    assert Lookup(lambda *_: Pages(), REGION).find(resource) == ["b/eeyore-sign-in/REGIONAL"]

@@ -71,3 +71,7 @@ def test_a_replica_costs_as_much_as_the_instance() -> None:
     assert one == pytest.approx(0.018 * 730 + 20 * 0.115)
     assert priced(**own) == priced(), "the secret is of the same price whoever keeps it"
     assert priced(**own, database__replicas="3") - priced(**own) == pytest.approx(3 * one)
+
+
+def test_a_limit_of_requests_costs_a_web_acl_and_its_rule() -> None:
+    assert priced(auth__request_limit="100") - priced() == pytest.approx(6.0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from amianai_infra.config import Settings
+from amianai_infra.config import AuthSettings, Settings
 from amianai_infra.errors import ConfigurationError, ForbiddenError, MissingToolError
 from amianai_infra.operations import doctor
 from amianai_infra.operations.doctor import Check
@@ -211,3 +211,19 @@ def test_this_machine_is_checked(tmp_path: Path) -> None:
     assert [check.name for check in found if "Python" in check.name]
     assert all(isinstance(check.as_dict(), dict) for check in found)
     assert os.path.lexists(tmp_path)
+
+
+def test_strangers_can_use_up_cognitos_own_e_mail() -> None:
+    check = doctor.sign_in_mail(SETTINGS)
+    assert (check.ok, check.required) == (False, False), "a recommendation: everything works without it"
+    assert "50 a day" in check.found
+    assert "auth.ses_identity_arn" in check.fix
+    assert "auth.self_sign_up=false" in check.fix
+    assert f"! {check.name}" in doctor.table([check])
+
+
+@pytest.mark.parametrize("auth", [{"self_sign_up": False}, {"ses_identity_arn": "arn:aws:ses:us-east-1:123456789012:identity/example.com"}])
+def test_e_mail_is_safe_with_ses_or_without_sign_up(auth: dict[str, Any]) -> None:
+    check = doctor.sign_in_mail(Settings(domain_name="example.com", auth=AuthSettings(**auth)))
+    assert check.ok
+    assert not check.fix

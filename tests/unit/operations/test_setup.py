@@ -226,3 +226,12 @@ def test_the_summary_says_what_one_needs_to_know_now(doings: Doings) -> None:
     data = setup.as_dict(run(doings), doings.context)
     assert data["url"] == OUTPUTS.site.url
     assert data["outputs"]["auth"]["client_id"] == "client"
+
+
+def test_the_summary_on_aws_recommends_ses_before_strangers_come(doings: Doings) -> None:
+    report = run(doings)
+    assert "auth.ses_identity_arn" not in setup.screen(report, doings.context), "the sandbox sends no e-mail"
+    text = setup.screen(report, on_aws(doings.context))
+    assert "! Cognito's own, 50 a day" in text
+    assert "auth.ses_identity_arn" in text
+    assert max(len(line) for line in text.splitlines()) <= 100

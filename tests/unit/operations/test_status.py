@@ -106,3 +106,13 @@ def test_replicas_are_shown_where_there_are_some() -> None:
     assert "replicas" not in status._database(Rds(), OUTPUTS).facts
     outputs = OUTPUTS.model_copy({"database": OUTPUTS.database.model_copy({"replica_hosts": ["one.internal", "two.internal"]})})
     assert status._database(Rds(), outputs).facts["replicas"] == "one.internal, two.internal"
+
+
+def test_the_client_for_development_is_shown_where_there_is_one() -> None:
+    class Cognito:
+        def describe_user_pool(self, UserPoolId: str) -> dict[str, Any]:
+            return {"UserPool": {"Id": UserPoolId}}
+
+    assert "development" not in status._auth(Cognito(), OUTPUTS).facts
+    outputs = OUTPUTS.model_copy({"auth": OUTPUTS.auth.model_copy({"development_client_id": "local"})})
+    assert status._auth(Cognito(), outputs).facts["development"] == "local"

@@ -30,6 +30,10 @@ LONG = load_settings(
 # Permissions that are no API operation of the same name.
 # Source: Service Authorization Reference, the page of each service.
 NO_OPERATION = {
+    "cognito-idp:AssociateWebACL",
+    "cognito-idp:DisassociateWebACL",
+    "cognito-idp:GetWebACLForResource",
+    "cognito-idp:ListResourcesForWebACL",
     "iam:PassRole",
     "lambda:InvokeFunction",
     "logs:CreateLogDelivery",
@@ -62,6 +66,8 @@ ELSEWHERE = load_settings(
         "database.proxy": "true",
         "database.managed_password": "false",
         "database.replicas": "2",
+        "auth.request_limit": "100",
+        "auth.ses_identity_arn": "arn:aws:ses:us-east-1:123456789012:identity/example.com",
     },
     {},
     {},
@@ -102,6 +108,30 @@ def test_nothing_that_is_not_named_is_unbounded() -> None:
         if statement["Resource"] == "*" and "Condition" not in statement
     }
     assert unbounded == {"CdnChange", "DnsFind", "FindByTag", "IamFind"}
+
+
+def test_a_web_acl_is_allowed_where_requests_are_limited_and_bounded_by_prefix_and_tag() -> None:
+    assert not statements(SETTINGS, ACCOUNT)["request_limit"]
+    found: dict[str, Any] = {one["Sid"]: one for one in statements(ELSEWHERE, ACCOUNT)["request_limit"]}
+    acl = f"arn:aws:wafv2:us-east-1:{ACCOUNT}:regional/webacl/eeyore-*/*"
+    pool = f"arn:aws:cognito-idp:us-east-1:{ACCOUNT}:userpool/*"
+    on = {
+        (action, one["Resource"])
+        for one in found.values()
+        for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])
+    }
+    for service in ("wafv2", "cognito-idp"):
+        assert {(f"{service}:AssociateWebACL", acl), (f"{service}:AssociateWebACL", pool)} <= on, "authorised on both"
+    assert "aws:ResourceTag/amianai:stack" in found["WebAclOfPool"]["Condition"]["StringEquals"]
+    assert "Condition" not in found["WebAclJoin"], "WAF knows no tags of a user pool: a condition on them would never hold"
+
+
+def test_what_doctor_recommends_is_allowed_once_it_is_set() -> None:
+    """Cognito makes its role for SES on behalf of the operator who names an identity."""
+    plain, mailing = ({one["Sid"]: one for one in statements(each, ACCOUNT)["cognito"]} for each in (SETTINGS, ELSEWHERE))
+    assert "CognitoMail" not in plain
+    assert mailing["CognitoMail"]["Action"] == "iam:CreateServiceLinkedRole"
+    assert mailing["CognitoMail"]["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/email.cognito-idp.amazonaws.com/*"
 
 
 def test_no_service_is_open_altogether() -> None:

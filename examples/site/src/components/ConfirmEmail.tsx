@@ -8,10 +8,12 @@ import { confirmEmail, explain, sendCodeAgain } from "@/lib/auth";
 interface ConfirmEmailProps {
   email: string;
   onConfirmed: () => Promise<void>;
+  /** What is known about the code. */
+  children: React.ReactNode;
 }
 
 /** Asks for the code that was sent to a new address. */
-export function ConfirmEmail({ email, onConfirmed }: Readonly<ConfirmEmailProps>) {
+export function ConfirmEmail({ email, onConfirmed, children }: Readonly<ConfirmEmailProps>) {
   const [message, setMessage] = useState("");
 
   const again = async () => {
@@ -26,9 +28,7 @@ export function ConfirmEmail({ email, onConfirmed }: Readonly<ConfirmEmailProps>
   return (
     <>
       <h1>Check your e-mail</h1>
-      <p className="lead">
-        We sent a code to <strong className="address">{email}</strong>.
-      </p>
+      <p className="lead">{children}</p>
       <Form
         key="confirm"
         submit="Confirm"

@@ -60,7 +60,9 @@ export function SignIn() {
         <ConfirmEmail
           email={credentials.email}
           onConfirmed={async () => follow(await enter(credentials.email, credentials.password))}
-        />
+        >
+          We sent a code to <strong className="address">{credentials.email}</strong> when you signed up.
+        </ConfirmEmail>
       );
     case "totp-code":
       return <Totp onCode={reply} />;

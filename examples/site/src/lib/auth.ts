@@ -2,8 +2,13 @@
  * Everything the site asks of Cognito. Only pages about the account import this: the library is the largest part of
  * their JavaScript.
  *
- * Passwords never leave the browser: sign-in proves knowledge of one with SRP. The pool rotates refresh tokens, so a
- * refresh is GetTokensFromRefreshToken, which Amplify does by itself when a token has expired.
+ * Passwords are proved with SRP at sign-in. The pool rotates refresh tokens, so a refresh is GetTokensFromRefreshToken,
+ * which Amplify does by itself when a token has expired.
+ *
+ * The pages answer alike whether or not an address has an account. Cognito's own API does not, at sign-up: README.md.
+ *
+ * Tokens are in the local storage, where every script of this origin can read them. What lasts over a reload can be read by
+ * those scripts, or used by them, wherever a page without a server keeps it; README.md weighs the places.
  */
 import {
   confirmResetPassword,
@@ -72,16 +77,38 @@ function nextStep({ nextStep: next }: SignInOutput): Step {
   }
 }
 
-export async function register(email: string, password: string): Promise<void> {
-  await signUp({ username: email, password, options: { userAttributes: { email } } });
+function isNamed(error: unknown, ...names: string[]): boolean {
+  return error instanceof Error && names.includes(error.name);
+}
+
+/** Do what may be refused in a way that tells who has an account. Returns whether it was granted, for nobody to see. */
+async function alike(request: Promise<unknown>, refusal: string): Promise<boolean> {
+  try {
+    await request;
+    return true;
+  } catch (error) {
+    if (!isNamed(error, refusal)) throw error;
+    return false;
+  }
+}
+
+/** Returns whether the address was new; the page must not show it before a code has proved that it is the person's own. */
+export async function register(email: string, password: string): Promise<boolean> {
+  const request = signUp({ username: email, password, options: { userAttributes: { email } } });
+  try {
+    return await alike(request, "UsernameExistsException");
+  } catch (error) {
+    throw isNamed(error, "NotAuthorizedException") ? new Error("New accounts are not open to everybody here.") : error;
+  }
 }
 
 export async function confirmEmail(email: string, code: string): Promise<void> {
-  await confirmSignUp({ username: email, confirmationCode: code });
+  const granted = await alike(confirmSignUp({ username: email, confirmationCode: code }), "NotAuthorizedException");
+  if (!granted) throw new Error(MESSAGES.CodeMismatchException); // confirmed already: no code is right
 }
 
 export async function sendCodeAgain(email: string): Promise<void> {
-  await resendSignUpCode({ username: email });
+  await alike(resendSignUpCode({ username: email }), "InvalidParameterException");
 }
 
 export async function enter(email: string, password: string): Promise<Step> {
@@ -94,7 +121,7 @@ export async function answer(response: string): Promise<Step> {
 }
 
 export async function forgotPassword(email: string): Promise<void> {
-  await resetPassword({ username: email });
+  await alike(resetPassword({ username: email }), "InvalidParameterException");
 }
 
 export async function choosePassword(email: string, code: string, password: string): Promise<void> {
@@ -118,11 +145,11 @@ function moment(token: JWT, claim: "iat" | "exp"): Date {
 export async function account(refresh = false): Promise<Account | null> {
   if (!authConfigured) return null;
   try {
-    const { tokens } = await fetchAuthSession({ forceRefresh: refresh });
-    if (tokens === undefined) return null;
+    const { tokens, userSub } = await fetchAuthSession({ forceRefresh: refresh });
+    if (tokens === undefined || userSub === undefined) return null;
     const attributes = await fetchUserAttributes();
     return {
-      id: attributes.sub ?? "",
+      id: userSub,
       email: attributes.email ?? "",
       issuedAt: moment(tokens.accessToken, "iat"),
       expiresAt: moment(tokens.accessToken, "exp"),
@@ -136,21 +163,22 @@ export async function account(refresh = false): Promise<Account | null> {
 
 const REFUSALS = ["NotAuthorizedException", "UserUnAuthenticatedException", "UserNotFoundException", "RefreshTokenReuseException"];
 
-function isRefusal(error: unknown): boolean {
-  return error instanceof Error && REFUSALS.includes(error.name);
+/** Whether sign-in or the session was refused, so that going on as before is no use. */
+export function isRefusal(error: unknown): boolean {
+  return isNamed(error, ...REFUSALS);
 }
 
 const MESSAGES: Readonly<Record<string, string>> = {
   CodeMismatchException: "That code is not right. Check the latest e-mail and try again.",
   EnableSoftwareTokenMFAException: "That code is not right. Check the clock of your device and try again.",
   ExpiredCodeException: "That code has expired. Ask for a new one.",
+  ForbiddenException: "Too many attempts. Wait a few minutes and try again.", // how AWS WAF refuses
   LimitExceededException: "Too many attempts. Wait a few minutes and try again.",
   NetworkError: "The sign-in service cannot be reached. Check your connection and try again.",
   NotAuthorizedException: "E-mail address or password is wrong.",
   TooManyFailedAttemptsException: "Too many attempts. Wait a few minutes and try again.",
   TooManyRequestsException: "Too many attempts. Wait a few minutes and try again.",
   UserNotFoundException: "E-mail address or password is wrong.",
-  UsernameExistsException: "There is already an account with this address. Sign in instead.",
 };
 
 /** What to tell a person about a failure. */

@@ -57,6 +57,9 @@ class Recorder:
     def public_actions(self) -> Collection[str]:
         return {"SignUp"}
 
+    def as_cognito(self, action: str, body: bytes, authorization: str) -> bytes | tuple[str, str]:
+        return ("NotAuthorizedException", "not so") if b"refused" in body else body.lower()
+
     async def send(self, message: Message) -> None:
         self.sent.append(message)
 
@@ -140,6 +143,19 @@ def test_the_pages_of_sign_in_run_no_script_and_are_not_framed() -> None:
     headers = drive(Recorder(), scope("POST", "/login", sign=False)).headers()
     assert b"default-src 'none'" in headers[b"content-security-policy"]
     assert b"frame-ancestors 'none'" in headers[b"content-security-policy"]
+
+
+def test_a_request_to_cognito_is_corrected_or_refused_where_a_page_can_read_it() -> None:
+    sign_up = {
+        "x_amz_target": "AWSCognitoIdentityProviderService.SignUp",
+        "origin": "http://localhost:3000",
+        "sec_fetch_site": "cross-site",
+    }
+    recorder = drive(Recorder(b"A@X and more"), scope(sign=False, content="A@X and more", **sign_up))
+    assert recorder.bodies == [b"a@x and more"]
+    recorder = drive(Recorder(b"refused"), scope(sign=False, content="refused", **sign_up))
+    assert (recorder.served, recorder.statuses) == (["lifespan"], [400])
+    assert recorder.headers()[b"access-control-allow-origin"] == b"http://localhost:3000"
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,10 @@ ROTATING = {"refreshTokenRotation": {"feature": "ENABLED", "retryGracePeriodSeco
         ({"logoutUrls": ["http://localhost.example.com/"]}, ["logoutUrls"]),
         ({"callbackUrls": ["https://example.com/", "http://localhost:3000/", "http://[::1]:3000/", "app://x", UNKNOWN]}, []),
         ({"allowedOauthFlows": ["code"]}, ["callbackUrls"]),
+        ({"writeAttributes": ["email", "name", UNKNOWN]}, []),
+        ({"writeAttributes": UNKNOWN}, []),
+        ({"writeAttributes": ["email", "email_verified"]}, ["writeAttributes"]),
+        ({"readAttributes": ["email_verified"]}, []),
     ],
 )
 def test_clients(given: dict[str, Any], paths: list[str]) -> None:
