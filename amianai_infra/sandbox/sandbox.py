@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Literal
 
 from amianai_infra.errors import AmianaiError
+from amianai_infra.folders import locked, require_ours
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import emulator as aws
 from amianai_infra.sandbox import postgres as database
 from amianai_infra.sandbox.certificates import certificate_files, ensure_certificates, worth_checking
-from amianai_infra.sandbox.install import emulator_home, install_emulator, install_postgres, locked, postgres_home
+from amianai_infra.sandbox.install import emulator_home, install_emulator, install_postgres, postgres_home
 from amianai_infra.sandbox.ports import Ports, asked, remember, remembered, resolve, without_clash
 from amianai_infra.sandbox.processes import LOOPBACK, Daemon, Keeper, base_environment, listening, memory
 from amianai_infra.sandbox.project import Project
@@ -243,8 +244,11 @@ class Sandbox:
     def _make_folders(self) -> None:
         # Root's PostgreSQL runs as another user, which may pass through but not look around.
         self.local.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        require_ours(self.local)
+        require_ours(self.local / "tls", inside=True)
         for name in ("run", "logs", "emulator", "project", "state", "pulumi", "aws"):
             folder = self.local / name
+            require_ours(folder)
             folder.mkdir(exist_ok=True)
             folder.chmod(0o700)
         ignore = self.local / ".gitignore"
