@@ -22,9 +22,12 @@ def _hands(app: App) -> Hands:
     from amianai_infra.folders import cache_folder
     from amianai_infra.operations.setup import Hands
     from amianai_infra.site import build
+    from amianai_infra.site.environment import Surroundings
 
     def prepare_site() -> None:
-        build.install(app.root / app.settings.site.directory, app.progress, app.target.local / "logs" / "site-install.log")
+        chosen = app.settings.site
+        surroundings = Surroundings.of(app.environ, chosen.pass_environment)
+        build.install(app.root / chosen.directory, surroundings, app.progress, app.target.local / "logs" / "site-install.log")
 
     return Hands(
         ensure_engine=lambda progress: ensure_engine(progress, app.root, app.environ),

@@ -63,6 +63,9 @@ class Sandbox:
     Args:
         root: the checkout.
         environ: the process environment (cache folder, tools, AMIANAI_SANDBOX_PORT).
+
+    Raises:
+        RefusedError: somebody else could have written what is kept there.
     """
 
     NAMES = ("emulator", "postgres", "provider")
@@ -70,6 +73,7 @@ class Sandbox:
     def __init__(self, root: Path, environ: Mapping[str, str] = os.environ) -> None:
         self.root = root.resolve()
         self.local = self.root / ".sandbox"
+        require_ours(self.local)
         self.project = Project(self.root, self.local)
         self.certificates = certificate_files(self.local / "tls")
         self._environ = environ
@@ -244,7 +248,6 @@ class Sandbox:
     def _make_folders(self) -> None:
         # Root's PostgreSQL runs as another user, which may pass through but not look around.
         self.local.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-        require_ours(self.local)
         require_ours(self.local / "tls", inside=True)
         for name in ("run", "logs", "emulator", "project", "state", "pulumi", "aws"):
             folder = self.local / name

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from amianai_infra.errors import AmianaiError
+from amianai_infra.errors import AmianaiError, RefusedError
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import Sandbox
 from amianai_infra.sandbox import postgres as database
@@ -32,6 +32,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_read_only_checkout_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(AmianaiError, match="Permission denied"):
+        Sandbox(tmp_path).start(QUIET)
+
+
+@pytest.mark.parametrize("which", ["", "tls", "tls/ca.pem", "state", "project"])
+def test_one_that_others_may_change_is_not_used(tmp_path: Path, which: str) -> None:
+    path = tmp_path / ".sandbox" / which
+    Sandbox(tmp_path).ports()
+    (tmp_path / ".sandbox" / "tls").mkdir()
+    (tmp_path / ".sandbox" / "tls" / "ca.pem").touch()
+    path.chmod(0o777)
+    with pytest.raises(RefusedError, match=f"everybody may write to {path}"):
         Sandbox(tmp_path).start(QUIET)
 
 
