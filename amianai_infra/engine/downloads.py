@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amianai_infra.errors import ConfigurationError, EngineError, RefusedError, UnreachableError
-from amianai_infra.progress import Task
+from amianai_infra.progress import Progress, Task
 
 LOCK_FILE = "amianai.lock.json"
 _CONNECT_SECONDS = 4.0
@@ -67,8 +67,8 @@ class Checksums:
                 fix="find out which of the two is the real one (the release's own list, another network) before you change the lock file",
             )
 
-    def keep(self, archive: str, digest: str, source: str) -> None:
-        """Keep the checksum where none was seen before.
+    def keep(self, archive: str, digest: str, source: str, progress: Progress) -> None:
+        """Keep the checksum where none was seen before, and say that the lock file belongs into git.
 
         Raises:
             RefusedError: another one was.
@@ -79,6 +79,7 @@ class Checksums:
             fresh = self.file.with_name(f".{LOCK_FILE}.{os.getpid()}")
             fresh.write_text(json.dumps({_KEY: dict(sorted({**seen, archive: digest}.items()))}, indent=2) + "\n", encoding="utf-8")
             fresh.replace(self.file)
+            progress.note(f"First seen: {archive}. Its checksum is in {LOCK_FILE}, for every other machine: commit it.")
 
 
 def save(url: str, file: Path, task: Task) -> str:

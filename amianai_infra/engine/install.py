@@ -57,16 +57,16 @@ def ensure_engine(progress: Progress, root: Path, environ: Mapping[str, str] = o
         with installing(environ, progress, "the Pulumi engine") as folder:
             found = _cached(environ) or _install(folder, Checksums(root), progress, environ)
     if found.parent == _home(environ):
-        _require_seen(found.parent, Checksums(root))
+        _require_seen(found.parent, Checksums(root), progress)
     return found
 
 
-def _require_seen(home: Path, checksums: Checksums) -> None:
+def _require_seen(home: Path, checksums: Checksums, progress: Progress) -> None:
     """What another project has downloaded must be what this one has seen; what was built here has no archive."""
     note = home / _NOTE
     if note.is_file():
         archive, digest = note.read_text(encoding="ascii").split()
-        checksums.keep(archive, digest, str(home))
+        checksums.keep(archive, digest, str(home), progress)
 
 
 def find_engine(environ: Mapping[str, str] = os.environ) -> Path | None:

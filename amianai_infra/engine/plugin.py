@@ -56,7 +56,7 @@ def ensure_plugin(progress: Progress, binary: Path, root: Path, environ: Mapping
                 _install(folder, progress, binary, Checksums(root), environ, version)
         found = _installed(environ, version)
     if found == _installed(environ, version):
-        Checksums(root).keep(archive_name(version), str(_noted(environ, version)["sha256"]), str(found))
+        Checksums(root).keep(archive_name(version), str(_noted(environ, version)["sha256"]), str(found), progress)
     return found
 
 
@@ -148,7 +148,7 @@ def _download(archive: Path, checksums: Checksums, version: str, task: Task) -> 
         except UnreachableError as error:
             missed.append(error.where)
             continue
-        checksums.keep(archive.name, digest, source)
+        checksums.require(archive.name, digest, source)
         return digest, source
     raise UnreachableError("The pulumi-aws plugin cannot be downloaded.", where="\n".join(missed), fix=_by_hand(version))
 
