@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from amianai_infra.errors import RefusedError
@@ -57,11 +57,16 @@ def require_ours(folder: Path, *, inside: bool = False) -> None:
 
 
 def _everything(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
+    """All of it but what we may not read, from which nothing can run, and what a running program is just replacing."""
+    try:
+        entries = list(os.scandir(folder))
+    except (PermissionError, FileNotFoundError):
+        return
+    for entry in entries:
+        with suppress(FileNotFoundError):
             yield Path(entry.path), entry.stat(follow_symlinks=False)
-            if entry.is_dir(follow_symlinks=False):
-                yield from _everything(Path(entry.path))
+        if entry.is_dir(follow_symlinks=False):
+            yield from _everything(Path(entry.path))
 
 
 def _require(folder: Path, path: Path, status: os.stat_result) -> None:

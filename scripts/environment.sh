@@ -52,7 +52,7 @@ require_ours() {
   local venv=$root/.venv foreign
   [ -e "$venv" ] || return 0
   # uv opens the .lock in every environment to everybody; nothing reads it.
-  foreign=$(find "$venv/" ! -type l ! -path "$venv/.lock" \( -perm -0020 -o -perm -0002 -o ! \( -user 0 -o -user "$(id -u)" \) \) 2>&1)
+  foreign=$(find "$venv/" ! -type l ! -path "$venv/.lock" \( -perm -0020 -o -perm -0002 -o ! \( -user 0 -o -user "$(id -u)" \) \) 2>/dev/null) || true
   [ -z "$foreign" ] && return 0
   say "Error: somebody else could change what would be run from a folder of ours."
   say "  where: ${foreign%%$'\n'*}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -101,6 +102,24 @@ def test_what_belongs_to_somebody_else(ours: Path, tmp_path: Path, which: str) -
     with pytest.raises(RefusedError, match="belongs to the user nobody") as caught:
         require_ours(link, inside=True)
     assert "chown" in caught.value.fix
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what somebody else may not read")
+def test_what_may_not_be_read_is_passed_over_and_cannot_be_run() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "__pycache__").mkdir(mode=0o700)  # as a daemon of root's leaves it
+        child = os.fork()
+        if child == 0:
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            try:
+                require_ours(folder, inside=True)
+                os._exit(0 if [one.name for one in folder.iterdir()] == ["__pycache__"] else 2)
+            except BaseException:
+                os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_waiter_is_told_once(tmp_path: Path) -> None:

@@ -98,6 +98,21 @@ def test_as_root_the_data_moves_to_where_its_user_may_go(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as somebody else")
+def test_copied_programs_that_others_may_change_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "SYSTEM_HOME", tmp_path / "system")
+    program = tmp_path / "cache" / "postgres-16" / "bin" / "postgres"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o700)
+    program.parent.chmod(0o700)
+    user = database.server_user()
+    copy = database.programs(program.parents[1], user)
+    assert copy.is_relative_to(tmp_path / "system")
+    (copy / "bin" / "postgres").chmod(0o777)
+    with pytest.raises(RefusedError, match=f"everybody may write to {copy}/bin/postgres"):
+        database.programs(program.parents[1], user)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as somebody else")
 def test_data_of_temporary_checkouts_that_are_gone_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "SYSTEM_HOME", tmp_path / "system")
     monkeypatch.setattr(database, "_may_enter", lambda *_: False)
