@@ -281,7 +281,17 @@ class SiteSettings(_Group):
         default={}, description="Cache-Control by path pattern, before our own rules; * stays inside a folder, ** crosses folders"
     )
     environment: TextMap = Field(default={}, description="Public variables added to the environment of the site's build; never a secret")
+    pass_environment: TextList = Field(
+        default=[], description="Names of your own variables that the site's build gets, too; PREFIX* for several"
+    )
     log_days: int = Field(90, ge=1, le=3650, description="Expiry of the access logs", json_schema_extra=_unit("days"))
+
+    @field_validator("pass_environment")
+    @classmethod
+    def _variables(cls, value: list[str]) -> list[str]:
+        if not all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\*?", name) for name in value):
+            raise ValueError("must be names of variables such as NPM_TOKEN, or beginnings such as VITE_*; a value never belongs here")
+        return value
 
     @field_validator("directory", "output")
     @classmethod

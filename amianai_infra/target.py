@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from amianai_infra.errors import AmianaiError, ForbiddenError, NotFoundError, UnreachableError
+from amianai_infra.folders import require_ours
 from amianai_infra.naming import PROJECT, STACK, stack_parameter, state_bucket_name
 from amianai_infra.outputs import StackOutputs
 
@@ -211,7 +212,11 @@ def _client_error(error: Any, doing: str) -> AmianaiError:
 
 
 class AwsTarget:
-    """Real AWS, with the ambient credentials chain."""
+    """Real AWS, with the ambient credentials chain.
+
+    Raises:
+        RefusedError: somebody else could have written what is kept on this machine about it.
+    """
 
     name: Literal["aws"] = "aws"
 
@@ -219,6 +224,7 @@ class AwsTarget:
         self.root = root
         self.region = region
         self.local = root / ".amianai"
+        require_ours(self.local)
         self._prefix = prefix
         self._environ = environ
 

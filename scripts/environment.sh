@@ -4,6 +4,9 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 export AMIANAI_ROOT="$root"
 
+# Nothing we make is writable by others; a stricter umask of the caller stays.
+umask "$(printf '%04o' $(($(umask) | 0022)))"
+
 say() { printf '%s\n' "$*" >&2; }
 
 # The first Python that is new enough; pyenv's shims exist without a Python behind them, so each is asked.
@@ -44,9 +47,23 @@ make_venv() {
   fi
 }
 
+# What runs from .venv runs as us: one that somebody else could have changed is refused.
+require_ours() {
+  local venv=$root/.venv foreign
+  [ -e "$venv" ] || return 0
+  # uv opens the .lock in every environment to everybody; nothing reads it.
+  foreign=$(find "$venv/" ! -type l ! -path "$venv/.lock" \( -perm -0020 -o -perm -0002 -o ! \( -user 0 -o -user "$(id -u)" \) \) 2>/dev/null) || true
+  [ -z "$foreign" ] && return 0
+  say "Error: somebody else could change what would be run from a folder of ours."
+  say "  where: ${foreign%%$'\n'*}"
+  say "  next:  \`rm -rf $venv\`: it is made anew; or \`chmod -R go-w $venv\` when it is yours and nobody else has used this machine"
+  exit 3
+}
+
 # environment runtime|dev
 environment() {
   local kind=$1 lock started=$SECONDS
+  require_ours
   lock="$root/requirements.lock"
   [ "$kind" = dev ] && lock="$root/requirements-dev.lock"
   if cat "$lock" "$root/pyproject.toml" 2>/dev/null | cmp -s - "$root/.venv/installed-$kind"; then
@@ -57,6 +74,7 @@ environment() {
     make_venv
   fi
   install "$lock"
+  chmod -R go-w "$root/.venv"  # installers keep the modes of what they unpack or link
   # Compile what every command loads, now and for good: pulumi-aws takes seconds each time where Python may not write bytecode.
   PYTHONDONTWRITEBYTECODE='' "$root/.venv/bin/python" -c 'import amianai_infra.stack, amianai_infra.engine.automation, boto3, rich.progress' || true
   # The tests' packages contain everything the product needs, in the same versions.

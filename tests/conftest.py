@@ -14,8 +14,12 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from amianai_infra.engine import ensure_engine
+from amianai_infra.folders import set_umask
 from amianai_infra.progress import Progress
 from tests.project import CHECKOUT, Deployed, Project, copy_project
+
+# As every entry point: what tests make must pass for ours.
+set_umask()
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("ours", deadline=None)
@@ -61,7 +65,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 @pytest.fixture(scope="session")
 def engine_binary() -> Path:
     """The Pulumi engine: found, or installed as any command would install it."""
-    return ensure_engine(Progress(), {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")})
+    return ensure_engine(Progress(), CHECKOUT, {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")})
 
 
 @pytest.fixture(scope="session")

@@ -166,6 +166,7 @@ def _workflow(app: App) -> Workflow:
         environment=settings.delivery.environment,
         output=(Path(settings.site.directory) / settings.site.output).as_posix(),
         variables={"DOMAIN_NAME": outputs.domain, **_not_in_the_stack_file(app), **public_environment(app.target, outputs)},
+        passed=settings.site.pass_environment,
         node_file=_node_file(app.root, settings.site.directory),
     )
 

@@ -14,6 +14,7 @@ import click
 from amianai_infra.cli.lazy import Commands, LazyGroup
 from amianai_infra.cli.options import App, OutputClosedError, parse_sets, recommended
 from amianai_infra.errors import AmianaiError, ConfigurationError
+from amianai_infra.folders import set_umask
 
 # name: (where the command is, one line of help); in the order of a working day.
 COMMANDS: Commands = {
@@ -227,4 +228,5 @@ def cli(
 
 def main() -> None:
     """Console script."""
+    set_umask()
     cli()

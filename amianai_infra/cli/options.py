@@ -171,7 +171,7 @@ class App:
         from amianai_infra.engine import Engine
         from amianai_infra.stack import program
 
-        return Engine(environment or self.target.engine(), program, self.progress, clients=self.target.client)
+        return Engine(environment or self.target.engine(), program, self.progress, clients=self.target.client, root=self.root)
 
     def outputs(self, *, fresh: bool = False) -> StackOutputs:
         """What the stack published: as last seen, else (or with `fresh`) read from SSM."""

@@ -18,14 +18,24 @@ if TYPE_CHECKING:
 
 def _hands(app: App) -> Hands:
     from amianai_infra import site
-    from amianai_infra.engine import cache_dir, ensure_engine
+    from amianai_infra.engine import ensure_engine, ensure_plugin, plugin_version
+    from amianai_infra.folders import cache_folder
     from amianai_infra.operations.setup import Hands
     from amianai_infra.site import build
+    from amianai_infra.site.environment import Surroundings
 
     def prepare_site() -> None:
-        build.install(app.root / app.settings.site.directory, app.progress, app.target.local / "logs" / "site-install.log")
+        chosen = app.settings.site
+        surroundings = Surroundings.of(app.environ, chosen.pass_environment)
+        build.install(app.root / chosen.directory, surroundings, app.progress, app.target.local / "logs" / "site-install.log")
 
-    return Hands(ensure_engine=ensure_engine, deploy_site=site.deploy, prepare_site=prepare_site, cache=cache_dir(app.environ))
+    return Hands(
+        ensure_engine=lambda progress: ensure_engine(progress, app.root, app.environ),
+        ensure_plugin=lambda progress, binary: ensure_plugin(progress, binary, app.root, app.environ, plugin_version()),
+        deploy_site=site.deploy,
+        prepare_site=prepare_site,
+        cache=cache_folder(app.environ),
+    )
 
 
 @click.command()
@@ -252,7 +262,7 @@ def doctor(app: App, policy: bool) -> None:
     amianai doctor --policy > policies.json
     amianai --sandbox --json doctor
     """
-    from amianai_infra.engine import cache_dir
+    from amianai_infra.folders import cache_folder
     from amianai_infra.operations import doctor as operation
 
     if policy:
@@ -261,10 +271,10 @@ def doctor(app: App, policy: bool) -> None:
         app.print(operator_policies(app.settings))
         return
     local = app.root / (".sandbox" if app.sandbox else ".amianai")
-    checks = operation.machine(app.root, local, cache_dir(app.environ))
+    checks = operation.machine(app.root, local, cache_folder(app.environ))
     checks += operation.configuration(lambda: app.settings, app.root)
     if not app.sandbox:
-        checks += _aws_checks(app)
+        checks += [operation.provider(app.environ), *_aws_checks(app)]
     app.print({"ok": operation.healthy(checks), "checks": [check.as_dict() for check in checks]}, operation.table(checks))
     if not operation.healthy(checks):
         click.get_current_context().exit(1)

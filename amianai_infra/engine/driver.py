@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -24,11 +25,13 @@ from amianai_infra.engine.backend import (
 )
 from amianai_infra.engine.display import Display, display_for
 from amianai_infra.engine.events import Operation, Record, Summary
-from amianai_infra.engine.install import cache_dir, engine_version, ensure_engine
+from amianai_infra.engine.install import engine_version, ensure_engine
 from amianai_infra.engine.locks import Lock, Runs, judge, refuse
 from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup
+from amianai_infra.engine.plugin import ensure_plugin, plugin_version
 from amianai_infra.engine.process import Completed, alive, environment, run
 from amianai_infra.errors import AmianaiError, ConfigurationError, EngineError, NotFoundError
+from amianai_infra.folders import cache_folder
 from amianai_infra.progress import Progress, duration
 from amianai_infra.target import EngineEnvironment
 
@@ -43,6 +46,7 @@ class Engine:
         binary: the engine, when it is known already; else it is found or installed at first use.
         clients: gives boto3 clients for a service and region; needed to read an S3 backend and to recover after a kill.
         environ: the ambient environment.
+        root: the project, whose lock file says which downloads are the right ones; where not given, the engine's own folder.
     """
 
     def __init__(
@@ -53,8 +57,10 @@ class Engine:
         binary: Path | None = None,
         clients: Clients | None = None,
         environ: Mapping[str, str] | None = None,
+        root: Path | None = None,
     ) -> None:
         self.environment = environment
+        self._root = root or environment.project_dir
         self._program = program
         self._progress = progress
         self._given = binary
@@ -67,7 +73,7 @@ class Engine:
     @cached_property
     def binary(self) -> Path:
         """The engine's executable."""
-        return self._given or ensure_engine(self._progress, self._environ)
+        return self._given or ensure_engine(self._progress, self._root, self._environ)
 
     @cached_property
     def _env(self) -> dict[str, str]:
@@ -81,7 +87,7 @@ class Engine:
 
     @cached_property
     def _runs(self) -> Runs:
-        return Runs(cache_dir(self._environ) / "runs")
+        return Runs(cache_folder(self._environ) / "runs")
 
     # -- the stack and its configuration
 
@@ -173,6 +179,7 @@ class Engine:
                 raise _no_stack(self.environment.stack)
             self._create_stack()
         version = engine_version(self.binary, self._environ)  # installs it if need be, before anything is drawn
+        self._ensure_plugins()
         display = display_for(self._progress)
         expected = len(targets) or self._expected or self._size
         record = Record(operation, expected, display.changed)
@@ -190,6 +197,14 @@ class Engine:
         for warning in record.warnings:
             self._progress.note(f"warning: {warning}")
         return summary
+
+    def _ensure_plugins(self) -> None:
+        """The provider of the program and those that the state's resources were last changed with; none beside an attached one."""
+        if self._env.get("PULUMI_DEBUG_PROVIDERS"):
+            return
+        stated = {str(entry.inputs.get("version", "")) for entry in self.resources() if entry.type == "pulumi:providers:aws"}
+        for version in sorted({plugin_version(), *filter(_RELEASE.fullmatch, stated)}):
+            ensure_plugin(self._progress, self.binary, self._root, self._env, version)
 
     def _run_program(
         self,
@@ -441,6 +456,7 @@ class Engine:
         return ended
 
 
+_RELEASE = re.compile(r"\d+\.\d+\.\d+")
 _QUIETLY = ("--non-interactive", "--color", "never")
 _STOPPING = "Stopping: what is under way is finished and saved. Press Ctrl-C again to end it at once."
 

@@ -51,7 +51,7 @@ _KNOWN: tuple[tuple[re.Pattern[str], type[AmianaiError], str], ...] = (
     (
         re.compile(r"could not (find|load) (a )?(plugin|provider)|no resource plugin", re.I),
         MissingToolError,
-        "check that this machine may download Pulumi's plugins, then run the command again",
+        "`amianai doctor` shows which provider there is; where it cannot be downloaded, put pulumi-resource-aws on PATH",
     ),
     (
         re.compile(r"connection refused|no such host|i/o timeout|could not connect to .*provider", re.I),

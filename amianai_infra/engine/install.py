@@ -1,12 +1,12 @@
 """Finding the Pulumi engine, or installing it into our cache.
 
 Order: `pulumi` on PATH, our cache, the official release where its host answers, else a build from the engine's public Go modules
-(`gomodule/` pins every one of them by checksum).
+(`gomodule/` pins every one of them by checksum). The release must be what its host's own list says and what the project's lock file
+has seen before.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -20,7 +20,9 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
+from amianai_infra.engine.downloads import Checksums, fetch, require_space, save
 from amianai_infra.errors import AmianaiError, EngineError, MissingToolError, UnreachableError
+from amianai_infra.folders import cache_folder, close_to_others, locked, require_ours
 from amianai_infra.progress import Progress, Task
 
 VERSION = "3.259.0"
@@ -28,37 +30,43 @@ VERSION = "3.259.0"
 MINIMUM = (3, 206, 0)
 PACKAGE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
 _RELEASES = "https://get.pulumi.com/releases/sdk"
-_CONNECT_SECONDS = 4.0
-_READ_SECONDS = 60.0
 # Counted with `go list -deps` on the pinned module; only the bar's length depends on them.
 _MODULES = 254
 _PACKAGES = 1685
 _NEEDED_BYTES = 1 << 30
+# Beside an engine from a release: the archive's name and SHA-256.
+_NOTE = "archive.txt"
 _FREE_HINT = "free about 4 GB (Go keeps modules and compiled packages in its own caches) and run the command again"
 
 
-def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Our cache: `AMIANAI_CACHE`, else `~/.cache/amianai-infra`."""
-    chosen = environ.get("AMIANAI_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "amianai-infra"
-
-
-def ensure_engine(progress: Progress, environ: Mapping[str, str] = os.environ) -> Path:
+def ensure_engine(progress: Progress, root: Path, environ: Mapping[str, str] = os.environ) -> Path:
     """The engine's executable; installs it when this machine has none.
 
     Args:
         progress: where the installation is shown.
+        root: the project, whose lock file says which release is the right one.
         environ: PATH, AMIANAI_CACHE and whatever Go needs.
 
     Raises:
         MissingToolError: it can neither be downloaded nor built; says what is missing.
         EngineError: the installation failed half-way, for example for lack of disk space.
+        RefusedError: somebody else can write to our cache, or the release is not the one that was seen first.
     """
     found = find_engine(environ)
-    if found is not None:
-        return found
-    with _locked(cache_dir(environ) / "engine", progress) as folder:
-        return _cached(environ) or _install(folder, progress, environ)
+    if found is None:
+        with installing(environ, progress, "the Pulumi engine") as folder:
+            found = _cached(environ) or _install(folder, Checksums(root), progress, environ)
+    if found.parent == _home(environ):
+        _require_seen(found.parent, Checksums(root), progress)
+    return found
+
+
+def _require_seen(home: Path, checksums: Checksums, progress: Progress) -> None:
+    """What another project has downloaded must be what this one has seen; what was built here has no archive."""
+    note = home / _NOTE
+    if note.is_file():
+        archive, digest = note.read_text(encoding="ascii").split()
+        checksums.keep(archive, digest, str(home), progress)
 
 
 def find_engine(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -79,7 +87,7 @@ def engine_version(binary: Path, environ: Mapping[str, str] = os.environ) -> str
     Raises:
         EngineError: it does not run, or does not answer with a version.
     """
-    memory = cache_dir(environ) / "engine" / "versions.json"
+    memory = cache_folder(environ) / "engine" / "versions.json"
     try:
         state = binary.resolve().stat()
         key = f"{binary.resolve()}:{state.st_size}:{state.st_mtime_ns}"
@@ -129,41 +137,42 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 def _home(environ: Mapping[str, str]) -> Path:
-    return cache_dir(environ) / "engine" / VERSION
+    return cache_folder(environ) / "engine" / VERSION
 
 
 def _cached(environ: Mapping[str, str]) -> Path | None:
     binary = _home(environ) / "pulumi"
+    require_ours(cache_folder(environ))
+    require_ours(binary.parent.parent)
+    require_ours(binary.parent, inside=True)
     return binary if os.access(binary, os.X_OK) else None
 
 
 @contextmanager
-def _locked(folder: Path, progress: Progress) -> Iterator[Path]:
-    """Hold the installation's lock; the second of two processes waits for the first and then finds its work done."""
-    import fcntl
-
+def installing(environ: Mapping[str, str], progress: Progress, what: str) -> Iterator[Path]:
+    """Our folder for the engine and its plugin, to one installation at a time: the second finds the first one's work done."""
+    folder = cache_folder(environ) / "engine"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
+        lock = folder / "lock"
+        lock.touch()
     except OSError as error:
         raise EngineError("The cache cannot be written.", where=str(error), fix="make it writable or set AMIANAI_CACHE") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with progress.task("Waiting for another process that installs the Pulumi engine"):
-                fcntl.flock(lock, fcntl.LOCK_EX)
+    require_ours(cache_folder(environ))
+    require_ours(folder)
+    with locked(lock, lambda: progress.note(f"Another process is installing {what}; waiting for it.")):
+        for leftover in folder.glob("building-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         yield folder
 
 
-def _install(folder: Path, progress: Progress, environ: Mapping[str, str]) -> Path:
+def _install(folder: Path, checksums: Checksums, progress: Progress, environ: Mapping[str, str]) -> Path:
     """Install into a temporary folder and rename it, so that a kill leaves nothing that looks finished."""
-    for leftover in folder.glob("building-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
     try:
         with tempfile.TemporaryDirectory(prefix="building-", dir=folder, ignore_cleanup_errors=True) as text:
             work = Path(text)
-            made = _obtain(work, progress, environ)
+            made = _obtain(work, checksums, progress, environ)
+            close_to_others(made)
             engine_version(made / "pulumi", environ)
             target = _home(environ)
             shutil.rmtree(target, ignore_errors=True)
@@ -173,13 +182,15 @@ def _install(folder: Path, progress: Progress, environ: Mapping[str, str]) -> Pa
         raise EngineError("The Pulumi engine cannot be installed.", where=str(error), fix=_FREE_HINT) from error
 
 
-def _obtain(work: Path, progress: Progress, environ: Mapping[str, str]) -> Path:
+def _obtain(work: Path, checksums: Checksums, progress: Progress, environ: Mapping[str, str]) -> Path:
     with progress.task(f"Installing the Pulumi engine {VERSION}") as task:
         try:
-            return _download(work, task)
+            return _download(work, checksums, task)
         except UnreachableError as error:
             progress.detail(str(error))
-            progress.note(f"{error.what} It is built from its public Go modules instead: about 5 minutes, once.")
+            progress.note(
+                "The engine's official release cannot be had here. It is built from public Go modules instead: about 5 minutes, once."
+            )
         return _build(work, task, environ)
 
 
@@ -195,57 +206,27 @@ def release_name() -> str:
     return f"pulumi-v{VERSION}-{system}-{machine}.tar.gz"
 
 
-def _download(work: Path, task: Task) -> Path:
+def _download(work: Path, checksums: Checksums, task: Task) -> Path:
     name = release_name()
-    sums = b"".join(_fetch(f"{_RELEASES}/pulumi-{VERSION}-checksums.txt")).decode()
-    wanted = next((line.split()[0] for line in sums.splitlines() if line.endswith(name)), None)
+    address = f"{_RELEASES}/{name}"
+    listed = b"".join(fetch(f"{_RELEASES}/pulumi-{VERSION}-checksums.txt")).decode()
+    wanted = next((line.split()[0] for line in listed.splitlines() if line.endswith(name)), None)
     if wanted is None:
         raise UnreachableError(f"The official checksums do not list {name}.")
-    archive, digest = work / name, hashlib.sha256()
-    with archive.open("wb") as file:
-        for part in _fetch(f"{_RELEASES}/{name}", task):
-            file.write(part)
-            digest.update(part)
-    if digest.hexdigest() != wanted:
+    checksums.require(name, wanted, address)
+    archive = work / name
+    digest = save(address, archive, task)
+    if digest != wanted:
         raise EngineError(
             "The downloaded engine does not match its checksum; it was not installed.",
-            where=f"{_RELEASES}/{name}",
+            where=address,
             fix="run the command again; if it happens again, something between here and the host changes downloads",
         )
     with tarfile.open(archive) as packed:
         packed.extractall(work, filter="data")
     archive.unlink()
+    (work / "pulumi" / _NOTE).write_text(f"{name} {digest}\n", encoding="ascii")
     return work / "pulumi"
-
-
-def _fetch(url: str, task: Task | None = None) -> Iterator[bytes]:
-    """Download with a short patience for connecting: many networks drop what they do not allow."""
-    import http.client
-    import urllib.request
-
-    done = 0
-    try:
-        with urllib.request.urlopen(url, timeout=_CONNECT_SECONDS) as answer:  # noqa: S310  (a constant https address)
-            _patient(answer)
-            size = int(answer.headers.get("Content-Length") or 0)
-            if task is not None and size:
-                task.total(size)
-            while part := answer.read(1 << 18):
-                yield part
-                done += len(part)
-                if task is not None:
-                    task.advance(len(part))
-                    task.say(f"downloading, {done >> 20} of {size >> 20} MB")
-    except (OSError, http.client.HTTPException) as error:
-        raise UnreachableError("The official download of the engine cannot be reached.", where=f"{url}: {error}") from error
-
-
-def _patient(answer: object) -> None:
-    """Once connected, a slow download may take its time."""
-    raw = getattr(getattr(answer, "fp", None), "raw", None)
-    sock = getattr(raw, "_sock", None)
-    if sock is not None:
-        sock.settimeout(_READ_SECONDS)
 
 
 # -- the build from Go modules
@@ -253,7 +234,7 @@ def _patient(answer: object) -> None:
 
 def _build(work: Path, task: Task, environ: Mapping[str, str]) -> Path:
     go = find_go(environ)
-    _require_space(work)
+    require_space(work, _NEEDED_BYTES, _FREE_HINT)
     module = work / "module"
     module.mkdir()
     source = resources.files("amianai_infra.engine") / "gomodule"
@@ -303,12 +284,6 @@ def go_needed() -> str:
 def _go_number(version: str) -> tuple[int, ...]:
     match = re.search(r"(\d+)\.(\d+)", version)
     return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
-
-
-def _require_space(folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < _NEEDED_BYTES:
-        raise EngineError(f"Only {free >> 20} MB are free on the disk.", where=str(folder), fix=_FREE_HINT)
 
 
 class BuildMeter:

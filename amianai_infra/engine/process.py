@@ -22,12 +22,14 @@ from typing import IO
 
 from amianai_infra.errors import EngineError, MissingToolError
 
-# Ambient variables that would attach another provider, choose another stack or another backend than the target's.
+# Ambient variables that would attach another provider, let the engine fetch or choose a plugin that nobody checked, or choose
+# another stack or another backend than the target's.
 NEVER_AMBIENT = frozenset(
     {
         "PULUMI_BACKEND_URL",
         "PULUMI_DEBUG_PROVIDERS",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION",
+        "PULUMI_ENABLE_LEGACY_PLUGIN_SEARCH",
         "PULUMI_RUN_PROGRAM",
         "PULUMI_STACK",
     }
@@ -49,10 +51,7 @@ def environment(ambient: Mapping[str, str], drop: frozenset[str], variables: Map
     """The engine's environment: the ambient one without what must not reach it, and the target's variables over it."""
     kept = {key: value for key, value in ambient.items() if key not in drop and key not in NEVER_AMBIENT}
     kept |= {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_AUTOMATION_API": "true", "NO_COLOR": "1"}
-    kept |= variables
-    if kept.get("PULUMI_DEBUG_PROVIDERS"):
-        kept["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
-    return kept
+    return {**kept, **variables, "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
 
 
 def run(

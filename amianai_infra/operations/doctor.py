@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amianai_infra.errors import AmianaiError, MissingToolError
+from amianai_infra.errors import AmianaiError, MissingToolError, RefusedError
 
 if TYPE_CHECKING:
     from amianai_infra.config import Settings
@@ -103,7 +103,10 @@ def engine(call: Run = run, environ: Mapping[str, str] = os.environ) -> list[Che
     """The Pulumi engine, and Go, which builds it where the official installer's host is out of reach."""
     from amianai_infra.engine import find_engine
 
-    path = find_engine(environ)
+    try:
+        path = find_engine(environ)
+    except RefusedError as error:
+        return [Check("Pulumi engine", False, error.what, error.fix)]
     go = call(["go", "version"]).removeprefix("go version ")
     if path is not None:
         return [
@@ -120,6 +123,23 @@ def engine(call: Run = run, environ: Mapping[str, str] = os.environ) -> list[Che
             required=False,
         ),
     ]
+
+
+def provider(environ: Mapping[str, str] = os.environ) -> Check:
+    """The pulumi-aws plugin, or room for it; only AWS needs it."""
+    from amianai_infra.engine import NEEDED_BYTES, find_plugin, plugin_version, plugins_folder
+
+    name = "AWS provider (pulumi-aws)"
+    try:
+        path = find_plugin(environ, plugin_version())
+    except AmianaiError as error:
+        return Check(name, False, error.what, error.fix)
+    if path is not None:
+        return Check(name, True, str(path))
+    folder = plugins_folder(environ)
+    room = disk([folder], NEEDED_BYTES / 2**30)
+    found = f"{plugin_version()} is not installed yet; setup installs it ({room.found})"
+    return Check(name, room.ok, found, "" if room.ok else f"free 1.5 GiB in {folder}, or move it with PULUMI_HOME")
 
 
 def disk(folders: Iterable[Path], least: float = FREE_LEAST_GIB) -> Check:

@@ -20,6 +20,7 @@ from amianai_infra.target import cached_outputs, fetch_outputs
 if TYPE_CHECKING:
     from amianai_infra.engine import Engine, Summary
     from amianai_infra.outputs import StackOutputs
+    from amianai_infra.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Options:
 class Hands:
     """What setup does with other rooms' tools; tests bring their own."""
 
-    ensure_engine: Callable[..., Path]
+    ensure_engine: Callable[[Progress], Path]
+    ensure_plugin: Callable[[Progress, Path], Path]
     deploy_site: Callable[..., Any]
     cache: Path
     prepare_site: Callable[[], Any] | None = None
@@ -88,6 +90,8 @@ def setup(context: Context, options: Options, hands: Hands) -> Report:
 def _prerequisites(context: Context, options: Options, hands: Hands) -> None:
     with context.progress.task("Prerequisites") as task:
         checks = doctor.machine(context.root, context.target.local, hands.cache)
+        if context.target.name == "aws":
+            checks.append(doctor.provider())
         if options.deploy:
             checks.append(doctor.site_directory(context.root, context.settings))
         doctor.require(checks)
@@ -103,8 +107,14 @@ def _credentials(context: Context) -> None:
 
 
 def _tools(context: Context, options: Options, hands: Hands) -> None:
-    """The engine, what the target needs to run, and what the site's build needs: none depends on another."""
-    work: list[Callable[[], object]] = [lambda: hands.ensure_engine(context.progress)]
+    """The engine with its provider, what the target needs to run, and what the site's build needs: none depends on another."""
+
+    def engine() -> None:
+        binary = hands.ensure_engine(context.progress)
+        if context.target.name == "aws":
+            hands.ensure_plugin(context.progress, binary)
+
+    work: list[Callable[[], object]] = [engine]
     if context.target.name != "aws":
         work.append(context.target.ready)
     if options.deploy and hands.prepare_site is not None:

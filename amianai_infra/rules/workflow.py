@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,7 @@ class Workflow:
         environment: GitHub environment of the jobs that may assume the role; empty for none.
         output: folder that the site's build fills, relative to the repository.
         variables: environment of every job; nothing in it is a secret.
+        passed: variables that the site's build gets besides, from the repository's secrets and variables.
         node_file: file of the repository that names the Node.js version; empty for our own default.
     """
 
@@ -77,6 +78,7 @@ class Workflow:
     environment: str
     output: str
     variables: Mapping[str, str]
+    passed: Sequence[str] = ()
     node_file: str = ""
 
 
@@ -101,10 +103,21 @@ def render(workflow: Workflow) -> str:
             account=_quoted("account", workflow.account),
         ),
         "environment": _environment(workflow),
+        "passed": _passed(workflow),
         "marker": MARKER,
     }
     text = _SLOT.sub(lambda found: slots[found[1]], _TEMPLATE.read_text(encoding="utf-8"))
-    return re.sub(r"\n\x00\n", "\n", text)
+    return re.sub(r"\n\x00(?=\n)", "", text)
+
+
+def _passed(workflow: Workflow) -> str:
+    """The build's own variables. GitHub lets nobody ask for all that begin alike, and sets its own ones itself."""
+    lines = [
+        f"      {name}: ${{{{ secrets.{name} || vars.{name} }}}}"
+        for name in workflow.passed
+        if not name.endswith("*") and not name.upper().startswith("GITHUB_")
+    ]
+    return "\n".join(["    env:", *lines]) if lines else "\x00"
 
 
 def _environment(workflow: Workflow) -> str:

@@ -6,30 +6,23 @@ or it is not.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from amianai_infra.errors import AmianaiError, MissingToolError
+from amianai_infra.folders import cache_folder, close_to_others, locked, require_ours
 from amianai_infra.progress import Progress
 
 EMULATOR_VERSION = "1.5.33"
 POSTGRES_VERSION = "16.14.0-beta.17"
 _LOCKS = Path(__file__).parent / "locks"
 _MINUTES = 15
-
-
-def cache_directory(environ: Mapping[str, str]) -> Path:
-    """Our cache: `AMIANAI_CACHE`, else `~/.cache/amianai-infra`."""
-    chosen = environ.get("AMIANAI_CACHE")
-    return Path(chosen).expanduser().resolve() if chosen else Path.home() / ".cache" / "amianai-infra"
 
 
 def _digest(*files: Path) -> str:
@@ -39,13 +32,13 @@ def _digest(*files: Path) -> str:
 def emulator_home(environ: Mapping[str, str]) -> Path:
     """Where the emulator's venv is, or will be."""
     python = f"py{sys.version_info.major}.{sys.version_info.minor}"
-    return cache_directory(environ) / f"emulator-{EMULATOR_VERSION}-{_digest(_LOCKS / 'emulator.txt')}-{python}"
+    return cache_folder(environ) / f"emulator-{EMULATOR_VERSION}-{_digest(_LOCKS / 'emulator.txt')}-{python}"
 
 
 def postgres_home(environ: Mapping[str, str]) -> Path:
     """Where PostgreSQL's programs are, or will be: a folder with bin, lib and share."""
     lock = _digest(_LOCKS / "postgres" / "package-lock.json")
-    return cache_directory(environ) / f"postgres-{POSTGRES_VERSION}-{lock}"
+    return cache_folder(environ) / f"postgres-{POSTGRES_VERSION}-{lock}"
 
 
 def install_emulator(environ: Mapping[str, str], progress: Progress) -> Path:
@@ -128,7 +121,13 @@ def _run(command: tuple[str, ...], environ: Mapping[str, str], folder: Path | No
 
 
 def _once(home: Path, build: Callable[[Path], None], progress: Progress, title: str) -> None:
-    """Build `home` unless it is there; of two processes one builds and the other waits."""
+    """Build `home` unless it is there; of two processes one builds and the other waits.
+
+    Raises:
+        RefusedError: somebody else could have changed what is there.
+    """
+    require_ours(home.parent)
+    require_ours(home, inside=True)
     if home.is_dir():
         return
     home.parent.mkdir(parents=True, exist_ok=True)
@@ -142,23 +141,7 @@ def _once(home: Path, build: Callable[[Path], None], progress: Progress, title: 
         try:
             with progress.task(title):
                 build(scratch / "whole")
+            close_to_others(scratch / "whole")
             (scratch / "whole").replace(home)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextmanager
-def locked(file: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock file; the kernel releases it when the process ends, however it ends.
-
-    Args:
-        file: the lock file, made when it is not there.
-        waiting: called once when somebody else holds it.
-    """
-    with file.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

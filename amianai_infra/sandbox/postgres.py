@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amianai_infra.errors import AmianaiError, MissingToolError
+from amianai_infra.folders import require_ours
 from amianai_infra.sandbox.certificates import Certificates, write_private
 from amianai_infra.sandbox.processes import LOOPBACK, Daemon, base_environment, birth
 
@@ -94,6 +95,7 @@ def programs(installed: Path, user: tuple[int, int] | None) -> Path:
 
 def _shared_programs(installed: Path) -> Path:
     target = SYSTEM_HOME / installed.name
+    require_ours(target, inside=True)
     if not target.is_dir():
         SYSTEM_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=SYSTEM_HOME, prefix="new-") as scratch:

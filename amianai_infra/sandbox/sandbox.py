@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Literal
 
 from amianai_infra.errors import AmianaiError
+from amianai_infra.folders import locked, require_ours
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import emulator as aws
 from amianai_infra.sandbox import postgres as database
 from amianai_infra.sandbox.certificates import certificate_files, ensure_certificates, worth_checking
-from amianai_infra.sandbox.install import emulator_home, install_emulator, install_postgres, locked, postgres_home
+from amianai_infra.sandbox.install import emulator_home, install_emulator, install_postgres, postgres_home
 from amianai_infra.sandbox.ports import Ports, asked, remember, remembered, resolve, without_clash
 from amianai_infra.sandbox.processes import LOOPBACK, Daemon, Keeper, base_environment, listening, memory
 from amianai_infra.sandbox.project import Project
@@ -62,6 +63,9 @@ class Sandbox:
     Args:
         root: the checkout.
         environ: the process environment (cache folder, tools, AMIANAI_SANDBOX_PORT).
+
+    Raises:
+        RefusedError: somebody else could have written what is kept there.
     """
 
     NAMES = ("emulator", "postgres", "provider")
@@ -69,6 +73,7 @@ class Sandbox:
     def __init__(self, root: Path, environ: Mapping[str, str] = os.environ) -> None:
         self.root = root.resolve()
         self.local = self.root / ".sandbox"
+        require_ours(self.local)
         self.project = Project(self.root, self.local)
         self.certificates = certificate_files(self.local / "tls")
         self._environ = environ
@@ -255,8 +260,10 @@ class Sandbox:
     def _make_folders(self) -> None:
         # Root's PostgreSQL runs as another user, which may pass through but not look around.
         self.local.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        require_ours(self.local / "tls", inside=True)
         for name in ("run", "logs", "emulator", "project", "state", "pulumi", "aws"):
             folder = self.local / name
+            require_ours(folder)
             folder.mkdir(exist_ok=True)
             folder.chmod(0o700)
         ignore = self.local / ".gitignore"

@@ -14,12 +14,13 @@ import shutil
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amianai_infra.errors import AmianaiError, BuildError, MissingToolError
+from amianai_infra.site.environment import Surroundings
 from amianai_infra.site.output import tree_digest
 from amianai_infra.site.tree import scan
 
@@ -30,9 +31,7 @@ BUILD_ID = "AMIANAI_BUILD_ID"
 _TAIL = 40
 _NO_SOURCES = frozenset({"node_modules", ".next", ".git", ".turbo", ".cache", "coverage", "next-env.d.ts", ".DS_Store"})
 _ENV_FILES = (".env", ".env.local", ".env.production", ".env.production.local")
-_PRIVATE = re.compile(
-    r"^(?:AWS_|PULUMI_|PG(?:PASS|SERVICE)|GITHUB_TOKEN|GH_TOKEN|ACTIONS_ID_TOKEN|NPM_TOKEN)|(?:SECRET|PASSWORD|PASSPHRASE)"
-)
+_LONGEST_SOURCE = 1_000_000
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
 # How each package manager installs exactly what its lock file says.
@@ -51,7 +50,8 @@ class Sources:
 
     Attributes:
         build_id: names the build: sources and public settings.
-        fingerprint: the same and what is on this machine alone (`.env` files, the command): equal, nothing need be built.
+        fingerprint: the same and what is on this machine alone (`.env` files, variables passed on, the command): equal, nothing need be
+            built.
     """
 
     build_id: str
@@ -67,12 +67,14 @@ class Site:
         command: what builds it, run there.
         output: the folder that the build fills.
         environment: public settings the build gets.
+        surroundings: what it gets of the environment of this process.
     """
 
     folder: Path
     command: str
     output: Path
     environment: Mapping[str, str]
+    surroundings: Surroundings
 
 
 def sources(site: Site) -> Sources:
@@ -89,7 +91,9 @@ def sources(site: Site) -> Sources:
     digest.update(json.dumps(dict(site.environment), sort_keys=True).encode())
     build_id = digest.hexdigest()[:16]
     local = {name: _digest(site.folder / name) for name in _ENV_FILES}
-    digest.update(json.dumps([local, site.command, str(site.output.relative_to(site.folder))], sort_keys=True).encode())
+    # Each by its digest: nothing of a value that is passed on is kept anywhere.
+    passed = {name: hashlib.sha256(value.encode()).hexdigest() for name, value in site.surroundings.passed.items()}
+    digest.update(json.dumps([local, passed, site.command, str(site.output.relative_to(site.folder))], sort_keys=True).encode())
     return Sources(build_id, digest.hexdigest())
 
 
@@ -110,8 +114,14 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
-def install(folder: Path, progress: Progress, log: Path) -> None:
+def install(folder: Path, surroundings: Surroundings, progress: Progress, log: Path) -> None:
     """Install the site's packages where they are missing or older than its lock file.
+
+    Args:
+        folder: the site.
+        surroundings: what the package manager gets of this process's environment.
+        progress: where to report.
+        log: file for all of its output.
 
     Raises:
         MissingToolError: the package manager is not installed.
@@ -128,7 +138,8 @@ def install(folder: Path, progress: Progress, log: Path) -> None:
     if shutil.which(command[0]) is None:
         raise MissingToolError(f"{command[0]} is not installed.", where=str(lock), fix="install Node.js 18 or newer: https://nodejs.org")
     with progress.task("Packages of the site") as task:
-        _run(command, folder, {**_surroundings(), "CI": "1"}, log, task, "Installing the site's packages failed")
+        environment = {**surroundings.common, **surroundings.passed, "CI": "1"}
+        _run(command, folder, environment, log, task, _Failure("Installing the site's packages failed", surroundings, set()))
         task.say(" ".join(command[:2]))
     mark.write_text(wanted, encoding="ascii")
 
@@ -139,18 +150,62 @@ def run(site: Site, build_id: str, progress: Progress, log: Path) -> None:
     Raises:
         BuildError: it failed; its last lines are shown and the whole is in the log.
     """
-    environment = {**_surroundings(), "CI": "1", "NEXT_TELEMETRY_DISABLED": "1", **site.environment, BUILD_ID: build_id}
+    surroundings = site.surroundings
+    environment = {
+        **surroundings.common,
+        "CI": "1",
+        "NEXT_TELEMETRY_DISABLED": "1",
+        **surroundings.passed,
+        **site.environment,
+        BUILD_ID: build_id,
+    }
+    wanted = _wanted(site)
+    progress.detail(f"Variables that the build does not get: {', '.join(surroundings.left_out) or 'none'}")
+    if wanted:
+        progress.note(f"The site's sources name what is set here but kept from the build: {', '.join(sorted(wanted))} ({_HINT})")
     with progress.task("Build of the site") as task:
-        _run(("/bin/sh", "-c", site.command), site.folder, environment, log, task, "The site's build failed")
+        command = ("/bin/sh", "-c", site.command)
+        _run(command, site.folder, environment, log, task, _Failure("The site's build failed", surroundings, wanted))
         task.say(f"build {build_id}")
 
 
-def _surroundings() -> dict[str, str]:
-    """This process's environment without what a build has no business knowing."""
-    return {name: value for name, value in os.environ.items() if not _PRIVATE.search(name)}
+def _wanted(site: Site) -> set[str]:
+    """Variables that the sources ask for and the build does not get. Public settings come from us, whatever is set around us."""
+    named: set[str] = set()
+    for path in _source_files(site):
+        if path.stat().st_size <= _LONGEST_SOURCE:
+            named |= site.surroundings.named_in(path.read_text(encoding="utf-8", errors="replace"))
+    return named - set(site.environment)
 
 
-def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, task: Task, failed: str) -> None:
+_HINT = "`site.pass_environment` names the variables that are passed on"
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What to say when a program fails.
+
+    Attributes:
+        what: what failed.
+        surroundings: what it got of our environment.
+        wanted: variables that it did not get, but is known to ask for.
+    """
+
+    what: str
+    surroundings: Surroundings
+    wanted: set[str]
+
+    def error(self, code: int, tail: Iterable[str], folder: Path, log: Path) -> BuildError:
+        """With the last lines, and the names (never the values) of variables that may be missing."""
+        shown = "\n".join(f"  | {line}" for line in tail)
+        missed = sorted(self.wanted | self.surroundings.mentioned_in(shown))
+        fix = "correct it and run it again"
+        if missed:
+            fix += f"; it did not get {', '.join(missed)}, which are set here: {_HINT}"
+        return BuildError(f"{self.what} (exit code {code}):\n{shown}", where=f"{folder}; all of its output: {log}", fix=fix)
+
+
+def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, task: Task, failed: _Failure) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     tail: deque[str] = deque(maxlen=_TAIL)
     with (
@@ -181,10 +236,7 @@ def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str], l
             raise
         code = process.wait()
     if code != 0:
-        shown = "\n".join(f"  | {line}" for line in tail)
-        raise BuildError(
-            f"{failed} (exit code {code}):\n{shown}", where=f"{folder}; all of its output: {log}", fix="correct it and run it again"
-        )
+        raise failed.error(code, tail, folder, log)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

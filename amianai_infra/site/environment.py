@@ -1,16 +1,81 @@
-"""What the site's build gets to know: the stack's public settings. Nothing in here is a secret."""
+"""What the site's build gets to know: what programs need to run, the stack's public settings, and what the settings name besides."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from amianai_infra.outputs import StackOutputs
     from amianai_infra.target import Target
 
+# What every program may know, what leads to the network, and where Node's version managers keep theirs.
+_KNOWN = frozenset(
+    (
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TMP", "TEMP", "LD_LIBRARY_PATH", "SOURCE_DATE_EPOCH", "CI"),
+        *("LANG", "LANGUAGE", "TZ", "TERM", "COLORTERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR"),
+        *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+        *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+        *("NVM_DIR", "NVM_BIN", "VOLTA_HOME", "ASDF_DIR", "ASDF_DATA_DIR", "MISE_DATA_DIR", "N_PREFIX", "PNPM_HOME", "BUN_INSTALL"),
+    )
+)
+# Settings of Node and the package managers, less those that hold or lead to a credential.
+_TOOLS = re.compile(r"^(?:LC_|NODE_|COREPACK_|YARN_|npm_config_|pnpm_config_)", re.IGNORECASE)
+_CREDENTIAL = re.compile(r"auth|token|pass|secret|credential|key|otp", re.IGNORECASE)
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NEVER_MEANT = frozenset({"_", "PWD", "OLDPWD", "SHLVL"})
+_NAMED = re.compile(r"""(?:\benv\.|\benv\[\s*["'`]|\$\{?)([A-Za-z_][A-Za-z0-9_]*)""")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The part of a process's environment that a build gets.
+
+    Attributes:
+        common: what programs need to run.
+        passed: what the settings name besides.
+        left_out: the names of all others.
+    """
+
+    common: Mapping[str, str] = field(repr=False)
+    passed: Mapping[str, str] = field(repr=False)
+    left_out: tuple[str, ...]
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], names: Sequence[str]) -> Surroundings:
+        """From a process's environment.
+
+        Args:
+            environ: all of it.
+            names: variables to pass on: exact, or the beginning of several and `*`.
+        """
+        passed = {name: value for name, value in environ.items() if any(_matches(name, one) for one in names)}
+        common = {name: value for name, value in environ.items() if name not in passed and _is_common(name)}
+        rest = set(environ) - set(passed) - set(common) - _NEVER_MEANT
+        return cls(common, passed, tuple(sorted(filter(_PLAIN.fullmatch, rest))))
+
+    def named_in(self, text: str) -> set[str]:
+        """Those left out that a program text asks for: `process.env.NAME`, `import.meta.env.NAME`, `${NAME}`."""
+        return set(self.left_out) & set(_NAMED.findall(text))
+
+    def mentioned_in(self, text: str) -> set[str]:
+        """Those left out whose names are words of a text."""
+        return set(self.left_out) & set(_PLAIN.findall(text))
+
+
+def _matches(name: str, wanted: str) -> bool:
+    return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
+
+
+def _is_common(name: str) -> bool:
+    return name in _KNOWN or (_TOOLS.match(name) is not None and _CREDENTIAL.search(name) is None)
+
 
 def public_environment(target: Target, outputs: StackOutputs, *, development: bool = False) -> dict[str, str]:
-    """The variables that a Next.js build bakes into the pages.
+    """The variables that a Next.js build bakes into the pages. Nothing in here is a secret.
 
     Args:
         target: the environment; on AWS the browser finds Cognito by its region.

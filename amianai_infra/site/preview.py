@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.rules.workflow import MARKER
 from amianai_infra.site import build
+from amianai_infra.site.environment import Surroundings
 from amianai_infra.site.output import check_site, check_uploads
 from amianai_infra.site.plan import Bucket, plan_release
 from amianai_infra.site.texts import amount_of
@@ -62,7 +63,7 @@ class Checkout:
     Args:
         root: the project's folder.
         settings: what a release reads.
-        environ: its `NEXT_PUBLIC_*` variables go into the build, as the stack's own do in `deploy`.
+        environ: its `NEXT_PUBLIC_*` variables go into the build, as the stack's own do in `deploy`, and what the settings pass on.
         progress: where to report.
     """
 
@@ -72,7 +73,8 @@ class Checkout:
         self._logs = root / ".amianai" / "logs"
         public = {name: value for name, value in environ.items() if name.startswith(PUBLIC)}
         folder = root / settings.directory
-        self._site = build.Site(folder, settings.build_command, folder / settings.output, {**public, **settings.environment})
+        surroundings = Surroundings.of(environ, settings.pass_environment)
+        self._site = build.Site(folder, settings.build_command, folder / settings.output, {**public, **settings.environment}, surroundings)
 
     @property
     def build_id(self) -> str:
@@ -89,7 +91,7 @@ class Checkout:
             BuildError: the build failed, or its output must not be published.
         """
         chosen = build_id or self.build_id
-        build.install(self._site.folder, self._progress, self._logs / "site-packages.log")
+        build.install(self._site.folder, self._site.surroundings, self._progress, self._logs / "site-packages.log")
         build.run(self._site, chosen, self._progress, self._logs / "site-build.log")
         files = scan(self._site.output)
         check_site(files, self._site.output)

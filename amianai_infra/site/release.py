@@ -286,11 +286,12 @@ class Publisher:
             The sources' fingerprint, and the bucket's state when the live release was made from the very same.
         """
         from amianai_infra.site import build
-        from amianai_infra.site.environment import public_environment
+        from amianai_infra.site.environment import Surroundings, public_environment
 
+        surroundings = Surroundings.of(os.environ, self._settings.pass_environment)
         environment = {**public_environment(self._target, self._outputs), **self._settings.environment}
         folder = self._target.root / self._settings.directory
-        site = build.Site(folder, self._settings.build_command, self.output, environment)
+        site = build.Site(folder, self._settings.build_command, self.output, environment, surroundings)
         found = build.sources(site)
         marks = build.Marks(self._target.local / "site" / "built.json")
         if marks.done(found.fingerprint, self.output):
@@ -301,7 +302,7 @@ class Publisher:
             if _serves(state, found.fingerprint):
                 return found.fingerprint, state
         logs = self._target.local / "logs"
-        build.install(folder, self._progress, logs / "site-packages.log")
+        build.install(folder, surroundings, self._progress, logs / "site-packages.log")
         build.run(site, found.build_id, self._progress, logs / "site-build.log")
         marks.keep(found.fingerprint, self.output)
         return found.fingerprint, None

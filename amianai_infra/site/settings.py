@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ class ReleaseSettings:
         old_version_days: how long replaced files stay restorable.
         cache_rules: own Cache-Control headers by path pattern.
         environment: public variables added to the build's environment.
+        pass_environment: names of the caller's variables that the build gets, too.
         hsts: whether responses must carry Strict-Transport-Security.
     """
 
@@ -47,6 +48,7 @@ class ReleaseSettings:
     old_version_days: int
     cache_rules: Mapping[str, str]
     environment: Mapping[str, str]
+    pass_environment: Sequence[str]
     hsts: bool
 
     @classmethod
@@ -66,6 +68,7 @@ class ReleaseSettings:
             old_version_days=site.old_version_days,
             cache_rules=dict(site.cache_rules),
             environment=dict(site.environment),
+            pass_environment=list(site.pass_environment),
             hsts=site.hsts_seconds > 0,
         )
 

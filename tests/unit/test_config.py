@@ -171,6 +171,8 @@ def test_all_problems_are_reported_at_once_with_key_value_place_unit_and_range()
         ("database.max_storage_gib", "20", None),
         ("database.storage_gib", "200", "must not be below"),
         ("database.engine_version", "12", "such as 16"),
+        ("site.pass_environment", "NPM_TOKEN=hunter2", "such as NPM_TOKEN"),
+        ("site.pass_environment", "*", "such as NPM_TOKEN"),
         ("database.port", "80", "1150 to 65535"),
         ("prefix", "Eeyore", "such as eeyore"),
         ("prefix", "a" * 21, "at most 20"),

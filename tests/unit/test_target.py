@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, NoCredentialsError, PartialCredentialsError
 from moto import mock_aws
 
-from amianai_infra.errors import AmianaiError, ForbiddenError, NotFoundError, UnreachableError
+from amianai_infra.errors import AmianaiError, ForbiddenError, NotFoundError, RefusedError, UnreachableError
 from amianai_infra.target import (
     OUTPUTS_CACHE,
     AwsTarget,
@@ -102,3 +102,12 @@ def test_a_stack_that_was_not_set_up(target: Any) -> None:
     with pytest.raises(NotFoundError) as caught:
         fetch_outputs(target, "eeyore")
     assert "amianai setup" in caught.value.fix
+
+
+def test_what_others_may_have_written_about_the_stack_is_not_read(tmp_path: Path) -> None:
+    local = AwsTarget(tmp_path, "us-east-1", "eeyore", {}).local
+    local.mkdir()
+    AwsTarget(tmp_path, "us-east-1", "eeyore", {})
+    local.chmod(0o775)
+    with pytest.raises(RefusedError, match=f"its group may write to {local}"):
+        AwsTarget(tmp_path, "us-east-1", "eeyore", {})

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[3]
-TOOLS = ("bash", "cat", "cmp", "dirname", "env", "mkdir", "touch", "chmod", "printf")
+TOOLS = ("bash", "cat", "cmp", "dirname", "env", "mkdir", "touch", "chmod", "printf", "find", "id")
 
 
 class Checkout:
@@ -57,9 +57,10 @@ class Checkout:
     def uv(self) -> None:
         self.program(self.bin / "uv", f'echo "uv $*" >>"{self.log}"\nif [ "$1" = venv ]; then\n{self._venv(str(self.root / ".venv"))}\nfi')
 
-    def run(self, script: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *arguments: str, cwd: Path | None = None, umask: int = 0o022) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.root / "scripts" / script, *arguments],
+            umask=umask,
             cwd=cwd or self.root,
             env={"PATH": str(self.bin), "HOME": os.environ.get("HOME", "/")},
             capture_output=True,
@@ -136,6 +137,44 @@ def test_it_hands_over_from_any_folder(checkout: Checkout, tmp_path: Path, name:
     elsewhere.mkdir()
     done = checkout.run(f"{name}.sh", "--set", "a=b c", cwd=elsewhere)
     assert done.stdout == f"amianai {name} --set a=b c root={checkout.root} cwd={elsewhere}\n"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_whatever_the_umask_others_cannot_write_to_the_environment(checkout: Checkout, umask: int) -> None:
+    checkout.python("python3", new=True)
+    checkout.uv()
+    assert checkout.run("setup.sh", umask=umask).returncode == 0
+    made = [checkout.root / ".venv", *(checkout.root / ".venv").rglob("*")]
+    assert len(made) > 4
+    assert [path for path in made if path.stat().st_mode & 0o022] == []
+    assert umask != 0o077 or [path for path in made if path.stat().st_mode & 0o055] == []
+
+
+@pytest.mark.parametrize("which", [".venv", ".venv/bin", ".venv/bin/python", ".venv/bin/amianai"])
+def test_an_environment_that_others_may_change_is_not_run(checkout: Checkout, which: str) -> None:
+    checkout.python("python3", new=True)
+    checkout.uv()
+    checkout.run("setup.sh")
+    checkout.said()
+    (checkout.root / ".venv" / ".lock").touch()
+    (checkout.root / ".venv" / ".lock").chmod(0o777)  # as uv leaves it
+    assert checkout.run("setup.sh").returncode == 0
+    (checkout.root / which).chmod(0o775)
+    done = checkout.run("setup.sh")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"where: {checkout.root / which}" in done.stderr
+    assert f"`rm -rf {checkout.root}/.venv`" in done.stderr
+    assert checkout.said() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_an_environment_of_somebody_else_is_not_run(checkout: Checkout) -> None:
+    checkout.python("python3", new=True)
+    checkout.uv()
+    checkout.run("setup.sh")
+    os.chown(checkout.root / ".venv" / "bin" / "amianai", 65534, 65534)
+    done = checkout.run("setup.sh")
+    assert (done.returncode, done.stdout) == (3, "")
 
 
 def test_the_scripts_are_executable() -> None:

@@ -73,6 +73,7 @@ def release_settings(**changes: Any) -> ReleaseSettings:
         "old_version_days": 30,
         "cache_rules": {},
         "environment": {},
+        "pass_environment": [],
         "hsts": True,
     }
     return ReleaseSettings(**{**values, **changes})

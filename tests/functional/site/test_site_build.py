@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import pytest
 
 from amianai_infra.errors import BuildError, MissingToolError
+from amianai_infra.progress import Progress
 from tests.functional.site.site_world import Stage
 
 COMMAND = (
@@ -78,14 +80,112 @@ def test_public_settings_are_part_of_the_build(stage: Stage, sources: Path) -> N
     assert "NEXT_PUBLIC_USER_POOL_ID=x" in environment
 
 
-def test_the_build_does_not_learn_secrets(stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "MY_SECRET", "PGPASSFILE", "GITHUB_TOKEN"):
+SECRETS = (
+    *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "MY_SECRET", "PGPASSFILE", "GITHUB_TOKEN", "DATABASE_URL"),
+    *("STRIPE_API_KEY", "SENTRY_AUTH_TOKEN", "SSH_AUTH_SOCK", "NODE_AUTH_TOKEN", "npm_config__authToken", "npm_config__password"),
+    *("YARN_NPM_AUTH_TOKEN", "KUBECONFIG", "ANYTHING_ELSE"),
+)
+NEEDED = {
+    "NODE_OPTIONS": "--max-old-space-size=4096",
+    "npm_config_registry": "https://registry.example.com/",
+    "NPM_CONFIG_CACHE": "/elsewhere",
+    "HTTPS_PROXY": "http://proxy.example.com:3128",
+    "no_proxy": "localhost",
+    "LC_ALL": "C.UTF-8",
+    "XDG_CACHE_HOME": "/cache",
+}
+
+
+def test_the_build_gets_what_programs_need_and_nothing_else(stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SECRETS:
         monkeypatch.setenv(name, "hunter2")
-    monkeypatch.setenv("HARMLESS", "yes")
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(name, value)
     stage.deploy(build=True, build_command=COMMAND)
     environment = (stage.target.root / "environment.txt").read_text()
     assert "hunter2" not in environment
-    assert "HARMLESS=yes" in environment
+    for name, value in NEEDED.items():
+        assert f"{name}={value}\n" in environment
+    for name in ("PATH", "HOME"):
+        assert f"\n{name}=" in f"\n{environment}"
+
+
+def test_what_the_settings_name_is_passed_on_and_kept_nowhere(stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"NPM_TOKEN": "hunter2-token", "VITE_API_URL": "https://api.example.com", "VITE_TITLE": "hello", "OTHER": "hunter2-other"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    stage.deploy(build=True, build_command=COMMAND, pass_environment=["NPM_TOKEN", "VITE_*"])
+    environment = (stage.target.root / "environment.txt").read_text()
+    assert {name: f"{name}={value}\n" in environment for name, value in values.items()} == {
+        "NPM_TOKEN": True,
+        "VITE_API_URL": True,
+        "VITE_TITLE": True,
+        "OTHER": False,
+    }
+    kept = [path for path in stage.target.local.rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()]
+    assert kept == []
+    published = {**stage.world.live(), **stage.world.records()}
+    plain = {key: gzip.decompress(one.data) if key.endswith(".gz") else one.data for key, one in published.items()}
+    assert not [key for key, data in plain.items() if b"hunter2" in data]
+    assert any(b"VITE" not in data and b'"sources"' in data for data in plain.values())
+
+
+def test_a_changed_value_that_is_passed_on_is_built_again(stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deploy() -> None:
+        stage.deploy(build=True, build_command=COMMAND, pass_environment=["VITE_API_URL"])
+
+    monkeypatch.setenv("VITE_API_URL", "https://one.example.com")
+    deploy()
+    monkeypatch.setenv("NOT_PASSED", "changes nothing")
+    deploy()
+    assert builds(stage) == 1
+    monkeypatch.setenv("VITE_API_URL", "https://two.example.com")
+    deploy()
+    assert builds(stage) == 2
+    monkeypatch.delenv("VITE_API_URL")
+    deploy()
+    assert builds(stage) == 3
+
+
+def test_what_the_sources_ask_for_and_do_not_get_is_named(
+    stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sources / "src" / "app.js").write_text("fetch(import.meta.env.VITE_API_URL); log(process.env['MY_TITLE'], env.NEXT_PUBLIC_SITE_URL)")
+    (sources / ".npmrc").write_text("//registry.example.com/:_authToken=${NPM_TOKEN}\n")
+    for name in ("VITE_API_URL", "MY_TITLE", "NPM_TOKEN", "NEXT_PUBLIC_SITE_URL", "UNRELATED"):
+        monkeypatch.setenv(name, "hunter2")
+    publisher = stage.publisher(build_command=COMMAND)
+    publisher._progress = Progress()
+    publisher.deploy(build=True)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "kept from the build: MY_TITLE, NPM_TOKEN, VITE_API_URL (`site.pass_environment`" in said
+    assert "UNRELATED" not in said
+    assert "hunter2" not in said
+
+
+def test_all_that_is_left_out_is_named_when_asked(
+    stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("UNRELATED", "hunter2")
+    publisher = stage.publisher(build_command=COMMAND)
+    publisher._progress = Progress(verbose=True)
+    publisher.deploy(build=True)
+    said = capsys.readouterr().err
+    assert "UNRELATED" in said
+    assert "hunter2" not in said
+
+
+def test_a_failure_names_the_variables_that_may_be_missing(stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_BASE", "hunter2")
+    monkeypatch.setenv("UNRELATED", "hunter2")
+    with pytest.raises(BuildError) as caught:
+        stage.deploy(build=True, build_command="echo 'Error: API_BASE is not set' >&2; exit 1")
+    assert "did not get API_BASE, which are set here" in caught.value.fix
+    assert "UNRELATED" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(BuildError) as plain:
+        stage.deploy(build=True, build_command="exit 1")
+    assert "pass_environment" not in plain.value.fix
 
 
 def test_a_failing_build_shows_its_last_lines_and_publishes_nothing(stage: Stage, sources: Path) -> None:

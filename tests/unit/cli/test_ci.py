@@ -164,11 +164,11 @@ def test_build_takes_the_public_settings_and_nothing_of_aws(project: Path, monke
 
 def test_build_makes_the_id_that_deploy_makes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from amianai_infra.site import build
-    from amianai_infra.site.environment import public_environment
+    from amianai_infra.site.environment import Surroundings, public_environment
     from amianai_infra.target import AwsTarget
 
     public = public_environment(AwsTarget(project, "us-east-1", "eeyore", {}), OUTPUTS)
-    site = build.Site(project / "web", "sh build.sh", project / "web/out", public)
+    site = build.Site(project / "web", "sh build.sh", project / "web/out", public, Surroundings.of({}, []))
     for name, value in public.items():
         monkeypatch.setenv(name, value)
     assert json.loads(run("--json", "build").stdout)["build"] == build.sources(site).build_id

@@ -22,7 +22,7 @@ NOTHING = Completed("", "", 1)
         ("api error ExpiredToken: The security token included in the request is expired", ForbiddenError, "aws sso login"),
         ("AccessDenied: not authorized to perform: rds:CreateDBInstance", ForbiddenError, "amianai doctor"),
         ("dial tcp 127.0.0.1:9: connect: connection refused", UnreachableError, "sandbox status"),
-        ("no resource plugin 'pulumi-resource-aws' found", MissingToolError, "plugins"),
+        ("no resource plugin 'pulumi-resource-aws' found", MissingToolError, "on PATH"),
         ("DBInstanceAlreadyExists: DB instance already exists", EngineError, "run the command again"),
     ],
 )

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from amianai_infra.engine import install
-from amianai_infra.engine.install import VERSION, BuildMeter, cache_dir, engine_version, ensure_engine, find_engine, go_needed, release_name
-from amianai_infra.errors import EngineError, MissingToolError, UnreachableError
+from amianai_infra.engine.install import VERSION, BuildMeter, engine_version, ensure_engine, find_engine, go_needed, release_name
+from amianai_infra.errors import ConfigurationError, EngineError, MissingToolError, RefusedError, UnreachableError
 from amianai_infra.progress import Progress
+from tests.downloads import packed, serving
 
 QUIET = Progress(quiet=True)
 PULUMI = "#!/bin/sh\necho asked >> {log}\necho v{version}\n"
@@ -47,6 +45,8 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.bin = folder / "bin"
         self.bin.mkdir()
+        self.root = folder / "project"
+        self.root.mkdir()
         self.log = folder / "log"
         self.log.write_text("")
         self.cache = folder / "cache"
@@ -77,15 +77,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path)
 
 
-def test_the_cache_can_be_moved(tmp_path: Path) -> None:
-    assert cache_dir({"AMIANAI_CACHE": str(tmp_path)}) == tmp_path
-    assert cache_dir({}) == Path.home() / ".cache" / "amianai-infra"
-
-
 def test_one_on_path_is_taken_and_asked_once(machine: Machine) -> None:
     path = machine.pulumi("3.300.0")
     assert find_engine(machine.environ) == path
-    assert ensure_engine(QUIET, machine.environ) == path
+    assert ensure_engine(QUIET, machine.root, machine.environ) == path
     assert engine_version(path, machine.environ) == "3.300.0"
     assert machine.log.read_text().count("asked") == 1
 
@@ -96,7 +91,7 @@ def test_an_old_or_broken_one_on_path_is_passed_over(machine: Machine) -> None:
     machine.program("pulumi", "#!/bin/sh\nexit 1\n")
     assert find_engine(machine.environ) is None
     machine.go()
-    assert ensure_engine(QUIET, machine.environ) == machine.installed()
+    assert ensure_engine(QUIET, machine.root, machine.environ) == machine.installed()
 
 
 def test_a_replaced_executable_is_asked_again(machine: Machine) -> None:
@@ -112,7 +107,7 @@ def test_an_unreadable_memory_does_no_harm(machine: Machine) -> None:
 
 def test_it_is_built_where_the_official_host_does_not_answer(machine: Machine) -> None:
     machine.go()
-    assert ensure_engine(QUIET, machine.environ) == machine.installed()
+    assert ensure_engine(QUIET, machine.root, machine.environ) == machine.installed()
     assert find_engine(machine.environ) == machine.installed()
     assert engine_version(machine.installed(), machine.environ) == VERSION
     assert f"version.Version={VERSION}" in machine.log.read_text()
@@ -123,7 +118,7 @@ def test_it_is_built_where_the_official_host_does_not_answer(machine: Machine) -
 def test_without_go_the_fix_names_both_ways(machine: Machine, tmp_path: Path) -> None:
     machine.environ["PATH"] = str(machine.bin)
     with pytest.raises(MissingToolError) as caught:
-        ensure_engine(QUIET, machine.environ)
+        ensure_engine(QUIET, machine.root, machine.environ)
     assert f"install Go {go_needed()}" in caught.value.fix
     assert "Pulumi CLI" in caught.value.fix
 
@@ -132,12 +127,12 @@ def test_without_go_the_fix_names_both_ways(machine: Machine, tmp_path: Path) ->
 def test_a_go_that_is_too_old(machine: Machine, version: str, toolchain: str) -> None:
     machine.go(version=version, toolchain=toolchain)
     with pytest.raises(MissingToolError, match=f"needs Go {go_needed()}"):
-        ensure_engine(QUIET, machine.environ)
+        ensure_engine(QUIET, machine.root, machine.environ)
 
 
 def test_an_older_go_may_fetch_a_newer_one_itself(machine: Machine) -> None:
     machine.go(version="1.22.3", toolchain="auto")
-    assert ensure_engine(QUIET, machine.environ) == machine.installed()
+    assert ensure_engine(QUIET, machine.root, machine.environ) == machine.installed()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +148,7 @@ def test_an_older_go_may_fetch_a_newer_one_itself(machine: Machine) -> None:
 def test_a_failed_build_says_why_and_leaves_nothing(machine: Machine, said: str, kind: type[Exception], hint: str) -> None:
     machine.go(body=f'echo "{said}" >&2; exit 1')
     with pytest.raises(kind) as caught:
-        ensure_engine(QUIET, machine.environ)
+        ensure_engine(QUIET, machine.root, machine.environ)
     assert said in str(caught.value)
     assert hint in str(caught.value)
     assert not machine.installed().exists()
@@ -164,7 +159,7 @@ def test_a_full_disk_is_noticed_before_the_build(machine: Machine, monkeypatch: 
     machine.go()
     monkeypatch.setattr(install, "_NEEDED_BYTES", 1 << 62)
     with pytest.raises(EngineError, match="MB are free"):
-        ensure_engine(QUIET, machine.environ)
+        ensure_engine(QUIET, machine.root, machine.environ)
     assert machine.log.read_text() == ""
 
 
@@ -173,20 +168,21 @@ def test_a_cache_that_cannot_be_written(machine: Machine, tmp_path: Path) -> Non
     machine.environ["AMIANAI_CACHE"] = str(tmp_path / "file" / "cache")
     machine.go()
     with pytest.raises(EngineError, match="cache cannot be written"):
-        ensure_engine(QUIET, machine.environ)
+        ensure_engine(QUIET, machine.root, machine.environ)
 
 
 def test_a_build_that_does_not_run_is_not_installed(machine: Machine) -> None:
     machine.go(engine="nonsense")
     with pytest.raises(EngineError):
-        ensure_engine(QUIET, machine.environ)
+        ensure_engine(QUIET, machine.root, machine.environ)
     assert not machine.installed().exists()
 
 
 def test_a_kill_in_the_middle_leaves_nothing_that_looks_finished(machine: Machine) -> None:
     machine.go(body="sleep 30")
     code = (
-        "import os; from amianai_infra.engine import *; from amianai_infra.progress import Progress; ensure_engine(Progress(), os.environ)"
+        "import os; from pathlib import Path; from amianai_infra.engine import *; from amianai_infra.progress import Progress; "
+        "ensure_engine(Progress(), Path(), os.environ)"
     )
     environ = {**machine.environ, "PYTHONPATH": str(Path.cwd())}
     child = subprocess.Popen([sys.executable, "-c", code], env=environ, stderr=subprocess.DEVNULL)
@@ -198,14 +194,14 @@ def test_a_kill_in_the_middle_leaves_nothing_that_looks_finished(machine: Machin
     assert machine.leftovers()
     assert find_engine(machine.environ) is None
     machine.go()
-    assert ensure_engine(QUIET, machine.environ) == machine.installed()
+    assert ensure_engine(QUIET, machine.root, machine.environ) == machine.installed()
     assert machine.leftovers() == []
 
 
 def test_two_at_once_build_once(machine: Machine) -> None:
     machine.go(body="sleep 1")
     found: list[Path] = []
-    threads = [threading.Thread(target=lambda: found.append(ensure_engine(QUIET, machine.environ))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: found.append(ensure_engine(QUIET, machine.root, machine.environ))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -215,38 +211,15 @@ def test_two_at_once_build_once(machine: Machine) -> None:
 
 
 def release(version: str = VERSION) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for name in ("pulumi", "pulumi-language-python"):
-            content = f"#!/bin/sh\necho v{version}\n".encode()
-            entry = tarfile.TarInfo(f"pulumi/{name}")
-            entry.size, entry.mode = len(content), 0o755
-            archive.addfile(entry, io.BytesIO(content))
-    return packed.getvalue()
+    return packed({f"pulumi/{name}": f"#!/bin/sh\necho v{version}\n" for name in ("pulumi", "pulumi-language-python")})
 
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
     files: dict[str, bytes] = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = files.get(self.path.lstrip("/"))
-            self.send_response(404 if content is None else 200)
-            self.send_header("Content-Length", str(len(content or b"")))
-            self.end_headers()
-            self.wfile.write(content or b"")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setattr(install, "_RELEASES", f"http://127.0.0.1:{server.server_port}")
-    yield files
-    server.shutdown()
-    server.server_close()
+    with serving(files) as address:
+        monkeypatch.setattr(install, "_RELEASES", address)
+        yield files
 
 
 def publish(files: dict[str, bytes], content: bytes, claimed: bytes | None = None) -> None:
@@ -258,7 +231,7 @@ def publish(files: dict[str, bytes], content: bytes, claimed: bytes | None = Non
 def test_the_official_release_comes_first_with_its_language_hosts(tmp_path: Path, host: dict[str, bytes]) -> None:
     machine = Machine(tmp_path)
     publish(host, release())
-    assert ensure_engine(QUIET, machine.environ) == machine.installed()
+    assert ensure_engine(QUIET, machine.root, machine.environ) == machine.installed()
     assert (machine.installed().parent / "pulumi-language-python").exists()
     assert machine.leftovers() == []
 
@@ -268,15 +241,91 @@ def test_a_download_that_was_changed_is_never_installed(tmp_path: Path, host: di
     machine.go()
     publish(host, release(), claimed=b"the real one")
     with pytest.raises(EngineError, match="does not match its checksum"):
-        ensure_engine(QUIET, machine.environ)
+        ensure_engine(QUIET, machine.root, machine.environ)
     assert not machine.installed().exists()
+
+
+def seen(machine: Machine) -> object:
+    return json.loads((machine.root / "amianai.lock.json").read_text())
+
+
+def test_the_first_release_that_is_seen_is_kept_in_the_project(tmp_path: Path, host: dict[str, bytes]) -> None:
+    machine = Machine(tmp_path)
+    publish(host, release())
+    ensure_engine(QUIET, machine.root, machine.environ)
+    assert seen(machine) == {"sha256": {release_name(): hashlib.sha256(release()).hexdigest()}}
+
+
+def test_another_machine_refuses_another_release_though_its_host_vouches_for_it(tmp_path: Path, host: dict[str, bytes]) -> None:
+    machine = Machine(tmp_path)
+    machine.go()
+    publish(host, release())
+    ensure_engine(QUIET, machine.root, machine.environ)
+    before = seen(machine)
+    machine.environ["AMIANAI_CACHE"] = str(tmp_path / "elsewhere")
+    publish(host, release() + b"more")
+    with pytest.raises(RefusedError, match="not the archive that this project was first set up with") as caught:
+        ensure_engine(QUIET, machine.root, machine.environ)
+    assert str(machine.root / "amianai.lock.json") in caught.value.where
+    assert find_engine(machine.environ) is None
+    assert seen(machine) == before
+
+
+def test_what_another_project_downloaded_is_held_against_the_lock_file(tmp_path: Path, host: dict[str, bytes]) -> None:
+    machine = Machine(tmp_path)
+    publish(host, release())
+    ensure_engine(QUIET, machine.root, machine.environ)
+    lock = machine.root / "amianai.lock.json"
+    lock.unlink()
+    host.clear()
+    ensure_engine(QUIET, machine.root, machine.environ)
+    assert release_name() in lock.read_text()
+    lock.write_text(json.dumps({"sha256": {release_name(): "0" * 64}}))
+    with pytest.raises(RefusedError, match="first set up with"):
+        ensure_engine(QUIET, machine.root, machine.environ)
+
+
+def test_what_is_built_here_is_pinned_already_and_needs_no_lock_file(machine: Machine) -> None:
+    machine.go()
+    ensure_engine(QUIET, machine.root, machine.environ)
+    assert list(machine.root.iterdir()) == []
+
+
+def test_a_lock_file_that_says_nothing_is_not_passed_over(tmp_path: Path, host: dict[str, bytes]) -> None:
+    machine = Machine(tmp_path)
+    publish(host, release())
+    (machine.root / "amianai.lock.json").write_text("<<<<<<< HEAD")
+    with pytest.raises(ConfigurationError, match="lock file cannot be understood"):
+        ensure_engine(QUIET, machine.root, machine.environ)
+    assert not machine.installed().exists()
+
+
+@pytest.mark.parametrize("which", ["cache", "cache/engine", "cache/engine/{version}", "cache/engine/{version}/pulumi"])
+def test_an_engine_that_others_may_change_is_not_run(machine: Machine, tmp_path: Path, which: str) -> None:
+    machine.go()
+    ensure_engine(QUIET, machine.root, machine.environ)
+    path = tmp_path / which.format(version=VERSION)
+    path.chmod(0o777)
+    with pytest.raises(RefusedError, match=f"everybody may write to {path}"):
+        find_engine(machine.environ)
+    with pytest.raises(RefusedError, match=f"everybody may write to {path}"):
+        ensure_engine(QUIET, machine.root, machine.environ)
+
+
+def test_nothing_is_installed_into_a_cache_that_others_may_change(machine: Machine) -> None:
+    machine.go()
+    machine.cache.mkdir()
+    machine.cache.chmod(0o777)
+    with pytest.raises(RefusedError, match="everybody may write"):
+        ensure_engine(QUIET, machine.root, machine.environ)
+    assert machine.log.read_text() == ""
 
 
 def test_without_checksums_it_is_built_instead(tmp_path: Path, host: dict[str, bytes]) -> None:
     machine = Machine(tmp_path)
     machine.go()
     host[release_name()] = release("9.9.9")
-    ensure_engine(QUIET, machine.environ)
+    ensure_engine(QUIET, machine.root, machine.environ)
     assert engine_version(machine.installed(), machine.environ) == VERSION
 
 

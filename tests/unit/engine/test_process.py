@@ -29,18 +29,20 @@ def test_the_target_decides_and_nothing_ambient_leaks() -> None:
         "PULUMI_BACKEND_URL": "s3://other",
         "PULUMI_DEBUG_PROVIDERS": "aws:1",
         "PULUMI_STACK": "dev",
+        "PULUMI_ENABLE_LEGACY_PLUGIN_SEARCH": "1",
         "PULUMI_CONFIG_PASSPHRASE": "mine",
     }
     made = environment(ambient, frozenset({"AWS_PROFILE"}), {"PULUMI_BACKEND_URL": "file:///state", "AWS_REGION": "eu-west-1"})
     assert made["PULUMI_BACKEND_URL"] == "file:///state"
     assert made["PULUMI_CONFIG_PASSPHRASE"] == "mine"
     assert made["AWS_REGION"] == "eu-west-1"
-    assert not {"AWS_PROFILE", "PULUMI_DEBUG_PROVIDERS", "PULUMI_STACK", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"} & set(made)
+    assert not {"AWS_PROFILE", "PULUMI_DEBUG_PROVIDERS", "PULUMI_STACK", "PULUMI_ENABLE_LEGACY_PLUGIN_SEARCH"} & set(made)
     assert made["PULUMI_SKIP_UPDATE_CHECK"] == "true"
 
 
-def test_an_attached_provider_means_that_no_plugin_is_fetched() -> None:
-    made = environment({}, frozenset(), {"PULUMI_DEBUG_PROVIDERS": "aws:4711"})
+@pytest.mark.parametrize("ambient", ["false", "0", ""])
+def test_the_engine_never_fetches_a_plugin_by_itself(ambient: str) -> None:
+    made = environment({"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": ambient}, frozenset(), {"AWS_REGION": "eu-west-1"})
     assert made["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
 
 

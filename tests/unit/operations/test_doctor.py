@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from amianai_infra.config import AuthSettings, Settings
-from amianai_infra.errors import ConfigurationError, ForbiddenError, MissingToolError
+from amianai_infra.errors import ConfigurationError, ForbiddenError, MissingToolError, RefusedError
 from amianai_infra.operations import doctor
 from amianai_infra.operations.doctor import Check
 from tests.unit.operations.fakes import ACCOUNT, Target
@@ -52,6 +52,34 @@ def test_go_matters_only_while_there_is_no_engine(monkeypatch: pytest.MonkeyPatc
     _, go = doctor.engine(says(""))
     assert not go.ok
     assert "go.dev" in go.fix
+
+
+def test_an_engine_that_others_may_change_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(environ: Any) -> Path:
+        raise RefusedError("everybody may write", fix="chmod it")
+
+    monkeypatch.setattr("amianai_infra.engine.find_engine", refuse)
+    assert doctor.engine(says("")) == [doctor.Check("Pulumi engine", False, "everybody may write", "chmod it")]
+
+
+def test_the_provider_for_aws_or_room_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {"PULUMI_HOME": str(tmp_path / "home"), "AMIANAI_CACHE": str(tmp_path / "cache"), "PATH": str(tmp_path)}
+    missing = doctor.provider(environ)
+    assert missing.ok
+    assert "setup installs it" in missing.found
+    monkeypatch.setattr("amianai_infra.engine.NEEDED_BYTES", 1 << 62)
+    full = doctor.provider(environ)
+    assert not full.ok
+    assert "PULUMI_HOME" in full.fix
+    own = tmp_path / "pulumi-resource-aws"
+    own.touch(mode=0o755)
+    assert doctor.provider(environ) == doctor.Check("AWS provider (pulumi-aws)", True, str(own))
+    environ |= {"PULUMI_IGNORE_AMBIENT_PLUGINS": "1"}
+    (tmp_path / "cache").mkdir(mode=0o700)
+    (tmp_path / "cache").chmod(0o777)
+    refused = doctor.provider(environ)
+    assert not refused.ok
+    assert "chmod" in refused.fix
 
 
 def test_disk_space(tmp_path: Path) -> None:

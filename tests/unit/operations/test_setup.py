@@ -32,6 +32,7 @@ class Doings:
     def hands(self) -> Hands:
         return Hands(
             ensure_engine=lambda progress: self.log.append(("engine",)),  # type: ignore[arg-type,return-value]
+            ensure_plugin=lambda progress, binary: self.log.append(("plugin",)),  # type: ignore[arg-type,return-value]
             deploy_site=lambda *_: self.log.append(("deploy",)),
             cache=self.context.root,
             resolver=lambda address, domain: self.found,
@@ -42,6 +43,7 @@ class Doings:
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setattr(doctor, "machine", lambda *_: [])
+    monkeypatch.setattr(doctor, "provider", lambda *_: doctor.Check("AWS provider", True, "there"))
     (tmp_path / "examples/site").mkdir(parents=True)
     (tmp_path / "examples/site/package.json").touch()
     return Context(tmp_path)
@@ -126,7 +128,7 @@ def test_on_aws_the_zone_comes_first_and_the_stack_after_the_delegation(doings: 
 
     context.engine = engine  # type: ignore[method-assign]
     run(doings)
-    assert names(doings.log) == ["announce", "confirm", "engine", "state", "configure", "up", "up", "deploy"]
+    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "state", "configure", "up", "up", "deploy"]
     assert context.did("up")[0][1] == list(ZONE_TARGETS)
     assert context.did("up")[1][1] == []
 
@@ -202,6 +204,7 @@ def test_tools_are_prepared_side_by_side(doings: Doings) -> None:
     hands = doings.hands()
     together = Hands(
         ensure_engine=lambda progress: barrier.wait(),  # type: ignore[arg-type,return-value]
+        ensure_plugin=hands.ensure_plugin,
         deploy_site=hands.deploy_site,
         cache=hands.cache,
         prepare_site=lambda *_: barrier.wait(),

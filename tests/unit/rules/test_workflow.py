@@ -142,6 +142,15 @@ def test_a_github_environment_is_asked_for_only_where_the_role_is_used() -> None
     }
 
 
+def test_what_is_passed_on_reaches_the_build_alone_from_secrets_or_variables() -> None:
+    assert "env" not in jobs()["build"]
+    made = jobs(replace(PLAIN, passed=["NPM_TOKEN", "VITE_*", "GITHUB_SHA"]))
+    assert made["build"]["env"] == {"NPM_TOKEN": "${{ secrets.NPM_TOKEN || vars.NPM_TOKEN }}"}
+    others = {name: job for name, job in made.items() if name != "build"}
+    assert others == {name: job for name, job in jobs().items() if name != "build"}
+    assert "secrets." not in str(others)
+
+
 def test_the_branch_is_the_chosen_one_everywhere() -> None:
     other = replace(PLAIN, branch="release/1.x")
     assert parsed(other)[True]["push"] == {"branches": ["release/1.x"]}

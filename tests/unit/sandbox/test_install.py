@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from amianai_infra.errors import AmianaiError, MissingToolError
+from amianai_infra.errors import AmianaiError, MissingToolError, RefusedError
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import install
-from amianai_infra.sandbox.install import cache_directory, emulator_home, install_emulator, install_postgres, locked, postgres_home
+from amianai_infra.sandbox.install import emulator_home, install_emulator, install_postgres, postgres_home
 
 LOCKS = Path(install.__file__).parent / "locks"
 QUIET = Progress(quiet=True)
@@ -30,11 +30,6 @@ def tool(folder: Path, name: str, script: str) -> None:
 def environ(tmp_path: Path) -> dict[str, str]:
     """A cache of its own and a PATH that holds the shell's own tools and what a test puts into `bin`."""
     return {"AMIANAI_CACHE": str(tmp_path / "cache"), "PATH": f"{tmp_path / 'bin'}"}
-
-
-def test_the_cache_is_where_it_is_asked_to_be(tmp_path: Path) -> None:
-    assert cache_directory({"AMIANAI_CACHE": str(tmp_path)}) == tmp_path
-    assert cache_directory({}) == Path.home() / ".cache" / "amianai-infra"
 
 
 def test_lock_files_hold_hashes_and_no_addresses() -> None:
@@ -118,19 +113,28 @@ def test_an_interrupted_build_is_started_over(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["thing", "thing.lock"]
 
 
-def test_a_waiter_is_told_once(tmp_path: Path) -> None:
-    told: list[str] = []
-    inside = threading.Event()
+@pytest.mark.parametrize("who", ["group", "others"])
+def test_an_installation_that_others_may_change_is_not_run(environ: dict[str, str], tmp_path: Path, who: str) -> None:
+    tool(tmp_path / "bin", "uv", "exit 1")
+    program = emulator_home(environ) / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    program.chmod(0o775 if who == "group" else 0o757)
+    with pytest.raises(RefusedError, match=f"may write to {program}") as caught:
+        install_emulator(environ, QUIET)
+    assert f"chmod -R go-w {emulator_home(environ)}" in caught.value.fix
+    program.chmod(0o755)
+    assert install_emulator(environ, QUIET) == program
 
-    def hold() -> None:
-        with locked(tmp_path / "lock"):
-            inside.set()
-            time.sleep(0.2)
 
-    holder = threading.Thread(target=hold)
-    holder.start()
-    inside.wait()
-    with locked(tmp_path / "lock", lambda: told.append("waiting")):
-        pass
-    holder.join()
-    assert told == ["waiting"]
+def test_what_an_installer_left_open_is_closed(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / "program").touch()
+        (folder / "link").symlink_to("bin/program")
+        for path in (folder, folder / "bin", folder / "bin" / "program"):
+            path.chmod(0o777)
+
+    install._once(tmp_path / "thing", build, QUIET, "Installing")
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "thing").rglob("*")} == {0o755}
+    assert (tmp_path / "thing").stat().st_mode & 0o777 == 0o755

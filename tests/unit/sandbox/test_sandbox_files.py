@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from amianai_infra.errors import AmianaiError
+from amianai_infra.errors import AmianaiError, RefusedError
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import Sandbox
 from amianai_infra.sandbox import postgres as database
@@ -32,6 +32,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_read_only_checkout_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(AmianaiError, match="Permission denied"):
+        Sandbox(tmp_path).start(QUIET)
+
+
+@pytest.mark.parametrize("which", ["", "tls", "tls/ca.pem", "state", "project"])
+def test_one_that_others_may_change_is_not_used(tmp_path: Path, which: str) -> None:
+    path = tmp_path / ".sandbox" / which
+    Sandbox(tmp_path).ports()
+    (tmp_path / ".sandbox" / "tls").mkdir()
+    (tmp_path / ".sandbox" / "tls" / "ca.pem").touch()
+    path.chmod(0o777)
+    with pytest.raises(RefusedError, match=f"everybody may write to {path}"):
         Sandbox(tmp_path).start(QUIET)
 
 
@@ -84,6 +95,21 @@ def test_as_root_the_data_moves_to_where_its_user_may_go(tmp_path: Path) -> None
     database.forget(local)
     assert not place.data.parent.exists()
     assert not (local / "postgres").is_symlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as somebody else")
+def test_copied_programs_that_others_may_change_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "SYSTEM_HOME", tmp_path / "system")
+    program = tmp_path / "cache" / "postgres-16" / "bin" / "postgres"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o700)
+    program.parent.chmod(0o700)
+    user = database.server_user()
+    copy = database.programs(program.parents[1], user)
+    assert copy.is_relative_to(tmp_path / "system")
+    (copy / "bin" / "postgres").chmod(0o777)
+    with pytest.raises(RefusedError, match=f"everybody may write to {copy}/bin/postgres"):
+        database.programs(program.parents[1], user)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as somebody else")
