@@ -65,6 +65,13 @@ class Project:
         return session.client(service, endpoint_url=env["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"}))  # type: ignore[call-overload]
 
 
+def checkout(root: Path) -> Path:
+    """The least that makes a folder a project."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "Pulumi.yaml").write_text("name: amianai-infra\nruntime: python\n")
+    return root
+
+
 def copy_project(root: Path) -> Project:
     root.mkdir(parents=True)
     for name in ("Pulumi.yaml", "Pulumi.prod.yaml", "__main__.py"):

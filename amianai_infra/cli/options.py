@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from amianai_infra.errors import ConfigurationError, RefusedError
-from amianai_infra.naming import PROJECT, STACK
+from amianai_infra.naming import STACK
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -55,23 +55,13 @@ def recommended(text: str, *, sandbox: bool) -> str:
 
 def find_root(environ: Mapping[str, str], start: Path) -> Path:
     """The project: `AMIANAI_ROOT`, the nearest folder above `start` with our Pulumi.yaml, or the checkout this code is in."""
+    from amianai_infra.target import is_project, require_project
+
     chosen = environ.get("AMIANAI_ROOT")
     if chosen:
-        return Path(chosen).resolve()
-    for folder in (start, *start.parents, Path(__file__).resolve().parents[2]):
-        if _is_project(folder / "Pulumi.yaml"):
-            return folder
-    raise ConfigurationError(
-        "This is not an amianai-infra project.", where=str(start), fix="run the command in the folder that holds Pulumi.yaml"
-    )
-
-
-def _is_project(file: Path) -> bool:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return False
-    return re.search(rf"^name:\s*['\"]?{PROJECT}['\"]?\s*$", text, re.MULTILINE) is not None
+        return require_project(Path(chosen).resolve(), f"AMIANAI_ROOT = {chosen}")
+    folders = (start, *start.parents, Path(__file__).resolve().parents[2])
+    return next((folder for folder in folders if is_project(folder)), None) or require_project(start)
 
 
 def parse_sets(pairs: tuple[str, ...]) -> dict[str, str]:

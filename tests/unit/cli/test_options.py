@@ -40,6 +40,17 @@ def test_the_root_may_be_named(tmp_path: Path) -> None:
     assert find_root({"AMIANAI_ROOT": str(root)}, Path("/")) == root
 
 
+@pytest.mark.parametrize("name", ["", "name: something-else\n"])
+def test_a_named_root_that_is_no_project_is_refused(tmp_path: Path, name: str) -> None:
+    if name:
+        (tmp_path / "Pulumi.yaml").write_text(name)
+    project(tmp_path / "inner")
+    with pytest.raises(ConfigurationError, match="not an amianai-infra project") as caught:
+        find_root({"AMIANAI_ROOT": str(tmp_path)}, tmp_path / "inner")
+    assert caught.value.exit_code == 2
+    assert caught.value.where == f"AMIANAI_ROOT = {tmp_path}"
+
+
 def test_elsewhere_the_checkout_of_the_code_is_the_root(tmp_path: Path) -> None:
     checkout = Path(__file__).parents[3]
     assert find_root({}, tmp_path) == checkout

@@ -13,6 +13,7 @@ from amianai_infra.cli.options import App
 from amianai_infra.engine import Lock, Step, Summary
 from amianai_infra.operations import change, status
 from amianai_infra.operations.status import Part
+from tests.project import checkout
 from tests.unit.operations.fakes import OUTPUTS, Context, names, resource
 
 
@@ -20,7 +21,7 @@ from tests.unit.operations.fakes import OUTPUTS, Context, names, resource
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     """The command line with stand-ins behind it."""
     made = Context(tmp_path)
-    monkeypatch.setenv("AMIANAI_ROOT", str(tmp_path))
+    monkeypatch.setenv("AMIANAI_ROOT", str(checkout(tmp_path)))
     monkeypatch.setattr(App, "target", made.target)
     monkeypatch.setattr(App, "settings", made.settings)
     monkeypatch.setattr(App, "engine", lambda self, environment=None: made.engine(environment))
