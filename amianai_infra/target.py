@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -83,6 +84,12 @@ class EngineEnvironment:
     drop: frozenset[str] = frozenset()
     stack: str = STACK
     project: str = PROJECT
+
+    def in_folder(self, folder: Path) -> EngineEnvironment:
+        """The same with copies of Pulumi.yaml and the stack file, which may be changed without a trace."""
+        for file in self.project_dir.glob("Pulumi*.yaml"):
+            shutil.copy2(file, folder)
+        return replace(self, project_dir=folder)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,51 @@ def app(tmp_path: Path, **more: object) -> App:
     return App(environ={"AMIANAI_ROOT": str(root), "DOMAIN_NAME": "example.com"}, **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("command", ["target", "settings"])
+@pytest.mark.parametrize(
+    "led",
+    [
+        {"AMIANAI_SANDBOX": "/another/checkout"},
+        {"AMIANAI_SANDBOX": "/another/checkout", "AMIANAI_TARGET": "aws"},
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:21000"},
+        {"AWS_ENDPOINT_URL_S3": "http://localhost:21000/"},
+    ],
+)
+def test_a_shell_that_is_led_to_the_sandbox_is_not_taken_for_aws(tmp_path: Path, led: dict[str, str], command: str) -> None:
+    made = app(tmp_path)
+    made.environ = {**made.environ, **led}
+    (tmp_path / ".sandbox").mkdir()
+    (tmp_path / ".sandbox" / "ports.json").write_text('{"emulator": 21000, "postgres": 21001, "provider": 21002}')
+    with pytest.raises(ConfigurationError, match="leads AWS clients to a sandbox") as caught:
+        getattr(made, command)
+    name, value = next(iter(led.items()))
+    assert caught.value.where == f"environment: {name} = {value}"
+    assert "--sandbox" in caught.value.fix
+    assert "amianai sandbox env --unset" in caught.value.fix
+    assert caught.value.exit_code == 2
+    made.sandbox = True
+    assert getattr(made, command)
+
+
+@pytest.mark.parametrize(
+    "led",
+    [
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"},
+        {"AWS_ENDPOINT_URL": "https://vpce-1.s3.us-east-1.vpce.amazonaws.com:21000"},
+        {"AWS_ENDPOINT_URL": "http://[::1"},
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:21000", "AMIANAI_TARGET": "aws"},
+        {"AWS_ENDPOINT_URL": ""},
+    ],
+)
+def test_an_address_of_ones_own_is_respected(tmp_path: Path, led: dict[str, str]) -> None:
+    made = app(tmp_path)
+    made.environ = {**made.environ, **led}
+    (tmp_path / ".sandbox").mkdir()
+    (tmp_path / ".sandbox" / "ports.json").write_text('{"emulator": 21000, "postgres": 21001, "provider": 21002}')
+    assert made.target.name == "aws"
+    assert made.target.endpoint("s3") == led["AWS_ENDPOINT_URL"]
+
+
 def test_settings_come_from_flag_environment_and_stack_file(tmp_path: Path) -> None:
     made = app(tmp_path, flags={"database.storage_gib": "30"})
     (tmp_path / "Pulumi.prod.yaml").write_text("config:\n  amianai-infra:domainName: example.org\n  amianai-infra:databaseName: other\n")

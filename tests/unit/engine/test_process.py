@@ -29,6 +29,8 @@ def test_the_target_decides_and_nothing_ambient_leaks() -> None:
         "PULUMI_BACKEND_URL": "s3://other",
         "PULUMI_DEBUG_PROVIDERS": "aws:1",
         "PULUMI_STACK": "dev",
+        "PULUMI_OPTION_CWD": "/elsewhere",
+        "PULUMI_OPTION_TARGET": "urn:other",
         "PULUMI_CONFIG_PASSPHRASE": "mine",
     }
     made = environment(ambient, frozenset({"AWS_PROFILE"}), {"PULUMI_BACKEND_URL": "file:///state", "AWS_REGION": "eu-west-1"})
@@ -36,6 +38,7 @@ def test_the_target_decides_and_nothing_ambient_leaks() -> None:
     assert made["PULUMI_CONFIG_PASSPHRASE"] == "mine"
     assert made["AWS_REGION"] == "eu-west-1"
     assert not {"AWS_PROFILE", "PULUMI_DEBUG_PROVIDERS", "PULUMI_STACK", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"} & set(made)
+    assert not [name for name in made if name.startswith("PULUMI_OPTION_")]
     assert made["PULUMI_SKIP_UPDATE_CHECK"] == "true"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from amianai_infra.sandbox.processes import free
@@ -48,7 +49,7 @@ def test_our_own_user_is_answered(port: int) -> None:
         stub: Any = provider_pb2_grpc.ResourceProviderStub(channel)
         with pytest.raises(grpc.RpcError, match="does not implement the function"):
             stub.Invoke(provider_pb2.InvokeRequest(tok="x", args=encode({"large": "x" * 8_000_000})))
-        assert stub.GetPluginInfo(provider_pb2.InvokeRequest()).version == VERSION
+        assert stub.GetPluginInfo(Empty()).version == VERSION
     assert answers(port) > 0
 
 
@@ -77,7 +78,7 @@ def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     world = World(Clients("http://127.0.0.1:1"))
     with serve(world, 0, {}) as port:
         channel = grpc.insecure_channel(f"127.0.0.1:{port}")
-        provider_pb2_grpc.ResourceProviderStub(channel).GetPluginInfo(provider_pb2.InvokeRequest())
+        provider_pb2_grpc.ResourceProviderStub(channel).GetPluginInfo(Empty())
         with pytest.raises(OSError, match="in use"), serve(world, port, {}):
             pass
     assert free(port)
