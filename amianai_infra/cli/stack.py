@@ -81,7 +81,8 @@ def preview(app: App, refresh: bool) -> None:
     amianai preview --set database.instance_class=db.t4g.small
     amianai preview --refresh
 
-    It works on a copy of the stack's state and configuration, takes no lock and writes nothing, neither here nor in the state's bucket.
+    It works on a copy of the stack's state and configuration. It takes no lock and writes nothing, neither here nor in the state's
+    bucket; only the engine keeps a log of its own, in ~/.pulumi/logs or .sandbox/pulumi/logs.
     """
     from amianai_infra.operations import change
 
@@ -93,7 +94,7 @@ def preview(app: App, refresh: bool) -> None:
     if found.drift is not None:
         drift = _drift(found.drift)
         data["drift"] = [{"found": word, **_step(step)} for word, step in drift]
-        text = "\n".join([_drift_text(drift), text])
+        text = f"{_drift_text(drift)}\n\n{text}"
     app.print(data, text)
 
 

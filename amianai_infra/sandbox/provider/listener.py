@@ -64,9 +64,10 @@ async def _listen(port: int, inner: Path, started: Future[tuple[int, Callable[[]
 
 async def _lead(inner: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
-        if await _is_ours(writer):
-            inner_reader, inner_writer = await asyncio.open_unix_connection(inner)
-            await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+        with suppress(asyncio.CancelledError):  # the end: Python 3.11 would print a traceback for every open connection
+            if await _is_ours(writer):
+                inner_reader, inner_writer = await asyncio.open_unix_connection(inner)
+                await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
     finally:
         writer.close()
 

@@ -73,7 +73,7 @@ def test_a_look_whether_it_listens_is_no_news(port: int, caplog: pytest.LogCaptu
     assert caplog.text == ""
 
 
-def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     world = World(Clients("http://127.0.0.1:1"))
     with serve(world, 0, {}) as port:
@@ -84,3 +84,4 @@ def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert free(port)
     assert list(tmp_path.iterdir()) == []
     channel.close()
+    assert caplog.text == "", "also where a connection was open at the end"
