@@ -77,7 +77,16 @@ async def _is_ours(connection: asyncio.StreamWriter) -> bool:
     user = await asyncio.to_thread(connected_by, client, here)
     if user not in (None, os.geteuid()):
         log.warning("turned away a connection of user %d", user)
-    return user == os.geteuid()
+    return user == os.geteuid() and _is_connected(connection)
+
+
+def _is_connected(connection: asyncio.StreamWriter) -> bool:
+    """Whether it has not been reset meanwhile: the port of one that was could be another user's when its owner was looked up."""
+    try:
+        connection.get_extra_info("socket").getpeername()
+    except OSError:
+        return False
+    return True
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

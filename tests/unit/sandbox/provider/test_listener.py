@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import struct
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from amianai_infra.sandbox.processes import free
+from amianai_infra.sandbox.provider import listener
 from amianai_infra.sandbox.provider.clients import Clients
 from amianai_infra.sandbox.provider.resource import Resource, World
 from amianai_infra.sandbox.provider.server import VERSION, serve
@@ -25,7 +28,7 @@ from amianai_infra.sandbox.provider.values import encode
 # What every gRPC connection begins with: the preface of HTTP/2 and an empty SETTINGS frame.
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 # Says hello and prints how many bytes come back; in bash, because another user may not be allowed to run this Python.
-PROGRAM = r"""exec 3<>/dev/tcp/127.0.0.1/$0 && printf "$1" >&3 && head -c 9 <&3 | wc -c"""
+PROGRAM = r"""trap "" PIPE; exec 3<>/dev/tcp/127.0.0.1/$0 && { printf "$1" >&3; head -c 9 <&3 | wc -c; }"""
 
 
 @pytest.fixture
@@ -71,6 +74,30 @@ def test_a_look_whether_it_listens_is_no_news(port: int, caplog: pytest.LogCaptu
         socket.create_connection(("127.0.0.1", port)).close()
     assert answers(port) > 0
     assert caplog.text == ""
+
+
+def test_what_was_reset_is_not_taken_for_whoever_has_its_port_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reset = threading.Event()
+
+    def looked_up_late(_client: int, _server: int) -> int:
+        assert reset.wait(10)
+        return os.geteuid()
+
+    monkeypatch.setattr(listener, "connected_by", looked_up_late)
+    with socket.socket(socket.AF_UNIX) as inner:
+        inner.bind(str(tmp_path / "inner"))
+        inner.listen()
+        inner.settimeout(0.5)
+        with listener.own_user_only(0, tmp_path / "inner") as port:
+            stranger = socket.create_connection(("127.0.0.1", port))
+            stranger.sendall(HELLO)
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            stranger.close()
+            reset.set()
+            with pytest.raises(TimeoutError):
+                inner.accept()
+            with socket.create_connection(("127.0.0.1", port)):
+                inner.accept()[0].close()
 
 
 def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
