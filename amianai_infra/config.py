@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from amianai_infra.errors import ConfigurationError
-from amianai_infra.naming import PROJECT, database_identifier
+from amianai_infra.naming import PROJECT, SANDBOX_VARIABLE, database_identifier
 
 _WINDOW = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 _WEEKLY = r"^(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d-(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d$"
@@ -445,6 +445,7 @@ NOT_SETTINGS = frozenset(
         "AMIANAI_DATABASE_AT",
         "AMIANAI_DEBUG",
         "AMIANAI_SANDBOX_PORT",
+        SANDBOX_VARIABLE,
     }
 )
 

@@ -8,6 +8,7 @@ PROJECT = "amianai-infra"
 STACK = "prod"
 TAG_STACK = "amianai:stack"
 TAG_URN = "amianai:urn"
+SANDBOX_VARIABLE = "AMIANAI_SANDBOX"  # names the checkout in a shell that `amianai sandbox env` leads to its sandbox
 
 
 def slug(text: str) -> str:

@@ -4,19 +4,49 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from amianai_infra.errors import AmianaiError, ForbiddenError, NotFoundError, UnreachableError
+from amianai_infra.errors import AmianaiError, ConfigurationError, ForbiddenError, NotFoundError, UnreachableError
 from amianai_infra.folders import require_ours
 from amianai_infra.naming import PROJECT, STACK, stack_parameter, state_bucket_name
 from amianai_infra.outputs import StackOutputs
 
 if TYPE_CHECKING:
     from boto3.session import Session
+
+
+def is_project(folder: Path) -> bool:
+    """Whether the folder holds a Pulumi.yaml of ours."""
+    try:
+        text = (folder / "Pulumi.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return re.search(rf"^name:\s*(['\"]?){PROJECT}\1\s*(#.*)?$", text, re.MULTILINE) is not None
+
+
+def require_project(folder: Path, where: str = "") -> Path:
+    """The folder, if it is a project: nothing is written, and nothing started, in any other.
+
+    Args:
+        folder: the folder.
+        where: who named it; the folder itself where nobody did.
+
+    Raises:
+        ConfigurationError: it holds no Pulumi.yaml, or one of another project.
+    """
+    if not is_project(folder):
+        raise ConfigurationError(
+            f"This is not an {PROJECT} project: it has no Pulumi.yaml that says `name: {PROJECT}`.",
+            where=where or str(folder),
+            fix="run the command in the folder that holds it, or name that folder in AMIANAI_ROOT",
+        )
+    return folder
 
 
 @dataclass(frozen=True)
@@ -55,6 +85,12 @@ class EngineEnvironment:
     drop: frozenset[str] = frozenset()
     stack: str = STACK
     project: str = PROJECT
+
+    def in_folder(self, folder: Path) -> EngineEnvironment:
+        """The same with copies of Pulumi.yaml and the stack file, which may be changed without a trace."""
+        for file in self.project_dir.glob("Pulumi*.yaml"):
+            shutil.copy2(file, folder)
+        return replace(self, project_dir=folder)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from amianai_infra.progress import Progress
 from amianai_infra.sandbox import SandboxTarget
 from amianai_infra.sandbox import postgres as server
 from amianai_infra.sandbox.provider.postgres import Postgres
+from tests.project import checkout
 
 QUIET = Progress(quiet=True)
 DOMAIN = "example.test"
@@ -69,9 +70,7 @@ class Database:
 
 def running_sandbox(root: Path) -> SandboxTarget:
     """A sandbox of its own."""
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "Pulumi.yaml").write_text("name: amianai-infra\nruntime: python\n")
-    target = SandboxTarget(root, QUIET)
+    target = SandboxTarget(checkout(root), QUIET)
     target.ready()
     return target
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -68,6 +70,25 @@ class Project:
         else:
             session = boto3.Session(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_REGION"])
         return session.client(service, endpoint_url=env["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"}))  # type: ignore[call-overload]
+
+
+def trace(root: Path, *left_out: str) -> dict[str, tuple[int, int, str]]:
+    """Mode, time and content of every file and folder below, to compare; without what is below the folders `left_out`."""
+    found = {}
+    for path in (root, *sorted(root.rglob("*"))):
+        name = path.relative_to(root).as_posix()
+        if not any(name == one or name.startswith(f"{one}/") for one in left_out):
+            there = path.lstat()
+            content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(there.st_mode) else ""
+            found[name] = (there.st_mode, there.st_mtime_ns, content)
+    return found
+
+
+def checkout(root: Path) -> Path:
+    """The least that makes a folder a project."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "Pulumi.yaml").write_text("name: amianai-infra\nruntime: python\n")
+    return root
 
 
 def copy_project(root: Path) -> Project:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from amianai_infra.errors import ConfigurationError, RefusedError
-from amianai_infra.naming import PROJECT, STACK
+from amianai_infra.naming import SANDBOX_VARIABLE, STACK
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -55,23 +55,13 @@ def recommended(text: str, *, sandbox: bool) -> str:
 
 def find_root(environ: Mapping[str, str], start: Path) -> Path:
     """The project: `AMIANAI_ROOT`, the nearest folder above `start` with our Pulumi.yaml, or the checkout this code is in."""
+    from amianai_infra.target import is_project, require_project
+
     chosen = environ.get("AMIANAI_ROOT")
     if chosen:
-        return Path(chosen).resolve()
-    for folder in (start, *start.parents, Path(__file__).resolve().parents[2]):
-        if _is_project(folder / "Pulumi.yaml"):
-            return folder
-    raise ConfigurationError(
-        "This is not an amianai-infra project.", where=str(start), fix="run the command in the folder that holds Pulumi.yaml"
-    )
-
-
-def _is_project(file: Path) -> bool:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return False
-    return re.search(rf"^name:\s*['\"]?{PROJECT}['\"]?\s*$", text, re.MULTILINE) is not None
+        return require_project(Path(chosen).resolve(), f"AMIANAI_ROOT = {chosen}")
+    folders = (start, *start.parents, Path(__file__).resolve().parents[2])
+    return next((folder for folder in folders if is_project(folder)), None) or require_project(start)
 
 
 def parse_sets(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -83,6 +73,20 @@ def parse_sets(pairs: tuple[str, ...]) -> dict[str, str]:
             raise ConfigurationError(f"--set takes KEY=VALUE, not {pair!r}.", fix="for example --set database.storage_gib=50")
         flags[key.strip()] = value
     return flags
+
+
+def _leads_to(address: str, port: int) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(address)
+        named = parts.port
+    except ValueError:
+        return False
+    return named == port and parts.hostname in _LOOPBACK
+
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass
@@ -130,7 +134,34 @@ class App:
             return SandboxTarget(self.root)
         from amianai_infra.target import AwsTarget
 
+        self._require_aws()
         return AwsTarget(self.root, self.settings.region, self.settings.prefix, self.environ)
+
+    def _require_aws(self) -> None:
+        """Refuse to take a sandbox for AWS: in a shell that `sandbox env` leads there, without a word which of the two is meant.
+
+        Raises:
+            ConfigurationError: naming what leads there, and both ways out.
+        """
+        place = self.environ.get(SANDBOX_VARIABLE)
+        found = f"{SANDBOX_VARIABLE} = {place}" if place else self._sandbox_endpoint()
+        if found:
+            raise ConfigurationError(
+                "The environment leads AWS clients to a sandbox; nothing was done.",
+                where=f"environment: {found}",
+                fix='for the sandbox, add --sandbox; for AWS, run `eval "$(amianai sandbox env --unset)"` first, or open another shell',
+            )
+
+    def _sandbox_endpoint(self) -> str:
+        """The variable that leads SDKs to this checkout's emulator; empty without one, or where AMIANAI_TARGET=aws means it."""
+        endpoints = {name: value for name, value in self.environ.items() if name.startswith("AWS_ENDPOINT_URL") and value}
+        ports_file = self.root / ".sandbox" / "ports.json"
+        if not endpoints or self.environ.get("AMIANAI_TARGET") == "aws" or not ports_file.is_file():
+            return ""
+        from amianai_infra.sandbox.ports import remembered
+
+        ports = remembered(ports_file)
+        return next((f"{name} = {value}" for name, value in endpoints.items() if ports and _leads_to(value, ports.emulator)), "")
 
     @property
     def stack_file(self) -> Path:
@@ -145,6 +176,8 @@ class App:
         """Every setting, resolved: flag, environment, stack file, the target's default."""
         from amianai_infra.config import load_settings, read_stack_file
 
+        if not self.sandbox:
+            self._require_aws()
         stack_file = read_stack_file(self.stack_file, required=self.config_file is not None)
         defaults = self.target.default_settings() if self.sandbox else {}
         settings = load_settings(self.flags, self.environ, stack_file, defaults)

@@ -14,6 +14,7 @@ import click
 
 from amianai_infra.cli.options import App, show
 from amianai_infra.errors import NotFoundError, RefusedError
+from amianai_infra.naming import SANDBOX_VARIABLE
 
 if TYPE_CHECKING:
     from amianai_infra.sandbox import SandboxTarget, Service
@@ -69,16 +70,22 @@ def status(app: App) -> None:
 
 @sandbox.command()
 @click.option("--shell", type=click.Choice(["sh", "fish"]), default="sh", show_default=True, help="Whose syntax to print.")
+@click.option("--unset", "leave", is_flag=True, help="Print what leads the shell away from the sandbox again.")
 @click.pass_obj
-def env(app: App, shell: str) -> None:
+def env(app: App, shell: str, leave: bool) -> None:
     """Print what lets the AWS CLI, any AWS SDK, `pulumi` and psql talk to the sandbox.
 
     \b
-    Example:
+    Examples:
       eval "$(amianai sandbox env)"          (fish: amianai sandbox env --shell fish | source)
+      eval "$(amianai sandbox env --unset)"
 
-    The database's password is in a file of mode 0600 that PGPASSFILE names; it is never printed.
+    The database's password is in a file of mode 0600 that PGPASSFILE names; it is never printed. In such a shell every other command wants
+    --sandbox: without it, it would take the sandbox for an AWS account.
     """
+    if leave:
+        _leave(app, fish=shell == "fish")
+        return
     target = _target(app)
     if target.sandbox.serves():
         target.keep_password()
@@ -89,6 +96,15 @@ def env(app: App, shell: str) -> None:
         app.print(ours)
     else:
         show("\n".join(_lines(ours, unset, path, fish=shell == "fish")))
+
+
+def _leave(app: App, *, fish: bool) -> None:
+    """Every variable of those families goes: `env` had unset what was not the sandbox's."""
+    names = [*_misleading(app.environ, {}), SANDBOX_VARIABLE]
+    if app.json:
+        app.print({"unset": names})
+    else:
+        show("\n".join(_lines({}, names, None, fish=fish)))
 
 
 def _misleading(environ: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:

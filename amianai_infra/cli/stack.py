@@ -11,7 +11,7 @@ import click
 from amianai_infra.cli.options import App, DurationType, confirm_option, dry_run_option
 
 if TYPE_CHECKING:
-    from amianai_infra.engine import Summary
+    from amianai_infra.engine import Step, Summary
     from amianai_infra.operations.doctor import Check
     from amianai_infra.operations.setup import Hands
 
@@ -89,14 +89,23 @@ def preview(app: App, refresh: bool) -> None:
     \b
     amianai preview
     amianai preview --set database.instance_class=db.t4g.small
+    amianai preview --refresh
+
+    It works on a copy of the stack's state and configuration. It takes no lock and writes nothing, neither here nor in the state's
+    bucket; only the engine keeps a log of its own, in ~/.pulumi/logs or .sandbox/pulumi/logs.
     """
     from amianai_infra.operations import change
 
     _ = app.settings
     app.target.ready()
     app.announce()
-    summary = change.preview(app, refresh=refresh)
-    app.print(_summary(summary), _lines(summary, would=True))
+    found = change.preview(app, refresh=refresh)
+    data, text = _summary(found.plan), _lines(found.plan, would=True)
+    if found.drift is not None:
+        drift = _drift(found.drift)
+        data["drift"] = [{"found": word, **_step(step)} for word, step in drift]
+        text = f"{_drift_text(drift)}\n\n{text}"
+    app.print(data, text)
 
 
 @click.command()
@@ -132,18 +141,35 @@ def _tell_what_is_open(app: App) -> None:
 
 
 def _summary(summary: Summary) -> dict[str, object]:
-    steps = [{"op": step.op, "urn": step.urn, "type": step.type, "name": step.name, "diffs": list(step.diffs)} for step in summary.steps]
+    steps = [{"op": step.op, **_step(step)} for step in summary.steps]
     return {"changed": summary.changed, "counts": dict(summary.counts), "seconds": round(summary.seconds, 2), "steps": steps}
+
+
+def _step(step: Step) -> dict[str, object]:
+    return {"urn": step.urn, "type": step.type, "name": step.name, "diffs": list(step.diffs)}
+
+
+def _drift(found: Summary) -> list[tuple[str, Step]]:
+    """What a refresh found, each with `changed` or `gone`."""
+    from amianai_infra.engine.events import FOUND
+
+    return [(FOUND[step.op], step) for step in found.steps if step.op in FOUND]
+
+
+def _drift_text(drift: list[tuple[str, Step]]) -> str:
+    if not drift:
+        return "Nothing was changed outside since the last `up`."
+    return "\n".join(["Changed outside since the last `up`:", *(_line(word, step) for word, step in drift)])
+
+
+def _line(word: str, step: Step) -> str:
+    return f"  {word:<9} {step.type} {step.name}" + (f" ({', '.join(step.diffs)})" if step.diffs else "")
 
 
 def _lines(summary: Summary, *, would: bool) -> str:
     from amianai_infra.operations.setup import tally
 
-    lines = [
-        f"  {step.op:<9} {step.type} {step.name}" + (f" ({', '.join(step.diffs)})" if step.diffs else "")
-        for step in summary.steps
-        if step.op not in ("same", "read")
-    ]
+    lines = [_line(step.op, step) for step in summary.steps if step.op not in ("same", "read")]
     text = tally(summary)
     return "\n".join([*lines, f"{'Would be: ' if would and summary.changed else ''}{text} ({summary.seconds:.1f} s)"])
 

@@ -161,17 +161,22 @@ class RawLock:
     since: datetime
 
 
+def checkpoint_key(project: str, stack: str) -> str:
+    """Where the engine keeps a stack's state in a folder or bucket."""
+    return f".pulumi/stacks/{project}/{stack}.json"
+
+
 class StateFiles:
     """Checkpoint and locks of one stack in a store, by the engine's own layout."""
 
     def __init__(self, store: Store, project: str, stack: str) -> None:
         self._store = store
-        self._checkpoint = f".pulumi/stacks/{project}/{stack}.json"
+        self._checkpoint = checkpoint_key(project, stack)
         self._locks = f".pulumi/locks/organization/{project}/{stack}/"
 
     def exists(self) -> bool:
         """Whether the stack exists."""
-        return self._bytes() is not None
+        return self.checkpoint() is not None
 
     def deployment(self) -> Deployment | None:
         """The latest deployment: empty for a new stack, None when there is no stack.
@@ -179,7 +184,7 @@ class StateFiles:
         Raises:
             EngineError: the checkpoint is damaged.
         """
-        data = self._bytes()
+        data = self.checkpoint()
         if data is None:
             return None
         try:
@@ -192,7 +197,8 @@ class StateFiles:
             ) from error
         return latest or {}
 
-    def _bytes(self) -> bytes | None:
+    def checkpoint(self) -> bytes | None:
+        """The state as it lies there; None when there is no stack."""
         data = self._store.read(self._checkpoint)
         if data is None and (packed := self._store.read(f"{self._checkpoint}.gz")) is not None:
             return gzip.decompress(packed)

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
-from amianai_infra.engine.events import DONE, SIGNS, Item, Operation, Record, Summary, short_type
+from amianai_infra.engine.events import SIGNS, Item, Operation, Record, Summary, done_word, short_type
 from amianai_infra.progress import Progress, duration
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Lines:
 
     def changed(self, item: Item) -> None:
         """The resource's line."""
-        self.note(f"  {describe(item)}")
+        self.note(f"  {describe(item, _operation(self._record))}")
 
     def tick(self) -> None:
         """Names what is still under way when nothing was said for a minute."""
@@ -145,7 +145,7 @@ class Live:
 
     def changed(self, item: Item) -> None:
         """A lasting line above the table."""
-        self._progress.console.print(_coloured(item))
+        self._progress.console.print(_coloured(item, _operation(self._record)))
 
     def tick(self) -> None:
         """The table draws itself."""
@@ -204,13 +204,17 @@ def _row(item: Item, now: float) -> tuple[Text, Text, Text, Text]:
     )
 
 
-def _coloured(item: Item) -> Text:
+def _operation(record: Record | None) -> Operation:
+    return record.operation if record is not None else "up"
+
+
+def _coloured(item: Item, operation: Operation) -> Text:
     from rich.text import Text
 
-    return Text(f"  {describe(item)}", "red" if item.state == "failed" else _COLOURS.get(item.op, ""))
+    return Text(f"  {describe(item, operation)}", "red" if item.state == "failed" else _COLOURS.get(item.op, ""))
 
 
-def describe(item: Item) -> str:
+def describe(item: Item, operation: Operation = "up") -> str:
     """One resource in one line: `+ created ec2 Vpc network-vpc (1.2 s)`, `~ update rds Instance database-instance: storage`."""
     what = f"{short_type(item.type)} {item.name}"
     sign = SIGNS.get(item.op, " ")
@@ -219,7 +223,7 @@ def describe(item: Item) -> str:
     diffs = f": {', '.join(item.diffs[:6])}{', ...' if len(item.diffs) > 6 else ''}" if item.diffs and item.op != "create" else ""
     if item.planning:
         return f"{sign} {item.op} {what}{diffs}"
-    return f"{sign} {DONE.get(item.op, item.op)} {what} ({duration(item.seconds)}){diffs}"
+    return f"{sign} {done_word(operation, item.op)} {what} ({duration(item.seconds)}){diffs}"
 
 
 def shorten(message: str) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from amianai_infra.engine.backend import (
     RawLock,
     StateFiles,
     StateResource,
+    checkpoint_key,
     mask,
     open_store,
     stack_outputs,
@@ -77,7 +81,7 @@ class Engine:
 
     @cached_property
     def _env(self) -> dict[str, str]:
-        variables = {"PULUMI_BACKEND_URL": self.environment.backend_url, **self.environment.variables}
+        variables = {**self.environment.variables, "PULUMI_BACKEND_URL": self.environment.backend_url}
         return environment(self._environ, self.environment.drop, variables)
 
     @cached_property
@@ -137,10 +141,50 @@ class Engine:
     # -- operations
 
     def preview(self, targets: Sequence[str] = ()) -> Summary:
-        """What `up` would change. A stack that does not exist yet is created, empty."""
-        summary = self._operate("preview", targets=targets)
+        """What `up` would change, found out on a copy: nothing is written, and a stack that does not exist yet is not created."""
+        with self.copy() as other:
+            summary = other._operate("preview", targets=targets)
         self._expected = sum(summary.counts.values())
         return summary
+
+    @contextmanager
+    def copy(self) -> Iterator[Engine]:
+        """The same stack in a temporary folder, to find out what would happen.
+
+        What is written to the copy (configuration, state, a lock) leaves no trace in the stack. What a killed run left behind is
+        brought into order in the copy alone, and said, as `up` would begin with it.
+
+        Yields:
+            An engine on the copy.
+
+        Raises:
+            LockedError: somebody else is changing the stack.
+        """
+        self._settle_locks(release=False)
+        with tempfile.TemporaryDirectory(prefix="amianai-") as name:
+            folder = Path(name)
+            environment = replace(self.environment.in_folder(folder), backend_url=f"file://{folder}")
+            checkpoint = self._checkpoint()
+            if checkpoint is not None:
+                file = folder / checkpoint_key(environment.project, environment.stack)
+                file.parent.mkdir(parents=True)
+                file.write_bytes(checkpoint)
+            other = Engine(environment, self._program, self._progress, self._given, self._clients, self._environ)
+            other._runs = Runs(folder / "runs")
+            if done := other.recover():
+                self._progress.note("A run was killed. `up` would begin with what it left behind:")
+                for line in done:
+                    self._progress.note(f"  {line}")
+            yield other
+
+    def _checkpoint(self) -> bytes | None:
+        if self._files:
+            return self._files.checkpoint()
+        exported = self._export()
+        if exported is None:
+            return None
+        name = f"organization/{self.environment.project}/{self.environment.stack}"
+        return json.dumps({"version": exported["version"], "checkpoint": {"stack": name, "latest": exported["deployment"]}}).encode()
 
     def up(self, targets: Sequence[str] = ()) -> Summary:
         """Make the stack what the program says.
@@ -366,7 +410,7 @@ class Engine:
     def _foreign_locks(self) -> list[Lock]:
         return [lock for lock in self.locks() if lock.alive is not False]
 
-    def _settle_locks(self) -> list[str]:
+    def _settle_locks(self, *, release: bool = True) -> list[str]:
         done = []
         for lock in self.locks():
             if lock.alive and self._runs.orphaned(lock.pid):
@@ -374,7 +418,7 @@ class Engine:
                 lock = self._judged(next((raw for raw in self._raw_locks() if raw.key == lock.key), _raw(lock)))  # noqa: PLW2901
             if lock.alive is not False:
                 raise refuse(lock)
-            if any(raw.key == lock.key for raw in self._raw_locks()):
+            if release and any(raw.key == lock.key for raw in self._raw_locks()):
                 self.unlock(lock)
                 done.append(f"released the lock of {lock}: that process is gone")
         return done

@@ -25,6 +25,8 @@ _MARKUP = re.compile(r"<\{%.*?%\}>")
 _NOISE = re.compile(r"^(preview|update|refresh|destroy|resource) (failed|complete|canceled|\S+ failed)\b", re.IGNORECASE)
 SIGNS = {"create": "+", "update": "~", "delete": "-", "replace": "±", "import": "="}
 DONE = {"create": "created", "update": "updated", "delete": "deleted", "replace": "replaced", "import": "imported"}
+# A refresh does nothing to a resource: it finds that it is not what the state says, or not there any more.
+FOUND = {"update": "changed", "delete": "gone"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Summary:
         return f"{' '.join(parts)}{unchanged} in {duration(self.seconds)}"
 
     def _word(self, op: str) -> str:
-        return f"to {op}" if self.operation == "preview" else DONE[op]
+        return f"to {op}" if self.operation == "preview" else done_word(self.operation, op)
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,11 @@ class Record:
         """The problems without those that only say that there were problems."""
         real = [problem for problem in self.problems if not _NOISE.match(problem.message)]
         return real or list(self.problems)
+
+
+def done_word(operation: Operation, op: str) -> str:
+    """What was done to a resource, or found out about it: `deleted`, but `found gone` where it was merely read."""
+    return f"found {FOUND[op]}" if operation == "refresh" and op in FOUND else DONE.get(op, op)
 
 
 def differs(op: str) -> bool:

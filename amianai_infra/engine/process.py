@@ -34,6 +34,7 @@ NEVER_AMBIENT = frozenset(
         "PULUMI_STACK",
     }
 )
+_OPTIONS = "PULUMI_OPTION_"  # and any option of the command line: another folder, another stack file, other targets
 _KILL_AFTER = 5.0
 
 
@@ -49,7 +50,7 @@ class Completed:
 
 def environment(ambient: Mapping[str, str], drop: frozenset[str], variables: Mapping[str, str]) -> dict[str, str]:
     """The engine's environment: the ambient one without what must not reach it, and the target's variables over it."""
-    kept = {key: value for key, value in ambient.items() if key not in drop and key not in NEVER_AMBIENT}
+    kept = {key: value for key, value in ambient.items() if key not in drop | NEVER_AMBIENT and not key.startswith(_OPTIONS)}
     kept |= {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_AUTOMATION_API": "true", "NO_COLOR": "1"}
     return {**kept, **variables, "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,36 +118,35 @@ def variant(environment: EngineEnvironment) -> Iterator[EngineEnvironment]:
         as it was, so that the next `up` brings back what the variant changed.
     """
     with tempfile.TemporaryDirectory(prefix="amianai-") as name:
-        folder = Path(name)
-        for file in environment.project_dir.glob("Pulumi*.yaml"):
-            shutil.copy2(file, folder / file.name)
-        yield replace(environment, project_dir=folder)
+        yield environment.in_folder(Path(name))
 
 
-def preview(context: Context, *, refresh: bool = False) -> Summary:
-    """What `up` would change; neither the stack nor its configuration is touched.
+@dataclass(frozen=True)
+class Foreseen:
+    """What `up` would do.
 
-    A stack that does not exist yet has to be created, empty, before it can be previewed.
+    Attributes:
+        plan: what it would change.
+        drift: what was found changed or gone since the last `up`; None where it was not looked for.
+    """
+
+    plan: Summary
+    drift: Summary | None = None
+
+
+def preview(context: Context, *, refresh: bool = False) -> Foreseen:
+    """What `up` would change, found out on a copy of the stack: stack, stack file and lock stay as they are, and so does AWS.
 
     Args:
         context: where.
-        refresh: first read what is really there into the engine's state, so that drift shows.
+        refresh: first read what is really there, as `up --refresh` would, so that drift shows.
     """
-    environment = context.target.engine()
     engine = context.engine()
     if not engine.exists():
         require_state(context)
-        configure(context, engine)
-        return engine.preview()
-    if refresh:
-        engine.refresh()
-    values = differences(context)
-    if not values:
-        return engine.preview()
-    with variant(environment) as other:
-        engine = context.engine(other)
-        engine.configure(values)
-        return engine.preview()
+    with engine.copy() as rehearsal:
+        drift = _make_ready(context, rehearsal, refresh=refresh)
+        return Foreseen(rehearsal.preview(), drift)
 
 
 def up(context: Context, engine: Engine | None = None, *, refresh: bool = False) -> Summary:
@@ -156,14 +154,18 @@ def up(context: Context, engine: Engine | None = None, *, refresh: bool = False)
     engine = engine or context.engine()
     if not engine.exists():
         require_state(context)
-    configure(context, engine)
-    release_adopted(context, engine)
-    if refresh and engine.exists():
-        engine.refresh()
+    _make_ready(context, engine, refresh=refresh)
     summary = engine.up()
     if summary.changed:
         forget_outputs(context.target)
     return summary
+
+
+def _make_ready(context: Context, engine: Engine, *, refresh: bool) -> Summary | None:
+    """All that comes before `up`, in the stack or in a copy of it; gives what the refresh found."""
+    configure(context, engine)
+    release_adopted(context, engine)
+    return engine.refresh() if refresh and engine.exists() else None
 
 
 def require_state(context: Context) -> None:

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,7 @@ NAME_VARIABLE = "AMIANAI_SANDBOX_DAEMON"
 _LOG_LIMIT = 5_000_000
 _PROC = Path("/proc")
 _LINUX = (_PROC / "self" / "stat").exists()
+_ESTABLISHED, _LISTEN = "01", "0A"  # as /proc/net/tcp has them
 # Children of this very process, kept so that they can be reaped; daemons of earlier commands belong to init.
 # PostgreSQL's fast shutdown is SIGINT: at SIGTERM it would wait for every client to leave.
 _STOP_SIGNALS = {"postgres": signal.SIGINT}
@@ -288,13 +290,34 @@ def port_owner(port: int) -> int | None:
     return next((pid for pid, link in _sockets() if link in wanted), None) if wanted else None
 
 
+def connected_by(client: int, server: int) -> int | None:
+    """The user whose process connected from port `client` of 127.0.0.1 to port `server` there.
+
+    None where that cannot be said: the process has closed the connection, or (macOS) is another user's.
+    """
+    if not _LINUX:
+        ours = os.geteuid()
+        shown = _output("lsof", "-nP", "-a", "-u", str(ours), f"-iTCP@{LOOPBACK}:{client}", "-sTCP:ESTABLISHED", "-Fn")
+        return ours if f"n{LOOPBACK}:{client}->{LOOPBACK}:{server}" in shown.splitlines() else None
+    here = f"{int.from_bytes(socket.inet_aton(LOOPBACK), sys.byteorder):08X}"  # an IPv6 socket's address ends in the same digits
+    for fields in _tcp_sockets():
+        ends = fields[1].endswith(f"{here}:{client:04X}") and fields[2].endswith(f"{here}:{server:04X}")
+        # A socket that its process has let go of shows root as its owner.
+        if ends and fields[3] == _ESTABLISHED and fields[9] != "0":
+            return int(fields[7])
+    return None
+
+
 def _listening_inodes(port: int) -> Iterator[str]:
+    return (fields[9] for fields in _tcp_sockets() if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port)
+
+
+def _tcp_sockets() -> Iterator[list[str]]:
+    """The lines of the kernel's tables: address, peer's address, state, ..., user (7), ..., inode (9)."""
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
             for line in (_PROC / "net" / table).read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                    yield fields[9]
+                yield line.split()
 
 
 def _sockets() -> Iterator[tuple[int, str]]:

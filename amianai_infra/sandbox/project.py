@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from amianai_infra.naming import PROJECT, STACK
+from amianai_infra.naming import PROJECT, SANDBOX_VARIABLE, STACK
 from amianai_infra.sandbox import emulator as aws
 from amianai_infra.sandbox.certificates import write_private
 from amianai_infra.sandbox.ports import Ports
@@ -88,8 +88,8 @@ class Project:
         }
 
     def hand_variables(self) -> dict[str, str]:
-        """What lets `pulumi`, typed anywhere, find the project and the stack."""
-        return {"PULUMI_OPTION_CWD": str(self.folder), "PULUMI_STACK": STACK}
+        """What lets `pulumi`, typed anywhere, find the project and the stack, and `amianai` know where the shell is led."""
+        return {"PULUMI_OPTION_CWD": str(self.folder), "PULUMI_STACK": STACK, SANDBOX_VARIABLE: str(self._root)}
 
     def database_variables(self, ports: Ports, ca: Path) -> dict[str, str]:
         """What leads psql and libpq to the server, verifying it; name, user and password file once there is a database."""

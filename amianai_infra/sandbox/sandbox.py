@@ -28,6 +28,7 @@ from amianai_infra.sandbox.install import emulator_home, install_emulator, insta
 from amianai_infra.sandbox.ports import Ports, asked, remember, remembered, resolve, without_clash
 from amianai_infra.sandbox.processes import LOOPBACK, Daemon, Keeper, base_environment, listening, memory
 from amianai_infra.sandbox.project import Project
+from amianai_infra.target import require_project
 
 State = Literal["running", "not answering", "ended", "stopped"]
 _PACKAGE = Path(__file__).parents[1]
@@ -66,12 +67,13 @@ class Sandbox:
 
     Raises:
         RefusedError: somebody else could have written what is kept there.
+        ConfigurationError: the root is no project of ours; nothing was written.
     """
 
     NAMES = ("emulator", "postgres", "provider")
 
     def __init__(self, root: Path, environ: Mapping[str, str] = os.environ) -> None:
-        self.root = root.resolve()
+        self.root = require_project(root.resolve())
         self.local = self.root / ".sandbox"
         require_ours(self.local)
         self.project = Project(self.root, self.local)

@@ -18,6 +18,7 @@ from amianai_infra.naming import PROJECT
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import Sandbox
 from amianai_infra.target import EngineEnvironment
+from tests.project import checkout
 
 Program = Callable[[], None]
 
@@ -104,9 +105,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory, engine_binary: Path) -> Iterator[Bench]:
     """One sandbox for the session; each test uses a stack of its own."""
-    root = tmp_path_factory.mktemp("bench") / "checkout"
-    root.mkdir()
-    sandbox = Sandbox(root)
+    sandbox = Sandbox(checkout(tmp_path_factory.mktemp("bench") / "checkout"))
     quiet = Progress(quiet=True)
     sandbox.start(quiet)
     yield Bench(sandbox, engine_binary)

@@ -21,12 +21,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from amianai_infra.engine import Engine
+from amianai_infra.engine import Engine, Summary
 from amianai_infra.errors import ConfigurationError, EngineError, LockedError, NotFoundError, RefusedError
 from amianai_infra.naming import TAG_URN
 from amianai_infra.progress import Progress
 from tests.functional.engine_cloud import Cloud
 from tests.functional.engine_program import make_engine, urn
+from tests.project import trace
 
 ROOT = Path(__file__).parents[2]
 VPC0 = urn("aws:ec2/vpc:Vpc", "vpc0")
@@ -254,6 +255,54 @@ def assert_converged(stage: Stage, engine: Engine) -> None:
     assert not engine.up().changed
     assert stage.count("vpc-") == stage.count("subnet-") == 2
     assert all(entry.outputs.get("arn") for entry in engine.resources() if entry.type.startswith("aws:"))
+
+
+def untouched(stage: Stage) -> Summary:
+    """A preview, having seen that it wrote nothing but the engine's own log and the version of the engine."""
+    engine, alive = stage.engine(shown=True), ("pulumi/logs", "cache/engine")
+    for folder in alive:
+        (stage.home / folder).mkdir(parents=True, exist_ok=True)
+    before = trace(stage.home, *alive)
+    planned = engine.preview()
+    assert trace(stage.home, *alive) == before
+    return planned
+
+
+def test_a_preview_writes_nothing(stage: Stage) -> None:
+    assert untouched(stage).counts == {"create": 4}
+    assert not stage.engine().exists()
+    stage.engine().up()
+    assert untouched(stage).counts == {"same": 4}
+    stage.set(size="2", vpcs=3)
+    assert untouched(stage).counts == {"update": 2, "create": 2, "same": 2}
+
+
+def test_a_state_that_only_the_engine_can_read_is_previewed_too(stage: Stage) -> None:
+    stage.engine().up()
+    engine = stage.engine()
+    engine._files = None  # as for Pulumi Cloud
+    assert engine.preview().counts == {"same": 4}
+
+
+def test_a_preview_after_a_kill_tells_what_up_would_begin_with_and_leaves_it(stage: Stage) -> None:
+    kill_while_creating(stage, engine_too=True)
+    planned = untouched(stage)
+    assert len(stage.lock_files()) == 1
+    assert planned.counts == {"same": 2, "create": 2}, "what exists is adopted first, and not created again"
+    assert "`up` would begin with what it left behind" in stage.screen.getvalue()
+    assert stage.screen.getvalue().count("its creation was interrupted; adopted vpc-") == 2
+    engine = stage.engine()
+    engine.up()
+    assert_converged(stage, engine)
+
+
+def test_a_preview_waits_for_nobody_who_works(stage: Stage) -> None:
+    stage.knob("slow", 4)
+    running = stage.start("up")
+    stage.wait(lambda: stage.count("vpc-") == 2 and stage.lock_files())
+    with pytest.raises(LockedError):
+        stage.engine().preview()
+    running.communicate()
 
 
 def test_after_kill_9_of_everything_nothing_is_created_twice(stage: Stage) -> None:

@@ -276,13 +276,11 @@ class Flaky(LogGroup):
 def test_a_creation_that_fails_half_way_stays_in_the_state(bench: Bench, tmp_path: Path) -> None:
     kind = Flaky()
     world = World(Clients(bench.variables["AWS_ENDPOINT_URL"], bench.sandbox.key()))
-    server, port = serve(world, 0, {kind.token: kind})
-    flaky = bench.with_provider(port)
 
     def program() -> None:
         aws.cloudwatch.LogGroup("logs", name="/bench/half", retention_in_days=7)
 
-    with stack(flaky, tmp_path, program) as made:
+    with serve(world, 0, {kind.token: kind}) as port, stack(bench.with_provider(port), tmp_path, program) as made:
         with pytest.raises(EngineError, match="the retention cannot be set"):
             made.up()
         kept = [found.id for found in made.resources() if "LogGroup" in found.type]
@@ -291,7 +289,6 @@ def test_a_creation_that_fails_half_way_stays_in_the_state(bench: Bench, tmp_pat
         assert changed(made.up()) == {"update": 1}
         assert bench.client("logs").describe_log_groups(logGroupNamePrefix="/bench/half")["logGroups"][0]["retentionInDays"] == 7
     assert not bench.client("logs").describe_log_groups(logGroupNamePrefix="/bench/half")["logGroups"]
-    server.stop(grace=1).wait()
 
 
 def test_secrets_stay_secret(bench: Bench, tmp_path: Path) -> None:

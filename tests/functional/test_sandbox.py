@@ -27,16 +27,11 @@ from amianai_infra.progress import Progress
 from amianai_infra.sandbox import Sandbox, SandboxTarget
 from amianai_infra.sandbox import postgres as database
 from amianai_infra.sandbox.processes import NAME_VARIABLE, ROOT_VARIABLE, birth, environment_of, port_owner
+from tests.project import checkout
 
 QUIET = Progress(quiet=True)
 AMIANAI = str(Path(sys.executable).with_name("amianai"))
 PSQL = shutil.which("psql")
-
-
-def checkout(root: Path) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "Pulumi.yaml").write_text("name: amianai-infra\nruntime: python\n")
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,7 @@ def test_the_deploy_roles_rights_are_enough_and_no_more(deployed: Deployed, out:
         **project.environment(deploy_key),
         **{name: known[name] for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")},
         "DOMAIN_NAME": deployed.status["dns"]["facts"]["domain"],
+        "AMIANAI_TARGET": "aws",
     }
     amianai = [project.command()[0], "--json"]
 

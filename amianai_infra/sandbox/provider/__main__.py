@@ -39,11 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     world = World(Clients(options.endpoint, draw_key(options.credentials)), options.socket_dir, options.postgres_port, options.region)
-    server, _ = serve(world, options.port)
-    threading.Thread(target=warm_up, args=(world,), daemon=True).start()
-    logging.info("serving on 127.0.0.1:%d for %s", options.port, options.endpoint)
-    stop.wait()
-    server.stop(grace=5).wait()
+    with serve(world, options.port):
+        threading.Thread(target=warm_up, args=(world,), daemon=True).start()
+        logging.info("serving on 127.0.0.1:%d for %s", options.port, options.endpoint)
+        stop.wait()
     return 0
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import grpc
@@ -24,6 +26,7 @@ from amianai_infra.errors import AmianaiError
 from amianai_infra.sandbox.provider import invokes, registry
 from amianai_infra.sandbox.provider.clients import EscapedError
 from amianai_infra.sandbox.provider.diff import Change, compare, drifted_inputs
+from amianai_infra.sandbox.provider.listener import own_user_only
 from amianai_infra.sandbox.provider.properties import Checker, Problem
 from amianai_infra.sandbox.provider.resource import Context, Inputs, ProviderError, Resource, State, World
 from amianai_infra.sandbox.provider.validation import RefusedParameters
@@ -454,23 +457,30 @@ def _diff_response(resource: Resource, changes: list[Change], old: Inputs, new: 
     )
 
 
-def serve(world: World, port: int, resources: Mapping[str, Resource] | None = None) -> tuple[grpc.Server, int]:
-    """Start the server on 127.0.0.1; `server.stop(grace)` ends it.
+@contextmanager
+def serve(world: World, port: int, resources: Mapping[str, Resource] | None = None) -> Iterator[int]:
+    """Serve our own user's engine on 127.0.0.1, until the end of the `with`: calls under way have five seconds then.
 
     Args:
         world: see `Servicer`.
         port: the port, or 0 for any.
         resources: see `Servicer`.
 
-    Returns:
-        The server and its port.
+    Yields:
+        The port.
 
     Raises:
-        RuntimeError: the port is in use.
+        OSError: the port is in use.
     """
-    limits = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
+    limits = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     server = grpc.server(ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="call"), options=limits)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(world, resources), server)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
-    server.start()
-    return server, bound
+    with TemporaryDirectory(prefix="amianai-provider-") as folder:
+        inner = Path(folder) / "grpc"
+        server.add_insecure_port(f"unix:{inner}")
+        server.start()
+        try:
+            with own_user_only(port, inner) as bound:
+                yield bound
+        finally:
+            server.stop(grace=5).wait()

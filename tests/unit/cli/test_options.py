@@ -40,6 +40,17 @@ def test_the_root_may_be_named(tmp_path: Path) -> None:
     assert find_root({"AMIANAI_ROOT": str(root)}, Path("/")) == root
 
 
+@pytest.mark.parametrize("name", ["", "name: something-else\n"])
+def test_a_named_root_that_is_no_project_is_refused(tmp_path: Path, name: str) -> None:
+    if name:
+        (tmp_path / "Pulumi.yaml").write_text(name)
+    project(tmp_path / "inner")
+    with pytest.raises(ConfigurationError, match="not an amianai-infra project") as caught:
+        find_root({"AMIANAI_ROOT": str(tmp_path)}, tmp_path / "inner")
+    assert caught.value.exit_code == 2
+    assert caught.value.where == f"AMIANAI_ROOT = {tmp_path}"
+
+
 def test_elsewhere_the_checkout_of_the_code_is_the_root(tmp_path: Path) -> None:
     checkout = Path(__file__).parents[3]
     assert find_root({}, tmp_path) == checkout
@@ -48,6 +59,51 @@ def test_elsewhere_the_checkout_of_the_code_is_the_root(tmp_path: Path) -> None:
 def app(tmp_path: Path, **more: object) -> App:
     root = project(tmp_path)
     return App(environ={"AMIANAI_ROOT": str(root), "DOMAIN_NAME": "example.com"}, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("command", ["target", "settings"])
+@pytest.mark.parametrize(
+    "led",
+    [
+        {"AMIANAI_SANDBOX": "/another/checkout"},
+        {"AMIANAI_SANDBOX": "/another/checkout", "AMIANAI_TARGET": "aws"},
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:21000"},
+        {"AWS_ENDPOINT_URL_S3": "http://localhost:21000/"},
+    ],
+)
+def test_a_shell_that_is_led_to_the_sandbox_is_not_taken_for_aws(tmp_path: Path, led: dict[str, str], command: str) -> None:
+    made = app(tmp_path)
+    made.environ = {**made.environ, **led}
+    (tmp_path / ".sandbox").mkdir()
+    (tmp_path / ".sandbox" / "ports.json").write_text('{"emulator": 21000, "postgres": 21001, "provider": 21002}')
+    with pytest.raises(ConfigurationError, match="leads AWS clients to a sandbox") as caught:
+        getattr(made, command)
+    name, value = next(iter(led.items()))
+    assert caught.value.where == f"environment: {name} = {value}"
+    assert "--sandbox" in caught.value.fix
+    assert "amianai sandbox env --unset" in caught.value.fix
+    assert caught.value.exit_code == 2
+    made.sandbox = True
+    assert getattr(made, command)
+
+
+@pytest.mark.parametrize(
+    "led",
+    [
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"},
+        {"AWS_ENDPOINT_URL": "https://vpce-1.s3.us-east-1.vpce.amazonaws.com:21000"},
+        {"AWS_ENDPOINT_URL": "http://[::1"},
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:21000", "AMIANAI_TARGET": "aws"},
+        {"AWS_ENDPOINT_URL": ""},
+    ],
+)
+def test_an_address_of_ones_own_is_respected(tmp_path: Path, led: dict[str, str]) -> None:
+    made = app(tmp_path)
+    made.environ = {**made.environ, **led}
+    (tmp_path / ".sandbox").mkdir()
+    (tmp_path / ".sandbox" / "ports.json").write_text('{"emulator": 21000, "postgres": 21001, "provider": 21002}')
+    assert made.target.name == "aws"
+    assert made.target.endpoint("s3") == led["AWS_ENDPOINT_URL"]
 
 
 def test_settings_come_from_flag_environment_and_stack_file(tmp_path: Path) -> None:

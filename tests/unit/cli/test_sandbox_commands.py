@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -44,6 +45,23 @@ def test_env_is_what_a_shell_takes_and_unsets_what_would_mislead(checkout: Path,
     plain = json.loads(amianai("sandbox", "env", "--json").stdout)
     assert {name: exported[name] for name in plain} == plain
     assert plain["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+
+
+def test_a_shell_can_be_led_away_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in json.loads(amianai("sandbox", "env", "--json").stdout).items():
+        monkeypatch.setenv(name, value)
+    refused = amianai("doctor", "--policy")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"AMIANAI_SANDBOX = {checkout}" in refused.stderr
+    printed = amianai("sandbox", "env", "--unset").stdout.splitlines()
+    assert amianai("sandbox", "env", "--unset", "--shell", "fish").stdout.splitlines()[0] == "set -e AWS_ACCESS_KEY_ID"
+    for line in printed:
+        word, name = line.split()
+        assert word == "unset"
+        monkeypatch.delenv(name, raising=False)
+    assert not [name for name in os.environ if name.startswith(("AWS_", "PULUMI_", "PG", "AMIANAI_SANDBOX"))]
+    monkeypatch.setenv("DOMAIN_NAME", "example.com")
+    assert amianai("doctor", "--policy").exit_code == 0
 
 
 def test_env_for_fish_and_for_odd_paths() -> None:

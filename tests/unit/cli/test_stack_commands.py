@@ -14,6 +14,7 @@ from amianai_infra.engine import Lock, Step, Summary
 from amianai_infra.operations import change, status
 from amianai_infra.operations.status import Part
 from amianai_infra.site.environment import public_environment
+from tests.project import checkout
 from tests.unit.operations.fakes import OUTPUTS, Context, names, resource
 
 
@@ -21,7 +22,7 @@ from tests.unit.operations.fakes import OUTPUTS, Context, names, resource
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     """The command line with stand-ins behind it."""
     made = Context(tmp_path)
-    monkeypatch.setenv("AMIANAI_ROOT", str(tmp_path))
+    monkeypatch.setenv("AMIANAI_ROOT", str(checkout(tmp_path)))
     monkeypatch.setattr(App, "target", made.target)
     monkeypatch.setattr(App, "settings", made.settings)
     monkeypatch.setattr(App, "engine", lambda self, environment=None: made.engine(environment))
@@ -61,8 +62,25 @@ def test_up_without_a_change_says_so(context: Context) -> None:
 
 def test_preview_may_refresh_first(context: Context) -> None:
     context.answers["preview"] = Summary("preview", {"create": 2}, [], 1.0, True)
-    assert "Would be: 2 created" in run("preview", "--refresh").stdout
+    shown = run("preview", "--refresh").stdout
+    assert shown.startswith("Nothing was changed outside since the last `up`.\n")
+    assert "Would be: 2 created" in shown
     assert names(context.log) == ["refresh", "preview"]
+    assert "drift" not in json.loads(run("preview", "--json").stdout)
+
+
+def test_what_was_changed_outside_is_told_and_nothing_of_it_is_called_deleted(context: Context) -> None:
+    gone = Step("delete", "urn::vpc", "aws:ec2/vpc:Vpc", "vpc")
+    context.answers["refresh"] = Summary("refresh", {"update": 1, "delete": 1}, [STEP, gone], 1.0, True)
+    shown = run("preview", "--refresh")
+    assert shown.stdout.splitlines()[:3] == [
+        "Changed outside since the last `up`:",
+        "  changed   aws:rds/instance:Instance db (backupRetentionPeriod)",
+        "  gone      aws:ec2/vpc:Vpc vpc",
+    ]
+    assert "deleted" not in shown.output
+    found = json.loads(run("preview", "--refresh", "--json").stdout)["drift"]
+    assert [(one["found"], one["name"]) for one in found] == [("changed", "db"), ("gone", "vpc")]
 
 
 @pytest.mark.parametrize("arguments", [("destroy",), ("destroy", "--yes"), ("destroy", "--confirm", "example.org")])

@@ -85,6 +85,7 @@ def test_a_refresh_is_known_by_its_result() -> None:
     feed(seen, "refresh", "c", final="delete")
     assert seen.summary().counts == {"same": 1, "update": 1, "delete": 1}
     assert seen.summary().steps[0].diffs == ("tags",)
+    assert str(seen.summary()).startswith("~1 found changed -1 found gone, 1 unchanged in"), "it was merely read"
 
 
 def test_a_component_that_changes_alone_is_still_a_change() -> None:
@@ -158,6 +159,11 @@ def item(**changed: Any) -> Item:
 )
 def test_one_line_a_resource(changed: dict[str, Any], line: str) -> None:
     assert describe(item(**changed)) == line
+
+
+def test_what_a_refresh_found_is_not_told_as_done() -> None:
+    assert describe(item(op="delete"), "refresh") == "- found gone rds Instance database (1 min 1 s)"
+    assert describe(item(diffs=("size",)), "refresh") == "~ found changed rds Instance database (1 min 1 s): size"
 
 
 def console(**options: Any) -> tuple[io.StringIO, Progress]:

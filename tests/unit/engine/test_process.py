@@ -30,6 +30,8 @@ def test_the_target_decides_and_nothing_ambient_leaks() -> None:
         "PULUMI_DEBUG_PROVIDERS": "aws:1",
         "PULUMI_STACK": "dev",
         "PULUMI_ENABLE_LEGACY_PLUGIN_SEARCH": "1",
+        "PULUMI_OPTION_CWD": "/elsewhere",
+        "PULUMI_OPTION_TARGET": "urn:other",
         "PULUMI_CONFIG_PASSPHRASE": "mine",
     }
     made = environment(ambient, frozenset({"AWS_PROFILE"}), {"PULUMI_BACKEND_URL": "file:///state", "AWS_REGION": "eu-west-1"})
@@ -37,6 +39,7 @@ def test_the_target_decides_and_nothing_ambient_leaks() -> None:
     assert made["PULUMI_CONFIG_PASSPHRASE"] == "mine"
     assert made["AWS_REGION"] == "eu-west-1"
     assert not {"AWS_PROFILE", "PULUMI_DEBUG_PROVIDERS", "PULUMI_STACK", "PULUMI_ENABLE_LEGACY_PLUGIN_SEARCH"} & set(made)
+    assert not [name for name in made if name.startswith("PULUMI_OPTION_")]
     assert made["PULUMI_SKIP_UPDATE_CHECK"] == "true"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import yaml
@@ -94,6 +96,11 @@ class Engine:
 
     def exists(self) -> bool:
         return self.there
+
+    @contextmanager
+    def copy(self) -> Iterator[Engine]:
+        with TemporaryDirectory() as folder:
+            yield replace(self, environment=self.environment.in_folder(Path(folder)))
 
     def recover(self) -> list[str]:
         self.log.append(("recover",))

@@ -86,11 +86,21 @@ def test_a_preview_of_other_settings_leaves_the_stack_file_alone(tmp_path: Path)
     assert file.read_bytes() == before
 
 
-def test_a_preview_of_a_stack_that_does_not_exist_creates_it_empty(tmp_path: Path) -> None:
+def test_a_preview_before_the_first_setup_leaves_no_stack_file(tmp_path: Path) -> None:
     context = Context(tmp_path)
     context.there = False
     change.preview(context)
     assert names(context.log) == ["configure", "preview"]
+    assert context.did("preview")[0][2]["amianai-infra:domainName"] == "example.com"
+    assert {file.name for file in context.target.engine().project_dir.iterdir()} == {"Pulumi.yaml"}
+
+
+def test_a_preview_tells_what_was_changed_outside(tmp_path: Path) -> None:
+    context = Context(tmp_path)
+    found = summary("refresh", {"delete": 1}, changed=True)
+    context.answers["refresh"] = found
+    assert change.preview(context, refresh=True).drift == found
+    assert change.preview(context).drift is None
 
 
 def test_a_variant_is_gone_afterwards(tmp_path: Path) -> None:
@@ -118,8 +128,9 @@ def test_an_adopted_zone_is_no_longer_managed_before_up_could_delete_it(tmp_path
 def test_the_settings_of_another_domain_are_not_written(tmp_path: Path, kind: str, inputs: dict[str, str]) -> None:
     context = Context(tmp_path)
     context.state.append(resource("urn::one", kind, "1", inputs))
-    with pytest.raises(RefusedError, match=r"built for other\.example, and the settings say example\.com") as caught:
-        change.up(context)
+    for attempt in (change.up, change.preview):
+        with pytest.raises(RefusedError, match=r"built for other\.example, and the settings say example\.com") as caught:
+            attempt(context)
     assert caught.value.exit_code == 3
     assert "another prefix" in caught.value.fix
     assert context.log == []

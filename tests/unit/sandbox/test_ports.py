@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amianai_infra.errors import ConfigurationError
+from amianai_infra.sandbox import ports
 from amianai_infra.sandbox.ports import Ports, asked, choose, remember, remembered, resolve, without_clash
 
 
@@ -20,9 +21,9 @@ def nobody(_name: str, _port: int) -> bool:
 
 
 @contextmanager
-def taken(*ports: int) -> Iterator[None]:
+def taken(*numbers: int) -> Iterator[None]:
     with ExitStack() as stack:
-        for port in ports:
+        for port in numbers:
             stack.enter_context(socket.create_server(("127.0.0.1", port)))
         yield
 
@@ -31,6 +32,14 @@ def test_two_checkouts_get_different_ports_and_each_the_same_again(tmp_path: Pat
     first, second = choose(tmp_path / "one"), choose(tmp_path / "two")
     assert first == choose(tmp_path / "one")
     assert {first.emulator, first.postgres, first.provider}.isdisjoint({second.emulator, second.postgres, second.provider})
+
+
+def test_the_range_is_the_one_in_the_docs(tmp_path: Path) -> None:
+    first = [choose(tmp_path / str(number)).emulator for number in range(50)]
+    assert all(20_000 <= port <= 29_990 and port % 10 == 0 for port in first)
+    text = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text(encoding="utf-8").replace("\n", " ")
+    assert f"a multiple of ten from {ports._FIRST} to {ports._FIRST + (ports._BLOCKS - 1) * ports._WIDTH}" in text
+    assert "from 1150 to 65533" in text
 
 
 def test_a_taken_block_is_passed_over(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,12 +16,14 @@ from pathlib import Path
 import pytest
 
 from amianai_infra.errors import UnreachableError
+from amianai_infra.sandbox import processes
 from amianai_infra.sandbox.ports import choose
 from amianai_infra.sandbox.processes import (
     Daemon,
     Keeper,
     base_environment,
     birth,
+    connected_by,
     describe,
     end,
     free,
@@ -195,3 +199,41 @@ def test_a_process_lives_as_long_as_its_last_thread() -> None:
         process.kill()
         process.wait()
         assert birth(process.pid) is None
+
+
+@pytest.mark.parametrize("linux", [True, False], ids=["proc", "lsof"])
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_the_user_of_a_connection_is_known_while_it_is_open(
+    family: socket.AddressFamily, linux: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if linux and not processes._LINUX:
+        pytest.skip("no /proc here")
+    if not linux and shutil.which("lsof") is None:
+        pytest.skip("no lsof here")
+    monkeypatch.setattr(processes, "_LINUX", linux)
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(family) as client:
+        port = listener.getsockname()[1]
+        client.connect(("127.0.0.1" if family == socket.AF_INET else "::ffff:127.0.0.1", port))
+        accepted, (_, source) = listener.accept()
+        with accepted:
+            if linux or family == socket.AF_INET:
+                assert connected_by(source, port) == os.geteuid()
+            assert connected_by(port, source) in (None, os.geteuid()), "the other direction is the listener's own"
+            assert connected_by(source, 1) is None
+            client.close()
+            assert connected_by(source, port) is None, "what its process has let go of is nobody's"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process as another user")
+@pytest.mark.parametrize("linux", [True, False], ids=["proc", "lsof"])
+def test_a_connection_of_another_user_is_told(linux: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not linux and shutil.which("lsof") is None:
+        pytest.skip("no lsof here")
+    monkeypatch.setattr(processes, "_LINUX", linux)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        # In bash, because another user may not be allowed to run this Python.
+        with subprocess.Popen(("bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}; head -c 1 <&3"), user="nobody", cwd="/"):
+            accepted, (_, source) = listener.accept()
+            with accepted:
+                assert connected_by(source, port) == (pwd.getpwnam("nobody").pw_uid if linux else None)

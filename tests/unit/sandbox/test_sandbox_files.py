@@ -10,71 +10,89 @@ from pathlib import Path
 
 import pytest
 
-from amianai_infra.errors import AmianaiError, RefusedError
+from amianai_infra.errors import AmianaiError, ConfigurationError, RefusedError
 from amianai_infra.progress import Progress
-from amianai_infra.sandbox import Sandbox
+from amianai_infra.sandbox import Sandbox, SandboxTarget
 from amianai_infra.sandbox import postgres as database
+from tests.project import checkout
 
 QUIET = Progress(quiet=True)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / ".sandbox").write_text("in the way")
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return checkout(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, "", "name: something-else\n", "name: amianai-infra-2\n", "\xff"])
+def test_a_folder_that_is_no_project_is_refused_before_anything_is_written(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "Pulumi.yaml").write_text(content, encoding="latin-1")
+    before = sorted(tmp_path.iterdir())
+    for made in (Sandbox, SandboxTarget):
+        with pytest.raises(ConfigurationError, match="not an amianai-infra project") as caught:
+            made(tmp_path)
+        assert (caught.value.exit_code, caught.value.where) == (2, str(tmp_path))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_cannot_be_made_is_named(root: Path) -> None:
+    (root / ".sandbox").write_text("in the way")
     with pytest.raises(AmianaiError, match="cannot write its files"):
-        Sandbox(tmp_path).ports()
+        Sandbox(root).ports()
     with pytest.raises(AmianaiError, match="cannot write its files") as caught:
-        Sandbox(tmp_path).start(QUIET)
-    assert str(tmp_path) in caught.value.where
+        Sandbox(root).start(QUIET)
+    assert str(root) in caught.value.where
     assert "writable" in caught.value.fix
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_checkout_is_named(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+def test_a_read_only_checkout_is_named(root: Path) -> None:
+    root.chmod(0o500)
     with pytest.raises(AmianaiError, match="Permission denied"):
-        Sandbox(tmp_path).start(QUIET)
+        Sandbox(root).start(QUIET)
 
 
 @pytest.mark.parametrize("which", ["", "tls", "tls/ca.pem", "state", "project"])
-def test_one_that_others_may_change_is_not_used(tmp_path: Path, which: str) -> None:
-    path = tmp_path / ".sandbox" / which
-    Sandbox(tmp_path).ports()
-    (tmp_path / ".sandbox" / "tls").mkdir()
-    (tmp_path / ".sandbox" / "tls" / "ca.pem").touch()
+def test_one_that_others_may_change_is_not_used(root: Path, which: str) -> None:
+    path = root / ".sandbox" / which
+    Sandbox(root).ports()
+    (root / ".sandbox" / "tls").mkdir()
+    (root / ".sandbox" / "tls" / "ca.pem").touch()
     path.chmod(0o777)
     with pytest.raises(RefusedError, match=f"everybody may write to {path}"):
-        Sandbox(tmp_path).start(QUIET)
+        Sandbox(root).start(QUIET)
 
 
-def test_looking_changes_nothing(tmp_path: Path) -> None:
-    made = Sandbox(tmp_path, {})
+def test_looking_changes_nothing(root: Path) -> None:
+    made = Sandbox(root, {})
     assert [service.state for service in made.status()] == ["stopped"] * 3
     assert not made.serves()
     assert made.stop(QUIET) == []
     made.reset(QUIET)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in root.iterdir()] == ["Pulumi.yaml"]
 
 
-def test_the_checkout_stays_clean(tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    Sandbox(tmp_path, {}).ports()
-    assert (tmp_path / ".sandbox").is_dir()
-    shown = subprocess.run(["git", "-C", str(tmp_path), "status", "--porcelain"], check=True, capture_output=True, text=True)
-    assert shown.stdout == ""
+def test_the_checkout_stays_clean(root: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    Sandbox(root, {}).ports()
+    assert (root / ".sandbox").is_dir()
+    shown = subprocess.run(["git", "-C", str(root), "status", "--porcelain"], check=True, capture_output=True, text=True)
+    assert shown.stdout == "?? Pulumi.yaml\n", "only what was there before"
 
 
-def test_nothing_secret_is_in_reach_of_others(tmp_path: Path) -> None:
-    Sandbox(tmp_path, {}).ports()
-    assert (tmp_path / ".sandbox").stat().st_mode & 0o066 == 0, "nobody else may list it"
-    inner = [folder for folder in (tmp_path / ".sandbox").iterdir() if folder.is_dir()]
+def test_nothing_secret_is_in_reach_of_others(root: Path) -> None:
+    Sandbox(root, {}).ports()
+    assert (root / ".sandbox").stat().st_mode & 0o066 == 0, "nobody else may list it"
+    inner = [folder for folder in (root / ".sandbox").iterdir() if folder.is_dir()]
     assert "emulator" in {folder.name for folder in inner}
     assert not [folder.name for folder in inner if folder.stat().st_mode & 0o077]
 
 
-def test_the_environment_names_no_password(tmp_path: Path) -> None:
-    made = Sandbox(tmp_path, {})
+def test_the_environment_names_no_password(root: Path) -> None:
+    made = Sandbox(root, {})
     values = made.environment()
-    assert values["PULUMI_OPTION_CWD"] == str(tmp_path / ".sandbox" / "project")
+    assert values["PULUMI_OPTION_CWD"] == str(root / ".sandbox" / "project")
     assert not [name for name in values if "PASSWORD" in name or name == "PULUMI_CONFIG_PASSPHRASE"]
 
 

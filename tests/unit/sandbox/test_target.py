@@ -11,6 +11,7 @@ from amianai_infra.config import load_settings
 from amianai_infra.outputs import SiteOutputs, StackOutputs
 from amianai_infra.sandbox import SandboxTarget
 from amianai_infra.target import Target
+from tests.project import checkout
 
 SERVICES = ("s3", "ec2", "rds", "cognito-idp", "cloudfront", "route53", "sts", "ssm", "secretsmanager", "iam", "acm")
 AMBIENT = {
@@ -47,11 +48,11 @@ def hostile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     config.write_text("[default]\nendpoint_url = https://real.example\nregion = eu-central-1\n[profile production]\nrole_arn = x\n")
     for name, value in {**AMBIENT, "AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(config)}.items():
         monkeypatch.setenv(name, value)
-    return tmp_path / "checkout"
+    return checkout(tmp_path / "checkout")
 
 
 def test_is_a_target(tmp_path: Path) -> None:
-    target: Target = SandboxTarget(tmp_path)
+    target: Target = SandboxTarget(checkout(tmp_path))
     assert (target.name, target.region, target.local) == ("sandbox", "us-east-1", tmp_path / ".sandbox")
 
 
@@ -67,7 +68,7 @@ def test_every_client_goes_to_this_machine(hostile: Path, service: str) -> None:
 
 
 def test_clients_are_made_once_a_service_and_region(tmp_path: Path) -> None:
-    target = SandboxTarget(tmp_path)
+    target = SandboxTarget(checkout(tmp_path))
     assert target.client("s3") is target.client("s3", "us-east-1")
     assert target.client("acm", "eu-west-1").meta.region_name == "eu-west-1"
 
@@ -87,7 +88,7 @@ def test_the_engine_gets_its_own_state_and_nothing_of_the_surroundings(hostile: 
 
 
 def test_its_defaults_are_valid_settings_of_its_own_addresses(tmp_path: Path) -> None:
-    target = SandboxTarget(tmp_path)
+    target = SandboxTarget(checkout(tmp_path))
     settings = load_settings({}, {}, {}, target.default_settings())
     assert settings.domain_name == "example.test"
     assert settings.database.port == 5432, "rules and parameters are those of production; only the endpoint has the real port"
@@ -97,7 +98,7 @@ def test_its_defaults_are_valid_settings_of_its_own_addresses(tmp_path: Path) ->
 def test_the_site_is_reached_without_a_name_server(tmp_path: Path) -> None:
     outputs = mock.create_autospec(StackOutputs, instance=True)
     outputs.site = mock.Mock(spec=SiteOutputs, distribution_domain="d111.cloudfront.net")
-    target = SandboxTarget(tmp_path)
+    target = SandboxTarget(checkout(tmp_path))
     port = target.sandbox.ports().emulator
     address = target.site_address(outputs)
     assert address.url == f"http://d111.cloudfront.localhost:{port}/"
@@ -105,4 +106,4 @@ def test_the_site_is_reached_without_a_name_server(tmp_path: Path) -> None:
 
 
 def test_without_a_stack_there_is_no_password_to_keep(tmp_path: Path) -> None:
-    assert SandboxTarget(tmp_path).keep_password() is False
+    assert SandboxTarget(checkout(tmp_path)).keep_password() is False

@@ -93,10 +93,10 @@ class Box(Resource):
 class Provider:
     """The engine's side."""
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: Box, world: World, port: int) -> None:
         self.box = box
-        self.world = World(Clients("http://127.0.0.1:1", KEY))
-        self.server, port = serve(self.world, 0, {TOKEN: box})
+        self.world = world
+        self.port = port
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         self.stub: Any = provider_pb2_grpc.ResourceProviderStub(self.channel)
 
@@ -133,10 +133,11 @@ class Provider:
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    made = Provider(Box())
-    yield made
-    made.channel.close()
-    made.server.stop(None).wait()
+    world, box = World(Clients("http://127.0.0.1:1", KEY)), Box()
+    with serve(world, 0, {TOKEN: box}) as port:
+        made = Provider(box, world, port)
+        yield made
+        made.channel.close()
 
 
 def failing(provider: Provider, call: Any) -> str:
