@@ -54,7 +54,7 @@ def test_a_shell_can_be_led_away_again(checkout: Path, monkeypatch: pytest.Monke
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert f"AMIANAI_SANDBOX = {checkout}" in refused.stderr
     printed = amianai("sandbox", "env", "--unset").stdout.splitlines()
-    assert amianai("sandbox", "env", "--unset", "--shell", "fish").stdout.splitlines()[0] == "set -e AWS_ACCESS_KEY_ID"
+    assert amianai("sandbox", "env", "--unset", "--shell", "fish").stdout.splitlines()[0] == "set -e AWS_CONFIG_FILE"
     for line in printed:
         word, name = line.split()
         assert word == "unset"
