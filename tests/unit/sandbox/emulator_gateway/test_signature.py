@@ -101,9 +101,9 @@ def test_another_key_another_secret_and_another_time_are_refused() -> None:
         "SignatureDoesNotMatch": (sent(client("sts", secret="test"), call), now()),
         "RequestTimeTooSkewed": (sent(client("sts"), call), now() + timedelta(minutes=16)),
     }
-    for code, (request, now) in cases.items():
+    for code, (request, at) in cases.items():
         with pytest.raises(UnsignedError) as raised:
-            check(request, secret_of, now)
+            check(request, secret_of, at)
         assert raised.value.code == code
 
 
