@@ -493,7 +493,8 @@ def _validate(sources: _Sources) -> Settings:
         problems += [_explain(problem, sources) for problem in error.errors()]
     if settings is None or problems:
         raise ConfigurationError(
-            "The configuration is not valid:\n" + "\n".join(f"  - {line}" for line in problems),
+            "The configuration is not valid:",
+            details=problems,
             fix="correct the values named above; docs/settings.md lists every setting",
         )
     return settings

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amianai_infra.cli.options import App, show
+from amianai_infra.cli.options import App
 from amianai_infra.errors import NotFoundError, RefusedError
+from amianai_infra.printing import GUTTER, answer, show, table
 
 if TYPE_CHECKING:
     from amianai_infra.sandbox import SandboxTarget, Service
@@ -88,7 +89,7 @@ def env(app: App, shell: str) -> None:
     if app.json:
         app.print(ours)
     else:
-        show("\n".join(_lines(ours, unset, path, fish=shell == "fish")))
+        show(_lines(ours, unset, path, fish=shell == "fish"))
 
 
 def _misleading(environ: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
@@ -123,10 +124,10 @@ def reset(app: App, confirm: str | None) -> None:
 
     The installed programs stay in the cache. --yes is not an answer: data is lost.
     """
-    answer = confirm
-    if answer is None and sys.stdin.isatty():
-        answer = click.prompt(f"All data in {app.root / '.sandbox'} will be removed. Type sandbox to confirm", default="", err=True)
-    if answer != "sandbox":
+    said = confirm
+    if said is None and sys.stdin.isatty():
+        said = answer(f"All data in {app.root / '.sandbox'} will be removed. Type sandbox to confirm")
+    if said != "sandbox":
         raise RefusedError("Not confirmed; nothing was changed.", fix="run `amianai sandbox reset --confirm sandbox`")
     _target(app).sandbox.reset(app.progress)
     app.print({"reset": True}, "Removed. `amianai --sandbox setup` builds everything again.")
@@ -143,12 +144,11 @@ def logs(app: App, service: str, follow: bool, lines: int) -> None:
     if not file.is_file():
         raise NotFoundError(f"There is no log of the {service} yet.", where=str(file), fix="run `amianai sandbox up`")
     with file.open(errors="replace") as source:
-        for line in source.readlines()[-lines:]:
-            show(line, nl=False)
+        show(f"{service} {GUTTER}{line.rstrip()}" for line in source.readlines()[-lines:])
         while follow:
             line = source.readline()
             if line:
-                show(line, nl=False)
+                show(f"{service} {GUTTER}{line.rstrip()}")
             else:
                 time.sleep(0.3)
 
@@ -156,10 +156,8 @@ def logs(app: App, service: str, follow: bool, lines: int) -> None:
 def _print(app: App, services: list[Service]) -> None:
     rows = [("SERVICE", "STATE", "PID", "ADDRESS", "MEMORY", "SINCE")]
     rows += [(one.name, one.state, str(one.pid or ""), one.address, _megabytes(one.memory), _local_time(one.since)) for one in services]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    table = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     data = [{**vars(one), "log": str(one.log)} for one in services]
-    app.print(data, table)
+    app.print(data, table(rows))
 
 
 def _megabytes(amount: int | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from amianai_infra.cli.options import App, DurationType, confirm_option, dry_run_option
+from amianai_infra.printing import show
 
 if TYPE_CHECKING:
     from amianai_infra.engine import Summary
@@ -126,7 +127,7 @@ def _summary(summary: Summary) -> dict[str, object]:
     return {"changed": summary.changed, "counts": dict(summary.counts), "seconds": round(summary.seconds, 2), "steps": steps}
 
 
-def _lines(summary: Summary, *, would: bool) -> str:
+def _lines(summary: Summary, *, would: bool) -> list[str]:
     from amianai_infra.operations.setup import tally
 
     lines = [
@@ -135,7 +136,7 @@ def _lines(summary: Summary, *, would: bool) -> str:
         if step.op not in ("same", "read")
     ]
     text = tally(summary)
-    return "\n".join([*lines, f"{'Would be: ' if would and summary.changed else ''}{text} ({summary.seconds:.1f} s)"])
+    return [*lines, f"{'Would be: ' if would and summary.changed else ''}{text} ({summary.seconds:.1f} s)"]
 
 
 @click.command()
@@ -156,7 +157,7 @@ def status(app: App) -> None:
     services = _services(app)
     data = {"domain": outputs.domain, "services": services, **{part.name: part.as_dict() for part in parts}}
     lines = [f"{'✓' if state == 'running' else '✗'} {name:<9} {state}" for name, state in services.items()]
-    app.print(data, "\n".join([operation.screen(title, parts), *lines]))
+    app.print(data, [*operation.screen(title, parts), *lines])
     if not all(part.ok for part in parts):
         click.get_current_context().exit(1)
 
@@ -233,7 +234,7 @@ def destroy(
     options = operation.Options(keep_users, keep_zone, delete_state, delete_audit)
     engine, plan = operation.prepare(app, options)
     if dry_run or not app.json:
-        click.echo(operation.screen(plan), err=not dry_run)
+        show(operation.screen(plan), err=not dry_run)
     if dry_run:
         return
     app.confirm_domain(confirm, "This removes the production stack", plan.domain)

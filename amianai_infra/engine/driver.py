@@ -29,6 +29,7 @@ from amianai_infra.engine.locks import Lock, Runs, judge, refuse
 from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup
 from amianai_infra.engine.process import Completed, alive, environment, run
 from amianai_infra.errors import AmianaiError, ConfigurationError, EngineError, NotFoundError
+from amianai_infra.printing import under
 from amianai_infra.progress import Progress, duration
 from amianai_infra.target import EngineEnvironment
 
@@ -188,7 +189,7 @@ class Engine:
         if summary is None:
             raise self._failure(operation, record, ended)
         for warning in record.warnings:
-            self._progress.note(f"warning: {warning}")
+            self._progress.note(under("warning: ", warning))
         return summary
 
     def _run_program(

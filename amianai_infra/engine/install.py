@@ -369,6 +369,6 @@ def _build_error(tail: list[str]) -> AmianaiError:
     told = [line for line in tail if " " in line and not line.startswith("go: downloading")][-4:] or tail[-2:]
     for mark, kind, fix in _BUILD_PROBLEMS:
         if mark in text:
-            return kind("Building the Pulumi engine failed.", where="\n         ".join(told), fix=fix)
+            return kind("Building the Pulumi engine failed.", where="\n".join(told), fix=fix)
     hint = "install the Pulumi CLI (https://www.pulumi.com/docs/install) instead"
-    return EngineError("Building the Pulumi engine failed.", where="\n         ".join(told), fix=hint)
+    return EngineError("Building the Pulumi engine failed.", where="\n".join(told), fix=hint)

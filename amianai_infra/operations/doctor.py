@@ -269,12 +269,13 @@ def require(checks: Iterable[Check]) -> None:
     missing = [check for check in checks if check.required and not check.ok]
     if missing:
         raise MissingToolError(
-            "This machine is not ready:\n" + "\n".join(f"  - {check.name}: {check.found}; {check.fix}" for check in missing),
+            "This machine is not ready:",
+            details=[f"{check.name}: {check.found}; {check.fix}" for check in missing],
             fix="correct that and run the command again; `amianai doctor` checks everything",
         )
 
 
-def table(checks: Sequence[Check]) -> str:
+def table(checks: Sequence[Check]) -> list[str]:
     """The checks as lines for a person."""
     width = max(len(check.name) for check in checks)
     lines = []
@@ -283,4 +284,4 @@ def table(checks: Sequence[Check]) -> str:
         lines.append(f"{mark} {check.name:<{width}}  {check.found}")
         if check.fix:
             lines.append(f"  {'':<{width}}  -> {check.fix}")
-    return "\n".join(lines)
+    return lines

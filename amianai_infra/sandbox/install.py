@@ -119,7 +119,7 @@ def _run(command: tuple[str, ...], environ: Mapping[str, str], folder: Path | No
             f"An installation for the sandbox took more than {_MINUTES} minutes.", where=" ".join(command[:3]), fix="check the network"
         ) from error
     if done.returncode != 0:
-        last = "\n".join(f"    {line}" for line in (done.stdout + done.stderr).strip().splitlines()[-12:])
+        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
         raise AmianaiError(
             f"An installation for the sandbox failed:\n{last}",
             where=" ".join(command)[:200],

@@ -207,14 +207,14 @@ def _rotate(log: Path) -> None:
 
 
 def tail(log: Path, lines: int) -> str:
-    """The last lines of a log, indented."""
+    """The last lines of a log."""
     try:
         with log.open("rb") as source:
             source.seek(max(0, log.stat().st_size - 200 * lines - 4000))
             found = source.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
         found = []
-    return "\n".join(f"    {line}" for line in found) or "    (the log is empty)"
+    return "\n".join(found) or "(the log is empty)"
 
 
 def birth(pid: int) -> str | None:

@@ -181,7 +181,7 @@ def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str], l
             raise
         code = process.wait()
     if code != 0:
-        shown = "\n".join(f"  | {line}" for line in tail)
+        shown = "\n".join(tail)
         raise BuildError(
             f"{failed} (exit code {code}):\n{shown}", where=f"{folder}; all of its output: {log}", fix="correct it and run it again"
         )

@@ -46,7 +46,8 @@ def check_uploads(uploads: Sequence[Upload], output: Path) -> None:
     if found:
         more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
         raise BuildError(
-            "The site's output holds what must not be published:\n" + "\n".join(f"  - {line}" for line in found[:_SHOWN] + more),
+            "The site's output holds what must not be published:",
+            details=found[:_SHOWN] + more,
             where=root,
             fix="remove it from the sources; replace a secret that was in use, it may be in other places; nothing was uploaded",
         )

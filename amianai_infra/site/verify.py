@@ -312,8 +312,8 @@ class Verification:
         if self._problems:
             more = [f"… and {len(self._problems) - _SHOWN} more"] if len(self._problems) > _SHOWN else []
             raise VerificationError(
-                f"Release {self.manifest.number} does not answer as it should:\n"
-                + "\n".join(f"  - {line}" for line in sorted(self._problems)[:_SHOWN] + more),
+                f"Release {self.manifest.number} does not answer as it should:",
+                details=sorted(self._problems)[:_SHOWN] + more,
                 where=self.address.url,
             )
         compared = sum(1 for check in checks if check.secure)

@@ -362,7 +362,7 @@ def test_a_snapshot_comes_first_and_its_failure_ends_it(work: Database) -> None:
 
     administrator = Administrator(work.target, work.outputs, {ENABLE: "true"}, snapshot=snapshot)
     plan = administrator.truncate(["users"], cascade=True)
-    assert "first a snapshot" in plan.text()
+    assert "  first a snapshot of the instance" in plan.text()
     assert administrator.execute(plan, reason="a test", confirmed=DOMAIN).snapshot == "eeyore-1"
     assert "eeyore-1" in events(work)[-1]["detail"]
     with work.connect() as connection:
