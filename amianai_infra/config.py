@@ -11,7 +11,6 @@ Precedence: flag, environment, stack file, default.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -21,11 +20,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from amianai_infra.errors import ConfigurationError
-from amianai_infra.naming import PROJECT, database_identifier
+from amianai_infra.naming import DOMAIN, PROJECT, database_identifier
 
 _WINDOW = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 _WEEKLY = r"^(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d-(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d$"
-_DOMAIN = re.compile(r"^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$")
 
 LogRetention = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
 
@@ -321,7 +319,7 @@ class Settings(_Group):
     @field_validator("domain_name")
     @classmethod
     def _plain_domain(cls, value: str) -> str:
-        if not _DOMAIN.fullmatch(value):
+        if not DOMAIN.fullmatch(value):
             raise ValueError("must be a bare lower-case domain such as example.com: no scheme, path, port, space or trailing dot")
         if value.startswith("www."):
             raise ValueError("must be the apex: www is added and redirected to it")

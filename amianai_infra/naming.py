@@ -9,6 +9,14 @@ STACK = "prod"
 TAG_STACK = "amianai:stack"
 TAG_URN = "amianai:urn"
 
+DOMAIN = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def is_id(text: object) -> bool:
+    """Whether a value that others wrote can be the id of a build, a release or a lock."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
+
 
 def slug(text: str) -> str:
     """Lower-case letters, digits and single hyphens: `Example.com` gives `example-com`."""
