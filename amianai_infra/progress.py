@@ -105,7 +105,7 @@ class Progress:
     @contextmanager
     def _shown(self, title: str, started: float) -> Iterator[Task]:
         bars = self._acquire()
-        task = _Live(bars, bars.add_task(printing.printable(title), total=None, note=""))
+        task = _Live(bars, bars.add_task(printing.line(title), total=None, note=""))
         mark = ("✗", "red")
         try:
             yield task
@@ -166,7 +166,7 @@ class _Live:
         self.last = ""
 
     def say(self, text: str) -> None:
-        self.last = printing.printable(text[:80])
+        self.last = printing.line(text[:80])
         self._shown.update(self.id, note=self.last)
 
     def total(self, amount: int) -> None:

@@ -146,7 +146,7 @@ class App:
 
         command = ("git", "-C", str(self.root), "remote", "get-url", "origin")
         try:
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+            answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10, check=False)
         except (OSError, subprocess.SubprocessError):
             return ""
         return origin_repository(answer.stdout) if answer.returncode == 0 else ""

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from amianai_infra.engine.events import DONE, SIGNS, Item, Operation, Record, Summary, short_type
-from amianai_infra.printing import Text, draw, printable, show
+from amianai_infra.printing import Text, draw, line, show
 from amianai_infra.progress import Progress, duration
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ def _row(item: Item, now: float) -> tuple[Styled, ...]:
     colour = _COLOURS.get(item.op, "dim")
     return (
         Styled(f"  {SIGNS.get(item.op, ' ')} {_DOING.get(item.op, 'looking at')}", colour),
-        Styled(printable(item.name)),
-        Styled(printable(short_type(item.type)), "dim"),
+        Styled(line(item.name)),
+        Styled(line(short_type(item.type)), "dim"),
         Styled(duration(now - item.started), "dim"),
     )
 

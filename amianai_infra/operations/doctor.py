@@ -56,7 +56,7 @@ class Check:
 def run(command: Sequence[str]) -> str:
     """What a program prints; empty when it is absent or fails."""
     try:
-        done = subprocess.run(list(command), capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(list(command), capture_output=True, text=True, errors="replace", timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return (done.stdout or done.stderr).strip() if done.returncode == 0 else ""

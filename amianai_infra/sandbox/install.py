@@ -112,7 +112,15 @@ def _run(command: tuple[str, ...], environ: Mapping[str, str], folder: Path | No
     quiet = {name: value for name, value in environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
     try:
         done = subprocess.run(
-            command, cwd=folder, env=quiet, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_MINUTES * 60, check=False
+            command,
+            cwd=folder,
+            env=quiet,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=_MINUTES * 60,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise AmianaiError(

@@ -261,7 +261,7 @@ def _initdb(place: Place, binaries: Path) -> None:
         "--icu-locale=en-US",
     )
     done = subprocess.run(  # type: ignore[call-overload]
-        command, env=base_environment({}), cwd="/", capture_output=True, text=True, check=False, **identity
+        command, env=base_environment({}), cwd="/", capture_output=True, text=True, errors="replace", check=False, **identity
     )
     if done.returncode != 0:
         last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])

@@ -366,7 +366,7 @@ def _children_of(pid: int) -> Iterator[int]:
 
 def _output(*command: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=5, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
 

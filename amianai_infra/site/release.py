@@ -583,7 +583,9 @@ def _commit(folder: Path) -> str:
 
     def git(*words: str) -> str | None:
         try:
-            answer = subprocess.run(("git", "-C", str(folder), *words), capture_output=True, text=True, timeout=10, check=False)
+            answer = subprocess.run(
+                ("git", "-C", str(folder), *words), capture_output=True, text=True, errors="replace", timeout=10, check=False
+            )
         except (OSError, subprocess.SubprocessError):
             return None
         return answer.stdout.strip() if answer.returncode == 0 else None

@@ -41,6 +41,7 @@ class Plugin:
     environment: dict[str, str] = field(default_factory=dict)
     code: int | None = None
     ended: list[str] = field(default_factory=list)
+    stderr: list[bytes] = field(default_factory=list)
 
     def poll(self) -> int | None:
         return self.code
