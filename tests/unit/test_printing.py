@@ -76,8 +76,8 @@ def test_an_output_that_knows_few_signs_gets_escapes(monkeypatch: pytest.MonkeyP
     assert raw.getvalue() == b"\\u2713 \\xfc\n"
 
 
-def terminal(**options: object) -> tuple[io.StringIO, Console]:
-    out, console = io.StringIO(), printing.screen(force_terminal=True, width=80, color_system=None, **options)
+def terminal() -> tuple[io.StringIO, Console]:
+    out, console = io.StringIO(), printing.screen(force_terminal=True, width=80, color_system=None)
     console.file = out
     return out, console
 
