@@ -23,9 +23,9 @@ from pydantic.fields import FieldInfo
 from amianai_infra.errors import ConfigurationError
 from amianai_infra.naming import DOMAIN, ORIGIN, PROJECT, database_identifier
 
-_HEADER = re.compile(r"[\x20-\x7e]+")
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#\"<>\\^`{|}]+")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = r"[\x20-\x7e]+"
+_ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#\"<>\\^`{|}]+"
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _WINDOW = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 _WEEKLY = r"^(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d-(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d$"
 
@@ -65,12 +65,12 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.strip().isdigit() else value
 
 
-def _each(form: re.Pattern[str], what: str) -> Callable[[Iterable[str]], Iterable[str]]:
+def _each(form: str, what: str) -> Callable[[Iterable[str]], Iterable[str]]:
     """A validator: every text has this form."""
 
     def check(values: Iterable[str]) -> Iterable[str]:
         for value in values:
-            if not form.fullmatch(value):
+            if not re.fullmatch(form, value):
                 raise ValueError(f"{value!r} is not {what}")
         return values
 
@@ -359,7 +359,7 @@ class Settings(_Group):
     @field_validator("domain_name")
     @classmethod
     def _plain_domain(cls, value: str) -> str:
-        if not DOMAIN.fullmatch(value):
+        if not re.fullmatch(DOMAIN, value):
             raise ValueError("must be a bare lower-case domain such as example.com: no scheme, path, port, space or trailing dot")
         if value.startswith("www."):
             raise ValueError("must be the apex: www is added and redirected to it")

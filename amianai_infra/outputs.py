@@ -10,6 +10,7 @@ and importing pydantic alone takes longer than releasing an unchanged site.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
@@ -166,7 +167,7 @@ class StackOutputs(_Part):
     deploy_role_arn: str = ""
 
     def __post_init__(self) -> None:
-        if not DOMAIN.fullmatch(self.domain):
+        if not re.fullmatch(DOMAIN, self.domain):
             raise ValueError(f"StackOutputs.domain: {self.domain!r} is no domain")
 
     _PARTS: ClassVar[Mapping[str, type[_Part]]] = {

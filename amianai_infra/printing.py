@@ -7,11 +7,12 @@ every other character that does not print. Only this module writes.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,8 +23,7 @@ Text = str | Iterable[str]
 GUTTER = "| "
 """Stands before every line that is not the first of a text that others wrote."""
 
-_OTHER = re.compile(r"[^\n\t\x20-\x7e]")
-_COMMAND = re.compile(r"^(\s*):(?=:.*::)|#(?=#\w*\[)")
+_COMMAND = r"^(\s*):(?=:.*::)|#(?=#\w*\[)"
 """What a runner of GitHub Actions (or of Azure Pipelines, TeamCity) takes for a command: `::name ...::` after any space, `##[` anywhere.
 
 Source: actions/runner, ActionCommand.cs.
@@ -43,7 +43,7 @@ def printable(text: object) -> str:
 def line(text: str) -> str:
     """A line as it is printed: tabs stay, what a CI system would take for a command is broken with an escape that JSON knows, too."""
     shown = "\t".join(map(printable, text.split("\t")))
-    return _COMMAND.sub(lambda found: f"{found[1] or ''}\\u{ord(found[0][-1]):04x}", shown)
+    return re.sub(_COMMAND, lambda found: f"{found[1] or ''}\\u{ord(found[0][-1]):04x}", shown)
 
 
 def under(head: str, text: str) -> list[str]:
@@ -123,15 +123,41 @@ def screen(*, stderr: bool = False, **options: Any) -> Console:
     class Screen(Console):
         def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
             for one in super().render(renderable, options):
-                yield (
-                    one
-                    if one.control or one.text.isprintable()
-                    else Segment(_OTHER.sub(lambda sign: printable(sign[0]), one.text), one.style)
-                )
+                yield one if one.control else Segment(_lines(one.text), one.style)
 
         def on_broken_pipe(self) -> None:
             if not stderr:
                 raise OutputClosedError
             self.quiet = True
 
-    return Screen(file=sys.stderr if stderr else None, highlight=False, **options)
+    stream = sys.stderr.stream if isinstance(sys.stderr, _Guard) else sys.stderr
+    return Screen(file=stream if stderr else None, highlight=False, **options)
+
+
+class _Guard(io.TextIOBase):
+    """A stream that escapes what does not print. Only rich writes past it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(_lines(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(line, text.split("\n")))
+
+
+def guard() -> None:
+    """For what is not ours: libraries' log records, warnings and tracebacks of threads pass standard error, too, and quote servers."""
+    sys.stderr = cast("TextIO", _Guard(sys.stderr))

@@ -14,7 +14,7 @@ import click
 from amianai_infra.cli.lazy import Commands, LazyGroup
 from amianai_infra.cli.options import App, parse_sets, recommended
 from amianai_infra.errors import AmianaiError, ConfigurationError
-from amianai_infra.printing import OutputClosedError, printable, quoted, show
+from amianai_infra.printing import OutputClosedError, guard, printable, quoted, show
 
 # name: (where the command is, one line of help); in the order of a working day.
 COMMANDS: Commands = {
@@ -236,4 +236,5 @@ def cli(
 
 def main() -> None:
     """Console script."""
+    guard()
     cli()

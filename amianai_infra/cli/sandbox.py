@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from amianai_infra.cli.options import App
-from amianai_infra.errors import NotFoundError, RefusedError
+from amianai_infra.errors import AmianaiError, NotFoundError, RefusedError
 from amianai_infra.printing import GUTTER, answer, show, table
+from amianai_infra.printing import line as printed
 
 if TYPE_CHECKING:
     from amianai_infra.sandbox import SandboxTarget, Service
@@ -89,7 +90,14 @@ def env(app: App, shell: str) -> None:
     if app.json:
         app.print(ours)
     else:
-        show(_lines(ours, unset, path, fish=shell == "fish"))
+        lines = list(_lines(ours, unset, path, fish=shell == "fish"))
+        if any(printed(one) != one for one in lines):
+            raise AmianaiError(
+                "A folder's name holds what must not be printed, so that no shell can be told it.",
+                where=f"{app.root}, {path or ''}",
+                fix="give the folder another name, or read the variables from `amianai --json sandbox env`",
+            )
+        show(lines)
 
 
 def _misleading(environ: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:

@@ -5,6 +5,7 @@ Source: W3C "Content Security Policy Level 3", RFC 6797 (HSTS), OWASP "HTTP Head
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from amianai_infra.naming import ORIGIN
@@ -53,6 +54,6 @@ def content_security_policy(connect: Iterable[str] = ()) -> str:
 
 
 def _origin(text: str) -> str:
-    if not ORIGIN.fullmatch(text):
+    if not re.fullmatch(ORIGIN, text):
         raise ValueError(f"{text!r} is not an origin such as https://api.example.com")
     return text

@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,3 +173,34 @@ def test_nothing_is_printed_past_that_module() -> None:
 )
 def test_each_way_past_it_is_found(code: str) -> None:
     assert list(prints(ast.parse(code)))
+
+
+LOUD = """
+import logging, sys, threading, warnings
+from amianai_infra.cli import main as module
+import click
+
+@click.command()
+def probe():
+    text = "\\x1b]52;c;eA==\\x07 \\u202e \\x9b2J"
+    logging.getLogger("urllib3").warning(text)
+    logging.getLogger("urllib3").error("::add-mask::%s", text)
+    warnings.warn(text)
+    thread = threading.Thread(target=int, args=(text,))
+    thread.start()
+    thread.join()
+    click.echo(text, err=True)
+    sys.stderr.writelines([text, "\\n"])
+
+module.probe = probe
+module.COMMANDS["probe"] = (f"{module.__name__}:probe", "A probe.")
+sys.argv = ["amianai", "probe"]
+module.main()
+"""
+
+
+def test_what_libraries_write_by_themselves_is_harmless_too() -> None:
+    done = subprocess.run([sys.executable, "-c", LOUD], capture_output=True, text=True, check=True)
+    assert done.stderr.count("x1b]52") >= 6
+    assert "Exception in thread" in done.stderr
+    assert faults(done.stderr) == []
