@@ -147,7 +147,7 @@ def reset(app: App, confirm: str | None) -> None:
 @click.option("--lines", "-n", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many lines to begin with.")
 @click.pass_obj
 def logs(app: App, service: str, follow: bool, lines: int) -> None:
-    """Print a service's log."""
+    """Print a service's log, each line behind the service's name."""
     file = _target(app).sandbox.log_files()[service]
     if not file.is_file():
         raise NotFoundError(f"There is no log of the {service} yet.", where=str(file), fix="run `amianai sandbox up`")
