@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from amianai_infra import printing
 from amianai_infra.database.top import Overview, rate, slowest
 from amianai_infra.progress import duration
 
@@ -37,7 +38,7 @@ def drawn(now: Overview, before: Overview | None = None, width: int = WIDTH) -> 
     """The screen for rich."""
     from rich.text import Text
 
-    return Text("\n").join(Text(line.text, style=line.style) for line in lines(now, before, width))
+    return Text("\n").join(Text(printing.line(one.text), style=one.style) for one in lines(now, before, width))
 
 
 def _head(now: Overview, before: Overview | None) -> Iterator[Line]:

@@ -29,7 +29,7 @@ LARGEST_TEXT = 128 << 20
 """Bytes of its JSON."""
 _OUTSIDE = re.compile(r"^[A-Za-z]:[\\/]|^\.amianai(?:[\\/]|\Z)|(?:^|[\\/])\.{0,2}(?:[\\/]|\Z)|\0")
 """A drive, our own records, a part that is empty, `.` or `..` (which an absolute path begins with), a NUL."""
-_KEY = re.compile(rf"^{re.escape(RELEASES)}(\d{{6}})\.json\.gz$")
+_KEY = re.compile(rf"{re.escape(RELEASES)}([0-9]{{6}})\.json\.gz")
 
 
 def manifest_key(number: int) -> str:
@@ -39,7 +39,7 @@ def manifest_key(number: int) -> str:
 
 def release_number(key: str) -> int | None:
     """The release that a manifest's key belongs to; None for any other key."""
-    found = _KEY.match(key)
+    found = _KEY.fullmatch(key)
     return int(found[1]) if found else None
 
 
@@ -158,7 +158,7 @@ def encode(manifest: Manifest) -> bytes:
     packed = bytearray(packer.compress(b'{"entries":{'))
     for number, some in enumerate(_batches(manifest.files.items())):
         text = _json({path: values(entry) for path, entry in some})
-        packed += packer.compress((("," if number else "") + text[1:-1]).encode())
+        packed += packer.compress(_bytes(("," if number else "") + text[1:-1]))
     rest = {
         "format": FORMAT,
         **asdict(manifest.summary),
@@ -167,7 +167,7 @@ def encode(manifest: Manifest) -> bytes:
         "headers": list(headers),
         "history": [asdict(summary) for summary in manifest.history],
     }
-    packed += packer.compress(("}," + _json(rest)[1:]).encode())
+    packed += packer.compress(_bytes("}," + _json(rest)[1:]))
     packed += packer.flush()
     if len(packed) > LARGEST:
         raise AmianaiError(
@@ -180,6 +180,11 @@ def encode(manifest: Manifest) -> bytes:
 
 def _json(data: Any) -> str:
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8; half of a surrogate pair, which somebody's record may have brought into the history, as `json.loads` reads it again."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _batches(items: Iterable[tuple[str, Entry]], size: int = 500) -> Iterator[list[tuple[str, Entry]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,14 @@ def test_what_is_written_is_read(files: dict[str, Entry], retired: dict[str, Ret
     made = Manifest(summary(3), files, "sources", retired, (summary(2), summary(1)))
     assert decode(encode(made)) == made
     assert encode(made) == encode(made)
+
+
+def test_what_somebody_else_recorded_does_not_keep_from_recording_the_next_release() -> None:
+    strange = replace(summary(1), who="\ud800 \udc80\n\x1b[2J")
+    entry = Entry("e", 1, "text/html", "no-cache", "\ud800")
+    made = following(decode(encode(Manifest(strange, {"\udcff": entry}))), summary(2), {}, present={"\udcff"})
+    assert decode(encode(made)) == made
+    assert made.history[0].who == strange.who
 
 
 def test_a_damaged_record_is_said() -> None:
@@ -146,6 +155,8 @@ def test_keys() -> None:
     assert manifest_key(7) == ".amianai/releases/000007.json.gz"
     assert release_number(manifest_key(7)) == 7
     assert release_number(".amianai/lock") is None
+    for key in (f"{manifest_key(7)}\n", f"x{manifest_key(7)}", manifest_key(7).replace("7", "\u0667")):
+        assert release_number(key) is None
 
 
 def test_the_history_is_short() -> None:
