@@ -501,7 +501,7 @@ class Publisher:
         self._progress.note(f"Release {manifest.number} failed its verification; going back to release {last.number}.")
         self._verify = False
         self._restore(last, self.state(), lock, "repair", None)
-        error.fix = f"release {last.number} is live again; correct what is named above and deploy again"
+        error.fix = f"Release {last.number} is live again; correct what is named above and deploy again"
         return error
 
     def _release(self, content: Content, number: int, paths: tuple[str, ...]) -> Release:

@@ -200,7 +200,7 @@ def test_a_failed_verification_rolls_back_by_itself(stage: Stage) -> None:
     stage.world.sabotage = lambda path, body: b"broken" if b"two 4" in body else body
     with pytest.raises(VerificationError, match=r"page-4/ answers with other content") as caught:
         stage.deploy()
-    assert "release 1 is live again" in str(caught.value)
+    assert "Release 1 is live again" in str(caught.value)
     live = stage.world.live()
     assert {path: live[path].data.decode() for path in one} == one
     assert [one.summary.kind for one in stage.releases()] == ["repair", "deploy", "deploy"]
