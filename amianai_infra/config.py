@@ -272,8 +272,8 @@ class SiteSettings(_Group):
     @field_validator("directory", "output")
     @classmethod
     def _relative(cls, value: str) -> str:
-        if ".." in Path(value).parts:
-            raise ValueError("must not climb out with '..'")
+        if ".." in Path(value).parts or Path(value).is_absolute():
+            raise ValueError("must be relative, and not climb out with '..'")
         return value
 
 

@@ -181,6 +181,8 @@ def test_all_problems_are_reported_at_once_with_key_value_place_unit_and_range()
         ("site.connect_src", "[1,", "not valid JSON"),
         ("site.connect_src", "[" * 100_000, "not valid JSON"),
         ("site.directory", "../elsewhere", "'..'"),
+        ("site.directory", "/elsewhere", "must be relative"),
+        ("site.output", "/elsewhere", "must be relative"),
         ("auth.user_pool_id", "pool", "right form"),
         ("dns.zone_id", "example.com", "right form"),
         ("region", "virginia", "such as us-east-1"),
