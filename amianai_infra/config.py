@@ -12,20 +12,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from amianai_infra.errors import ConfigurationError
-from amianai_infra.naming import PROJECT, SANDBOX_VARIABLE, database_identifier
+from amianai_infra.naming import DOMAIN, ORIGIN, PROJECT, SANDBOX_VARIABLE, database_identifier
 
+_HEADER = r"[\x20-\x7e]+"
+_ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#\"<>\\^`{|}]+"
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _WINDOW = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 _WEEKLY = r"^(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d-(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d$"
-_DOMAIN = re.compile(r"^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$")
 
 _CUSTOM_ATTRIBUTE = re.compile(r"^custom:\w{1,20}$")
 # The standard attributes that Cognito lets people write, without the e-mail address, which every client writes and Cognito verifies.
@@ -74,7 +76,7 @@ def _map_from_text(value: Any) -> Any:
 def _json(value: str) -> Any:
     try:
         return json.loads(value)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"is not valid JSON ({error})") from error
 
 
@@ -83,8 +85,28 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.strip().isdigit() else value
 
 
+def _each(form: str, what: str) -> Callable[[Iterable[str]], Iterable[str]]:
+    """A validator: every text has this form."""
+
+    def check(values: Iterable[str]) -> Iterable[str]:
+        for value in values:
+            if not re.fullmatch(form, value):
+                raise ValueError(f"{value!r} is not {what}")
+        return values
+
+    return check
+
+
+def _headers(values: dict[str, str]) -> dict[str, str]:
+    _each(_HEADER, "a header's value such as no-store")(values.values())
+    return values
+
+
 TextList = Annotated[list[str], BeforeValidator(_list_from_text)]
 TextMap = Annotated[dict[str, str], BeforeValidator(_map_from_text)]
+Addresses = Annotated[TextList, AfterValidator(_each(_ADDRESS, "an address such as http://localhost:3000/"))]
+Origins = Annotated[TextList, AfterValidator(_each(ORIGIN, "an origin such as https://api.example.com"))]
+Variables = Annotated[TextMap, AfterValidator(_each(_VARIABLE, "a variable's name"))]
 Days = Annotated[LogRetention, BeforeValidator(_number)]
 
 
@@ -94,6 +116,16 @@ def _unit(name: str) -> dict[str, Any]:
 
 class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True)
+
+    @field_validator("*")
+    @classmethod
+    def _prints(cls, value: Any) -> Any:
+        """Settings reach headers, files, command lines and terminals: none of them is more than a line of text."""
+        texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        texts = [*value, *value.values()] if isinstance(value, dict) else texts
+        if not all(text.isprintable() for text in texts):
+            raise ValueError("must not hold line breaks, control characters or other signs that do not print")
+        return value
 
 
 class NetworkSettings(_Group):
@@ -222,10 +254,12 @@ class AuthSettings(_Group):
         "", pattern=r"^[a-z0-9-]{0,63}$", description="Prefix of the hosted domain; empty: made from prefix and domain"
     )
     ses_identity_arn: str = Field(
-        "", pattern=r"^(arn:aws[a-z-]*:ses:.+)?$", description="SES identity that sends e-mail; empty: Cognito's own, 50 a day"
+        "",
+        pattern=r"^(arn:aws[a-z-]*:ses:[a-z0-9-]+:\d{12}:identity/[A-Za-z0-9@._+-]+)?$",
+        description="SES identity that sends e-mail; empty: Cognito's own, 50 a day",
     )
-    callback_urls: TextList = Field(default=[], description="Sign-in return addresses besides the site's own")
-    development_urls: TextList = Field(
+    callback_urls: Addresses = Field(default=[], description="Sign-in return addresses besides the site's own")
+    development_urls: Addresses = Field(
         default=["http://localhost:3000/"],
         description="Sign-in return addresses of a second application client, for development; empty: no such client",
     )
@@ -268,8 +302,10 @@ class SiteSettings(_Group):
     price_class: Literal["PriceClass_100", "PriceClass_200", "PriceClass_All"] = Field(
         "PriceClass_100", description="CloudFront edge locations"
     )
-    connect_src: TextList = Field(default=[], description="Origins the pages may call, added to the Content-Security-Policy")
-    content_security_policy: str = Field("", description="The whole Content-Security-Policy; empty: the default of the site rules")
+    connect_src: Origins = Field(default=[], description="Origins the pages may call, added to the Content-Security-Policy")
+    content_security_policy: str = Field(
+        "", pattern=r"^[\x20-\x7e]*$", description="The whole Content-Security-Policy; empty: the default of the site rules"
+    )
     hsts_seconds: int = Field(
         31_536_000, ge=0, le=63_072_000, description="Strict-Transport-Security max-age", json_schema_extra=_unit("seconds")
     )
@@ -277,10 +313,10 @@ class SiteSettings(_Group):
     old_asset_days: int = Field(
         30, ge=1, le=3650, description="How long files that no release names any more stay served", json_schema_extra=_unit("days")
     )
-    cache_rules: TextMap = Field(
+    cache_rules: Annotated[TextMap, AfterValidator(_headers)] = Field(
         default={}, description="Cache-Control by path pattern, before our own rules; * stays inside a folder, ** crosses folders"
     )
-    environment: TextMap = Field(default={}, description="Public variables added to the environment of the site's build; never a secret")
+    environment: Variables = Field(default={}, description="Public variables added to the environment of the site's build; never a secret")
     pass_environment: TextList = Field(
         default=[], description="Names of your own variables that the site's build gets, too; PREFIX* for several"
     )
@@ -296,8 +332,8 @@ class SiteSettings(_Group):
     @field_validator("directory", "output")
     @classmethod
     def _relative(cls, value: str) -> str:
-        if ".." in Path(value).parts:
-            raise ValueError("must not climb out with '..'")
+        if ".." in Path(value).parts or Path(value).is_absolute():
+            raise ValueError("must be relative, and not climb out with '..'")
         return value
 
 
@@ -320,7 +356,9 @@ class DeliverySettings(_Group):
         "", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="GitHub environment that may deploy, instead of the branch"
     )
     oidc_provider_arn: str = Field(
-        "", pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:oidc-provider/.+)?$", description="GitHub OIDC provider to adopt; empty: create one"
+        "",
+        pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:oidc-provider/[A-Za-z0-9._/-]+)?$",
+        description="GitHub OIDC provider to adopt; empty: create one",
     )
 
 
@@ -381,7 +419,7 @@ class Settings(_Group):
     @field_validator("domain_name")
     @classmethod
     def _plain_domain(cls, value: str) -> str:
-        if not _DOMAIN.fullmatch(value):
+        if not re.fullmatch(DOMAIN, value):
             raise ValueError("must be a bare lower-case domain such as example.com: no scheme, path, port, space or trailing dot")
         if value.startswith("www."):
             raise ValueError("must be the apex: www is added and redirected to it")
@@ -554,7 +592,8 @@ def _validate(sources: _Sources) -> Settings:
         problems += [_explain(problem, sources) for problem in error.errors()]
     if settings is None or problems:
         raise ConfigurationError(
-            "The configuration is not valid:\n" + "\n".join(f"  - {line}" for line in problems),
+            "The configuration is not valid:",
+            details=problems,
             fix="correct the values named above; docs/settings.md lists every setting",
         )
     return settings

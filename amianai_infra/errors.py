@@ -5,38 +5,41 @@ Exit codes: 1 failed, 2 usage or configuration, 3 refused by a safety gate, 4 so
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
+
+from amianai_infra.printing import printable, quoted, under
 
 
 class AmianaiError(Exception):
     """Root of every error this package raises on purpose.
 
     Args:
-        what: what failed, one sentence.
+        what: what failed, one sentence. Further lines are taken for what others wrote.
+        details: what exactly, each on a line of its own.
         where: the configuration key, file, resource or command it concerns.
         fix: what the reader can do next, one sentence or one command.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+    def __init__(self, what: str, *, details: Iterable[str] = (), where: str = "", fix: str = "") -> None:
         super().__init__(what)
         self.what = what
+        self.details = tuple(details)
         self.where = where
         self.fix = fix
 
+    def lines(self) -> list[str]:
+        """The error as it is printed. A line break in a part of it never begins a line that could pass for ours."""
+        first, _, rest = self.what.partition("\n")
+        lines = [printable(first), *quoted(rest), *(printable(f"  - {one}") for one in self.details)]
+        lines += under("  where: ", self.where) if self.where else []
+        lines += under("  next:  ", self.fix) if self.fix else []
+        return lines
+
     def __str__(self) -> str:
-        parts = [self.what]
-        if self.where:
-            parts.append(f"  where: {_under(self.where)}")
-        if self.fix:
-            parts.append(f"  next:  {_under(self.fix)}")
-        return "\n".join(parts)
-
-
-def _under(text: str) -> str:
-    """Further lines below the first one."""
-    return text.replace("\n", "\n" + " " * len("  where: "))
+        return "\n".join(self.lines())
 
 
 class ConfigurationError(AmianaiError):

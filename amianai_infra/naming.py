@@ -10,6 +10,16 @@ TAG_STACK = "amianai:stack"
 TAG_URN = "amianai:urn"
 SANDBOX_VARIABLE = "AMIANAI_SANDBOX"  # names the checkout in a shell that `amianai sandbox env` leads to its sandbox
 
+DOMAIN = r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
+ORIGIN = r"(https?|wss?)://((\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:(\d{1,5}|\*))?"
+"""What a Content-Security-Policy may name: a scheme, a host or all below one, a port. Nothing in it can end the directive."""
+_ID = r"[A-Za-z0-9._-]{1,64}"
+
+
+def is_id(text: object) -> bool:
+    """Whether a value that others wrote can be the id of a build, a release or a lock."""
+    return isinstance(text, str) and re.fullmatch(_ID, text) is not None
+
 
 def slug(text: str) -> str:
     """Lower-case letters, digits and single hyphens: `Example.com` gives `example-com`."""

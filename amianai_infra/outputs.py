@@ -10,9 +10,12 @@ and importing pydantic alone takes longer than releasing an unchanged site.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
+
+from amianai_infra.naming import DOMAIN
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,9 @@ class _Part:
             return cls._PARTS[name].model_validate(value)
         if kind == "int" and isinstance(value, (int, float, str)) and not isinstance(value, bool) and str(value).isdigit():
             return int(value)
-        if kind == "str" and isinstance(value, str):
+        if kind == "str" and _plain(value):
             return value
-        if kind == "list[str]" and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        if kind == "list[str]" and isinstance(value, list) and all(map(_plain, value)):
             return list(value)
         raise ValueError(f"{cls.__name__}.{name}: expected {kind}, not {value!r}")
 
@@ -66,6 +69,10 @@ class _Part:
     def model_copy(self, update: Mapping[str, Any] | None = None) -> Self:
         """A copy with some fields changed."""
         return replace(self, **(update or {}))
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
 
 
 @dataclass(frozen=True)
@@ -159,6 +166,10 @@ class StackOutputs(_Part):
     access: AccessOutputs = AccessOutputs()
     audit_log_group: str = ""
     deploy_role_arn: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(DOMAIN, self.domain):
+            raise ValueError(f"StackOutputs.domain: {self.domain!r} is no domain")
 
     _PARTS: ClassVar[Mapping[str, type[_Part]]] = {
         "site": SiteOutputs,

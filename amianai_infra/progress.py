@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from amianai_infra import printing
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
@@ -56,28 +58,23 @@ class Progress:
     @cached_property
     def console(self) -> Console:
         """The standard-error console that everything live is drawn on."""
-        from rich.console import Console
-
-        class Unheard(Console):
-            def on_broken_pipe(self) -> None:
-                self.quiet = True
-
-        return self._given or Unheard(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+        return self._given or printing.screen(stderr=True, soft_wrap=not sys.stderr.isatty())
 
     @cached_property
     def _bare(self) -> bool:
         """Whether plain lines do: then rich, which takes 0.1 s to import, is not loaded."""
         return self._given is None and not sys.stderr.isatty() and not any(os.environ.get(name) for name in _FORCED)
 
-    def note(self, text: str) -> None:
-        """One lasting line. That nobody reads it any more does not end the work."""
+    def note(self, text: printing.Text) -> None:
+        """One lasting line, or several. That nobody reads it any more does not end the work."""
         if self._bare:
-            _print(text)
+            printing.show(text, err=True)
         else:
-            self.console.print(text, markup=False)
+            for line in [text] if isinstance(text, str) else text:
+                printing.draw(self.console, line)
 
-    def detail(self, text: str) -> None:
-        """One lasting line that only `--verbose` shows."""
+    def detail(self, text: printing.Text) -> None:
+        """What only `--verbose` shows."""
         if self.verbose:
             self.note(text)
 
@@ -107,18 +104,16 @@ class Progress:
 
     @contextmanager
     def _shown(self, title: str, started: float) -> Iterator[Task]:
-        from rich.markup import escape
-
         bars = self._acquire()
-        task = _Live(bars, bars.add_task(escape(title), total=None, note=""))
-        mark = "[red]✗[/]"
+        task = _Live(bars, bars.add_task(printing.line(title), total=None, note=""))
+        mark = ("✗", "red")
         try:
             yield task
-            mark = "[green]✓[/]"
+            mark = ("✓", "green")
         finally:
             bars.remove_task(task.id)
             self._release()
-            self.console.print(f"{mark} {escape(title)} [dim]{task.last} {duration(time.monotonic() - started)}[/]")
+            printing.draw(self.console, mark, f" {title} ", (f"{task.last} {duration(time.monotonic() - started)}", "dim"))
 
     def _acquire(self) -> Bars:
         with self._lock:
@@ -134,15 +129,6 @@ class Progress:
             if self._open == 0 and self._bars is not None:
                 self._bars.stop()
                 self._bars = None
-
-
-def _print(text: str) -> None:
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stderr.fileno())
-        os.close(nowhere)
 
 
 class _Plain:
@@ -163,10 +149,10 @@ def _bars(console: Console) -> Bars:
 
     return bars.Progress(
         bars.SpinnerColumn(),
-        bars.TextColumn("{task.description}"),
+        bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(bar_width=24),
         bars.TaskProgressColumn(),
-        bars.TextColumn("[dim]{task.fields[note]}"),
+        bars.TextColumn("{task.fields[note]}", style="dim", markup=False),
         bars.TimeElapsedColumn(),
         console=console,
         transient=True,
@@ -180,9 +166,7 @@ class _Live:
         self.last = ""
 
     def say(self, text: str) -> None:
-        from rich.markup import escape
-
-        self.last = escape(text[:80])
+        self.last = printing.line(text[:80])
         self._shown.update(self.id, note=self.last)
 
     def total(self, amount: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -348,7 +347,7 @@ def cached_outputs(target: Target) -> StackOutputs | None:
     path = target.local / OUTPUTS_CACHE
     try:
         return StackOutputs.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 
@@ -370,7 +369,14 @@ def fetch_outputs(target: Target, prefix: str) -> StackOutputs:
             hint = "amianai --sandbox setup" if target.name == "sandbox" else "amianai setup"
             raise NotFoundError("The stack is not set up.", where=f"SSM parameter {name}", fix=f"run `{hint}`") from error
         raise translated from error
-    outputs = StackOutputs.model_validate(json.loads(text))
+    try:
+        outputs = StackOutputs.model_validate_json(text)
+    except (ValueError, RecursionError) as error:
+        raise AmianaiError(
+            "What the stack published about itself cannot be read.",
+            where=f"SSM parameter {name}: {error}",
+            fix="run `amianai up`, which publishes it again",
+        ) from error
     target.local.mkdir(parents=True, exist_ok=True)
     (target.local / OUTPUTS_CACHE).write_text(outputs.model_dump_json(indent=2))
     return outputs

@@ -34,6 +34,7 @@ LONGEST: Final = 16_384
 _LEAST_BITS = 2048
 _JWKS_BYTES = 65_536
 _SECONDS_AFTER_FAILURE = 1.0
+_LATEST = 1e15  # seconds since 1970; whatever is beyond is no time, and may be no float either
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -138,7 +139,7 @@ class TokenVerifier:
             use=use,
             client_id=claims["client_id" if use == "access" else "aud"],
             expires=float(claims["exp"]),
-            scopes=frozenset(str(claims.get("scope", "")).split()) if use == "access" else frozenset(),
+            scopes=frozenset(_scope(claims).split()) if use == "access" else frozenset(),
             groups=frozenset(_texts(claims.get("cognito:groups"))),
             claims=claims,
         )
@@ -224,16 +225,18 @@ def _parsed(body: bytes, url: str) -> dict[str, RSAKey]:
 
     try:
         listed = json.loads(body)["keys"]
-        candidates = [one for one in listed if one.get("kty") == "RSA" and one.get("use", "sig") == "sig" and one.get("kid")]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        candidates = [
+            one for one in listed if one.get("kty") == "RSA" and one.get("use", "sig") == "sig" and isinstance(one.get("kid"), str)
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnreachableError("The user pool's keys are not a JWKS.", where=url) from error
     keys: dict[str, RSAKey] = {}
     for one in candidates:
         try:
             if one.get("alg", ALGORITHM) == ALGORITHM and len(_decoded(one["n"])) * 8 >= _LEAST_BITS:
                 # The public numbers alone: whatever else an entry says is not ours to use.
-                keys[str(one["kid"])] = RSAKey.import_key({"kty": "RSA", "n": one["n"], "e": one["e"]})
-        except (JoseError, ValueError, KeyError, TypeError):
+                keys[one["kid"]] = RSAKey.import_key({"kty": "RSA", "n": one["n"], "e": one["e"]})
+        except (JoseError, ValueError, KeyError, TypeError, ArithmeticError):
             continue
     return keys
 
@@ -255,6 +258,8 @@ def _key_id(token: str) -> str:
         raise TokenError("malformed", "The token's header cannot be read.")
     if header.get("alg") != ALGORITHM:
         raise TokenError("algorithm", f"The token is not signed with {ALGORITHM}.")
+    if "crit" in header:  # RFC 7515, 4.1.11: an extension that is not understood; Cognito has none
+        raise TokenError("malformed", "The token asks for extensions.")
     kid = header.get("kid")
     if not isinstance(kid, str) or not kid:
         raise TokenError("malformed", "The token names no key.")
@@ -269,15 +274,22 @@ def _signed_claims(token: str, key: RSAKey) -> dict[str, Any]:
         return jwt.decode(token, key, algorithms=[ALGORITHM]).claims
     except BadSignatureError as error:
         raise TokenError("signature", "The token's signature is not right.") from error
-    except (JoseError, ValueError, RecursionError) as error:
+    except (JoseError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
         raise TokenError("malformed", "The token cannot be read.") from error
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float:
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LATEST:
         raise TokenError("malformed", f"The token has no {name}.")
     return float(value)
+
+
+def _scope(claims: Mapping[str, Any]) -> str:
+    value = claims.get("scope", "")
+    if not isinstance(value, str):
+        raise TokenError("malformed", "The token's scope is no text.")
+    return value
 
 
 def _texts(value: Any) -> list[str]:

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 import click
 
 from amianai_infra.cli.options import App
+from amianai_infra.printing import GUTTER
 
 if TYPE_CHECKING:
     from amianai_infra.outputs import StackOutputs
     from amianai_infra.rules.workflow import Workflow
     from amianai_infra.site.preview import Built, Change
 
-_NEXT = """\
-next:
-  git add {files} && git commit -m "Release from GitHub Actions" && git push
-  The deploy role trusts {trusted}; after a change of delivery.* run `amianai up`. docs/ci.md has the rest."""
+_NEXT = (
+    "next:",
+    '  git add {files} && git commit -m "Release from GitHub Actions" && git push',
+    "  The deploy role trusts {trusted}; after a change of delivery.* run `amianai up`. docs/ci.md has the rest.",
+)
 
 
 @click.group()
@@ -68,7 +70,7 @@ def init(app: App, force: bool, check: bool) -> None:
     path.write_text(text, encoding="utf-8")
     if not (app.root / ".git").exists():
         app.progress.note(f"{app.root} is not the top of a git repository; GitHub reads workflows only from there.")
-    app.print({"path": str(path), "state": "written"}, f"{_shown(app, path)} written.\n{_next(app, workflow)}")
+    app.print({"path": str(path), "state": "written"}, [f"{_shown(app, path)} written.", *_next(app, workflow)])
 
 
 @ci.command()
@@ -103,7 +105,7 @@ def build(app: App, against: Path | None, report: Path | None) -> None:
         "files": len(built.files),
         "changes": None if changes is None else [{"kind": one.kind, "path": one.path, "size": one.size} for one in changes],
     }
-    app.print(data, text if against else f"Build {built.build_id}: {len(built.files)} files.")
+    app.print(data, text.splitlines() if against else f"Build {built.build_id}: {len(built.files)} files.")
 
 
 @ci.command()
@@ -125,8 +127,8 @@ def check(app: App) -> None:
     wrong = [f"{name} is {app.environ.get(name)!r}, not {value!r}" for name, value in wanted.items() if app.environ.get(name) != value]
     if wrong:
         raise RefusedError(
-            "The site was built for another stack, or for an earlier state of this one; nothing was released:\n"
-            + "\n".join(f"  - {line}" for line in wrong),
+            "The site was built for another stack, or for an earlier state of this one; nothing was released:",
+            details=wrong,
             where="the environment (in GitHub Actions: `env` of the workflow)",
             fix="run `amianai ci init --force`, look at the difference and commit it",
         )
@@ -148,7 +150,7 @@ def _compared(app: App, built: Built, against: Path) -> tuple[list[Change] | Non
         # With the same id, so that only what the change does shows, and not the id on every page.
         return preview.compare(checkout.build(built.build_id).files, built.files), ""
     except AmianaiError as error:
-        app.progress.note(f"{root}: {error}")
+        app.progress.note([f"The checkout {root} could not be built:", *error.lines()])
         return None, error.what.partition("\n")[0]
 
 
@@ -218,18 +220,18 @@ def _node_file(root: Path, directory: str) -> str:
 def _show_diff(app: App, path: Path, found: str, text: str) -> None:
     name = _shown(app, path)
     for line in unified_diff(found.splitlines(), text.splitlines(), f"{name} (now)", f"{name} (as it would be)", lineterm=""):
-        app.progress.note(line)
+        app.progress.note(f"{GUTTER}{line}")
 
 
-def _next(app: App, workflow: Workflow) -> str:
+def _next(app: App, workflow: Workflow) -> list[str]:
     from amianai_infra.rules.workflow import WORKFLOW
 
     if app.sandbox:
-        return "It names the sandbox's own resources and is for looking at; on AWS `amianai ci init` writes the real one."
+        return ["It names the sandbox's own resources and is for looking at; on AWS `amianai ci init` writes the real one."]
     files = [WORKFLOW, *(["Pulumi.prod.yaml"] if app.stack_file.is_file() else [])]
     branch = f"branch {workflow.branch}"
     trusted = f"environment {workflow.environment} (let only {branch} deploy to it)" if workflow.environment else branch
-    return _NEXT.format(files=" ".join(files), trusted=trusted)
+    return [line.format(files=" ".join(files), trusted=trusted) for line in _NEXT]
 
 
 def _shown(app: App, path: Path) -> str:

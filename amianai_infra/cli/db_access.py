@@ -36,7 +36,7 @@ def _access(app: App, outputs: StackOutputs) -> Access:
 
 
 def _plan(app: App, steps: Sequence[Action]) -> None:
-    app.print([str(step) for step in steps], "\n".join(f"would {step}" for step in steps) or "Nothing to do.")
+    app.print([str(step) for step in steps], [f"would {step}" for step in steps] or "Nothing to do.")
 
 
 @click.command("open")
@@ -157,7 +157,7 @@ def close(app: App, everybody: bool, reason: str, dry_run: bool) -> None:
         task.say(f"{len(done.steps)} steps" if done.steps else "as it was")
     left = describe(done.found, datetime.now(UTC))
     app.print(
-        {"steps": [str(step) for step in done.steps], "open": left}, "\n".join(left and ["Still open:", *left]) or "The database is closed."
+        {"steps": [str(step) for step in done.steps], "open": left}, [f"Still open: {one}" for one in left] or "The database is closed."
     )
 
 
@@ -203,8 +203,8 @@ def tunnel(app: App, length: timedelta, port: int, instance: str | None, reason:
     def ready(forwarding: Forwarding) -> None:
         data = {"host": "127.0.0.1", "port": forwarding.local_port, "server_name": forwarding.host, "until": forwarding.until.isoformat()}
         here, until = f"127.0.0.1:{forwarding.local_port}", f"{forwarding.until:%H:%M} UTC"
-        text = f"{here} leads to {forwarding.host}:{forwarding.port} until {until}; Ctrl-C ends it\n  amianai db --at {here} shell"
-        app.print(data, text)
+        text = f"{here} leads to {forwarding.host}:{forwarding.port} until {until}; Ctrl-C ends it"
+        app.print(data, [text, f"  amianai db --at {here} shell"])
 
     with audited(
         app.target,

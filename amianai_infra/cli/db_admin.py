@@ -10,6 +10,7 @@ import click
 from amianai_infra.cli.db import at_option, found_outputs, own_migrations, require_gate, snapshot_maker
 from amianai_infra.cli.lazy import Commands, LazyGroup
 from amianai_infra.cli.options import AnyCallable, App, confirm_option, dry_run_option
+from amianai_infra.printing import GUTTER, show, table
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -79,7 +80,7 @@ def _through(app: App, outputs: StackOutputs, plan: Callable[[Administrator], Pl
     require_gate(app, outputs, click.get_current_context().command_path, options["confirm"], options["reason"])
     planned = plan(found)
     app.announce()
-    click.echo(planned.text(), err=True)
+    show(planned.text(), err=True)
     app.confirm_domain(options["confirm"], f"This does {planned.action} on the database", outputs.domain)
     return found.execute(planned, reason=options["reason"], confirmed=outputs.domain)
 
@@ -155,24 +156,18 @@ def sql(app: App, /, text: str | None, file: Any, write: bool, **options: Any) -
     if write:
         result = _through(app, outputs, lambda found: found.sql(given), options)
         if result is not None:
-            app.print(
-                result.as_dict(),
-                "\n".join(part for part in (table(result), f"{result.rows} row{'' if result.rows == 1 else 's'} changed.") if part),
-            )
+            app.print(result.as_dict(), [*rows(result), f"{result.rows} row{'' if result.rows == 1 else 's'} changed."])
         return
     result = administrator(app, outputs).query(given, reason=options["reason"])
-    app.print(result.as_dict()["result"], table(result) or "No rows.")
+    app.print(result.as_dict()["result"], rows(result) or "No rows.")
     if result.cut:
-        click.echo(f"Only the first {len(result.values)} rows are shown.", err=True)
+        show(f"Only the first {len(result.values)} rows are shown.", err=True)
 
 
-def table(result: Result) -> str:
+def rows(result: Result) -> list[str]:
     """The rows under the names of their columns."""
-    if not result.columns:
-        return ""
-    rows = [tuple(result.columns), *(tuple("" if value is None else str(value) for value in row) for row in result.values)]
-    widths = [max(len(row[index]) for row in rows) for index in range(len(result.columns))]
-    return "\n".join("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    found = [["" if value is None else value for value in row] for row in result.values]
+    return table([result.columns, *found], GUTTER) if result.columns else []
 
 
 @click.command("drop-role")
@@ -212,4 +207,4 @@ def audit(app: App, count: int) -> None:
     app.print([entry.as_dict() for entry in entries], lines(entries) or "Nothing is on record.")
     marked = sum(bool(entry.mark) for entry in entries)
     if marked:
-        click.echo(f"The log group and the table do not agree on {marked} of these {len(entries)} records.", err=True)
+        show(f"The log group and the table do not agree on {marked} of these {len(entries)} records.", err=True)

@@ -33,6 +33,6 @@ def adopt(app: App) -> None:
     data = [{"level": one.level, "what": one.what, "fact": one.fact, "fix": one.fix} for one in findings]
     good = backups.healthy(findings)
     last = "amianai preview --set database.adopt=true" if good else "correct what is marked ✗, then run this again"
-    app.print({"ok": good, "findings": data}, f"{chosen.identifier}\n{backups.report(findings)}\nnext: {last}")
+    app.print({"ok": good, "findings": data}, [chosen.identifier, *backups.report(findings), f"next: {last}"])
     if not good:
         click.get_current_context().exit(1)

@@ -11,6 +11,7 @@ from amianai_infra.cli.db import found_outputs, not_connected, require_gate
 from amianai_infra.cli.lazy import Commands, LazyGroup
 from amianai_infra.cli.options import App, confirm_option, dry_run_option
 from amianai_infra.errors import ConfigurationError, RefusedError
+from amianai_infra.printing import show
 
 if TYPE_CHECKING:
     from amianai_infra.database.backups import Backups, Wanted
@@ -156,14 +157,14 @@ def fetch(
     if dry_run or not steps.steps:
         app.print(steps.as_dict(), steps.screen())
         return
-    click.echo(steps.screen(), err=True)
+    show(steps.screen(), err=True)
     require_gate(app, outputs, "amianai db backup fetch", confirm, reason)
     app.confirm_domain(confirm, f"This makes and deletes a database instance in {where}", outputs.domain)
     with administration(
         app.target,
         outputs,
         action="db backup fetch",
-        detail=steps.screen(),
+        detail="\n".join(steps.screen()),
         reason=reason,
         confirmed=outputs.domain,
         environ=app.environ,

@@ -12,6 +12,7 @@ from amianai_infra.cli.db import at_option, found_outputs, require_gate
 from amianai_infra.cli.db_backup import look, rds
 from amianai_infra.cli.options import App, confirm_option, dry_run_option
 from amianai_infra.errors import ConfigurationError, RefusedError
+from amianai_infra.printing import show
 
 if TYPE_CHECKING:
     from amianai_infra.database.backups import Finding
@@ -82,7 +83,7 @@ def _restore(app: App, outputs: StackOutputs, to: str, *, rehearse: bool, reason
         app.target,
         outputs,
         action="db restore",
-        detail=operation.screen(found),
+        detail="\n".join(operation.screen(found)),
         reason=reason,
         confirmed=outputs.domain,
         environ=app.environ,
@@ -94,7 +95,7 @@ def _restore(app: App, outputs: StackOutputs, to: str, *, rehearse: bool, reason
 
     took = ", ".join(f"{name} {duration(seconds)}" for name, seconds in result.seconds.items())
     done = "Rehearsed" if rehearse else "Restored"
-    app.print(result.as_dict(), f"{_findings(result.findings)}\n{done}: {source.text}, {result.rows} rows ({took})")
+    app.print(result.as_dict(), [*_findings(result.findings), f"{done}: {source.text}, {result.rows} rows ({took})"])
 
 
 def _refuse_sandbox(app: App) -> None:
@@ -112,10 +113,10 @@ def _show(app: App, found: Plan, *, dry_run: bool) -> None:
     if dry_run and app.json:
         app.print(found.as_dict())
     else:
-        click.echo(operation.screen(found), err=not dry_run)
+        show(operation.screen(found), err=not dry_run)
 
 
-def _findings(findings: Sequence[Finding]) -> str:
+def _findings(findings: Sequence[Finding]) -> list[str]:
     from amianai_infra.database.backups import report
 
     return report(findings)
@@ -126,7 +127,7 @@ def _hands(app: App, outputs: StackOutputs) -> Hands:
     from amianai_infra.operations.adoption import follow
 
     def accept(findings: Sequence[Finding]) -> None:
-        click.echo(_findings(findings), err=True)
+        show(_findings(findings), err=True)
         app.confirm("Put this copy in the place of the running database?")
 
     return Hands(
@@ -171,19 +172,18 @@ def _clean(app: App, outputs: StackOutputs, *, abandon: bool, reason: str, confi
 
     gone = operation.leftovers(look(app, outputs), datetime.now(UTC), abandon=abandon)
     lines = [f"delete {one.name} ({one.why})" + (f", leaving {one.final_snapshot}" if one.final_snapshot else "") for one in gone]
-    text = "\n".join(lines) or "There is nothing to delete."
     data = [{"name": one.name, "why": one.why, "final_snapshot": one.final_snapshot} for one in gone]
     if dry_run or not gone:
-        app.print(data, text)
+        app.print(data, lines or "There is nothing to delete.")
         return
-    click.echo(text, err=True)
+    show(lines, err=True)
     require_gate(app, outputs, "amianai db restore", confirm, reason)
     app.confirm_domain(confirm, "This deletes database instances", outputs.domain)
     with administration(
         app.target,
         outputs,
         action="db restore",
-        detail=text,
+        detail="\n".join(lines),
         reason=reason,
         confirmed=outputs.domain,
         environ=app.environ,

@@ -50,7 +50,7 @@ def migrate(app: App, dry_run: bool) -> None:
 
         done = _on_record(app, outputs, state.pending, apply) if state.pending else apply()
     lines = [f"✓ {one}  {one.duration.total_seconds():.2f} s" for one in done.applied] or ["Nothing to apply."]
-    app.print({"applied": [one.as_dict() for one in done.applied], "waited": done.waited}, "\n".join(lines))
+    app.print({"applied": [one.as_dict() for one in done.applied], "waited": done.waited}, lines)
 
 
 def _on_record(app: App, outputs: StackOutputs, pending: Sequence[Migration], apply: Callable[[], Done]) -> Done:
@@ -79,8 +79,8 @@ def _recorded(app: App, outputs: StackOutputs, action: str, detail: str, reason:
     )
 
 
-def _would(state: State) -> str:
-    return "\n".join(f"would apply {one} ({one.path})" for one in state.pending) or "Nothing to apply."
+def _would(state: State) -> list[str]:
+    return [f"would apply {one} ({one.path})" for one in state.pending] or ["Nothing to apply."]
 
 
 def _ask(app: App, count: int) -> None:

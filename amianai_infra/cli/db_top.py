@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from amianai_infra.cli.db import connected
-from amianai_infra.cli.options import App, DurationType, show
+from amianai_infra.cli.options import App, DurationType
+from amianai_infra.printing import show
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -43,14 +44,15 @@ def top(app: App, watch: timedelta | None) -> None:
 
 
 def _once(app: App, now: Overview) -> None:
-    from rich.console import Console
-
-    from amianai_infra.database.top_screen import WIDTH, drawn
+    from amianai_infra.database.top_screen import WIDTH, lines
+    from amianai_infra.printing import draw, screen
 
     if app.json:
         app.print(now.as_dict())
         return
-    Console(highlight=False, soft_wrap=True).print(drawn(now, width=max(WIDTH, Console().width)))
+    console = screen(soft_wrap=True)
+    for line in lines(now, width=max(WIDTH, console.width)):
+        draw(console, (line.text, line.style))
 
 
 def _lines(connection: Any, seconds: float) -> None:
@@ -66,13 +68,13 @@ def _lines(connection: Any, seconds: float) -> None:
 
 
 def _screen(connection: Any, seconds: float) -> None:
-    from rich.console import Console
     from rich.live import Live
 
     from amianai_infra.database.top import look
     from amianai_infra.database.top_screen import WIDTH, drawn
+    from amianai_infra.printing import screen
 
-    console = Console(highlight=False)
+    console = screen()
     before = look(connection)
     with Live(drawn(before), console=console, screen=console.is_terminal, auto_refresh=False) as live:
         while True:

@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from amianai_infra.cli.lazy import Commands, LazyGroup
-from amianai_infra.cli.options import App, OutputClosedError, parse_sets, recommended
+from amianai_infra.cli.options import App, parse_sets, recommended
 from amianai_infra.errors import AmianaiError, ConfigurationError
 from amianai_infra.folders import set_umask
+from amianai_infra.printing import OutputClosedError, guard, printable, quoted, show
 
 # name: (where the command is, one line of help); in the order of a working day.
 COMMANDS: Commands = {
@@ -114,19 +115,27 @@ def _report(error: BaseException, *, debug: bool, sandbox: bool) -> int:
     if debug:
         import traceback
 
-        traceback.print_exception(error)
+        show(quoted("".join(traceback.format_exception(error))), err=True)
     if isinstance(error, click.ClickException):
-        error.show()
+        show(_usage(error), err=True)
         return error.exit_code
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        click.echo("\nInterrupted. What was done stays done; run the same command again to go on.", err=True)
+        show(["", "Interrupted. What was done stays done; run the same command again to go on."], err=True)
         return 130
-    known = translate(error)
-    if known is None:
-        click.echo(f"Error: unexpected {type(error).__name__}: {error}\n  next:  run it again with --debug to see where", err=True)
-        return 1
-    click.echo(f"Error: {recommended(str(known), sandbox=sandbox)}", err=True)
+    known = translate(error) or AmianaiError(f"unexpected {type(error).__name__}: {error}", fix="run it again with --debug to see where")
+    first, *further = recommended(known.lines(), sandbox=sandbox)
+    show([f"Error: {first}", *further], err=True)
     return known.exit_code
+
+
+def _usage(error: click.ClickException) -> list[str]:
+    """What click says about a command line, whose words may hold anything."""
+    from io import StringIO
+
+    said = StringIO()
+    error.show(said)
+    text = said.getvalue()
+    return (text.replace(error.message, printable(error.message)) if error.message else text).splitlines()
 
 
 def _flush() -> None:
@@ -229,4 +238,5 @@ def cli(
 def main() -> None:
     """Console script."""
     set_umask()
+    guard()
     cli()

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ import click
 
 from amianai_infra.errors import ConfigurationError, RefusedError
 from amianai_infra.naming import SANDBOX_VARIABLE, STACK
+from amianai_infra.printing import Text, agreed, answer, show
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -32,25 +33,9 @@ if TYPE_CHECKING:
 AnyCallable = TypeVar("AnyCallable", bound=Callable[..., Any])
 
 
-class OutputClosedError(Exception):
-    """Whoever read our standard output has gone. It is not an `OSError`, so that it is told from a connection that broke."""
-
-
-def show(text: str, *, nl: bool = True) -> None:
-    """Print a part of the result on standard output.
-
-    Raises:
-        OutputClosedError: nobody reads it any more.
-    """
-    try:
-        click.echo(text, nl=nl)
-    except BrokenPipeError as error:
-        raise OutputClosedError from error
-
-
-def recommended(text: str, *, sandbox: bool) -> str:
-    """A text whose commands, in the sandbox, are for the sandbox, too: as they stand they would act on AWS."""
-    return re.sub(r"`amianai (?!--sandbox |sandbox )", "`amianai --sandbox ", text) if sandbox else text
+def recommended(text: Iterable[str], *, sandbox: bool) -> list[str]:
+    """Lines whose commands, in the sandbox, are for the sandbox, too: as they stand they would act on AWS."""
+    return [re.sub(r"`amianai (?!--sandbox |sandbox )", "`amianai --sandbox ", line) if sandbox else line for line in text]
 
 
 def find_root(environ: Mapping[str, str], start: Path) -> Path:
@@ -194,7 +179,7 @@ class App:
 
         command = ("git", "-C", str(self.root), "remote", "get-url", "origin")
         try:
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+            answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10, check=False)
         except (OSError, subprocess.SubprocessError):
             return ""
         return origin_repository(answer.stdout) if answer.returncode == 0 else ""
@@ -213,10 +198,10 @@ class App:
         cached = None if fresh else cached_outputs(self.target)
         return cached or fetch_outputs(self.target, self.settings.prefix)
 
-    def print(self, data: Any, text: str | None = None) -> None:
+    def print(self, data: Any, text: Text | None = None) -> None:
         """Print a result on standard output: JSON with `--json`, else `text` (or JSON when there is none)."""
         if self.json or text is None:
-            show(json.dumps(data, indent=2, default=str))
+            show(json.dumps(data, indent=2, default=str).split("\n"))
         else:
             show(text)
 
@@ -230,7 +215,7 @@ class App:
             return
         if not sys.stdin.isatty():
             raise RefusedError("Nobody is there to confirm this, and --yes was not given.", where=question, fix="run it again with --yes")
-        if not click.confirm(question, err=True):
+        if not agreed(question):
             raise RefusedError("Not confirmed; nothing was changed.")
 
     def confirm_domain(self, given: str | None, doing: str, domain: str) -> None:
@@ -239,17 +224,17 @@ class App:
         Raises:
             RefusedError: another name was given, or nobody could be asked.
         """
-        answer = given
-        if answer is None:
+        said = given
+        if said is None:
             if not sys.stdin.isatty():
                 raise RefusedError(
                     f"{doing}: that needs the domain as confirmation, and nobody is there to type it.",
                     fix=f"run it again with --confirm {domain}",
                 )
-            answer = click.prompt(f"{doing}. Type the domain ({domain}) to confirm", default="", show_default=False, err=True)
-        if answer.strip() != domain:
+            said = answer(f"{doing}. Type the domain ({domain}) to confirm")
+        if said.strip() != domain:
             raise RefusedError(
-                f"{answer.strip()!r} is not {domain}; nothing was changed.", fix=f"type {domain}, or run it with --confirm {domain}"
+                f"{said.strip()!r} is not {domain}; nothing was changed.", fix=f"type {domain}, or run it with --confirm {domain}"
             )
 
     def announce(self) -> None:

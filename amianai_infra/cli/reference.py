@@ -18,8 +18,8 @@ _NOTE = "<!-- Written by `python -m amianai_infra.cli.reference`; change the cod
 _SETTINGS = """\
 A value is taken from the flag `--set KEY=VALUE`, else the environment, else the stack file, else the default. A variable that
 is set but empty counts as not set. Lists are separated by commas or written as JSON, mappings as `name=value` pairs or JSON.
-Unknown keys are refused. `setup` and `up` write what they resolved into the stack file (`Pulumi.prod.yaml`), so that
-`pulumi up` typed by hand sees the same values:
+Unknown keys are refused, and so are values with line breaks or other signs that do not print. `setup` and `up` write what they
+resolved into the stack file (`Pulumi.prod.yaml`), so that `pulumi up` typed by hand sees the same values:
 
     config:
       amianai-infra:domainName: example.com

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amianai_infra.cli.options import App, show
-from amianai_infra.errors import NotFoundError, RefusedError
+from amianai_infra.cli.options import App
+from amianai_infra.errors import AmianaiError, NotFoundError, RefusedError
 from amianai_infra.naming import SANDBOX_VARIABLE
+from amianai_infra.printing import GUTTER, answer, show, table
+from amianai_infra.printing import line as printed
 
 if TYPE_CHECKING:
     from amianai_infra.sandbox import SandboxTarget, Service
@@ -95,7 +97,14 @@ def env(app: App, shell: str, leave: bool) -> None:
     if app.json:
         app.print(ours)
     else:
-        show("\n".join(_lines(ours, unset, path, fish=shell == "fish")))
+        lines = list(_lines(ours, unset, path, fish=shell == "fish"))
+        if any(printed(one) != one for one in lines):
+            raise AmianaiError(
+                "A folder's name holds what must not be printed, so that no shell can be told it.",
+                where=f"{app.root}, {path or ''}",
+                fix="give the folder another name, or read the variables from `amianai --json sandbox env`",
+            )
+        show(lines)
 
 
 def _leave(app: App, *, fish: bool) -> None:
@@ -104,7 +113,7 @@ def _leave(app: App, *, fish: bool) -> None:
     if app.json:
         app.print({"unset": names})
     else:
-        show("\n".join(_lines({}, names, None, fish=fish)))
+        show(_lines({}, names, None, fish=fish))
 
 
 def _misleading(environ: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
@@ -139,10 +148,10 @@ def reset(app: App, confirm: str | None) -> None:
 
     The installed programs stay in the cache. --yes is not an answer: data is lost.
     """
-    answer = confirm
-    if answer is None and sys.stdin.isatty():
-        answer = click.prompt(f"All data in {app.root / '.sandbox'} will be removed. Type sandbox to confirm", default="", err=True)
-    if answer != "sandbox":
+    said = confirm
+    if said is None and sys.stdin.isatty():
+        said = answer(f"All data in {app.root / '.sandbox'} will be removed. Type sandbox to confirm")
+    if said != "sandbox":
         raise RefusedError("Not confirmed; nothing was changed.", fix="run `amianai sandbox reset --confirm sandbox`")
     _target(app).sandbox.reset(app.progress)
     app.print({"reset": True}, "Removed. `amianai --sandbox setup` builds everything again.")
@@ -154,17 +163,16 @@ def reset(app: App, confirm: str | None) -> None:
 @click.option("--lines", "-n", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many lines to begin with.")
 @click.pass_obj
 def logs(app: App, service: str, follow: bool, lines: int) -> None:
-    """Print a service's log."""
+    """Print a service's log, each line behind the service's name."""
     file = _target(app).sandbox.log_files()[service]
     if not file.is_file():
         raise NotFoundError(f"There is no log of the {service} yet.", where=str(file), fix="run `amianai sandbox up`")
     with file.open(errors="replace") as source:
-        for line in source.readlines()[-lines:]:
-            show(line, nl=False)
+        show(f"{service} {GUTTER}{line.rstrip()}" for line in source.readlines()[-lines:])
         while follow:
             line = source.readline()
             if line:
-                show(line, nl=False)
+                show(f"{service} {GUTTER}{line.rstrip()}")
             else:
                 time.sleep(0.3)
 
@@ -172,10 +180,8 @@ def logs(app: App, service: str, follow: bool, lines: int) -> None:
 def _print(app: App, services: list[Service]) -> None:
     rows = [("SERVICE", "STATE", "PID", "ADDRESS", "MEMORY", "SINCE")]
     rows += [(one.name, one.state, str(one.pid or ""), one.address, _megabytes(one.memory), _local_time(one.since)) for one in services]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    table = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     data = [{**vars(one), "log": str(one.log)} for one in services]
-    app.print(data, table)
+    app.print(data, table(rows))
 
 
 def _megabytes(amount: int | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from amianai_infra.cli.options import App, DurationType, confirm_option, dry_run_option
+from amianai_infra.printing import show
 
 if TYPE_CHECKING:
     from amianai_infra.engine import Step, Summary
@@ -104,7 +105,7 @@ def preview(app: App, refresh: bool) -> None:
     if found.drift is not None:
         drift = _drift(found.drift)
         data["drift"] = [{"found": word, **_step(step)} for word, step in drift]
-        text = f"{_drift_text(drift)}\n\n{text}"
+        text = [*_drift_text(drift), "", *text]
     app.print(data, text)
 
 
@@ -156,22 +157,22 @@ def _drift(found: Summary) -> list[tuple[str, Step]]:
     return [(FOUND[step.op], step) for step in found.steps if step.op in FOUND]
 
 
-def _drift_text(drift: list[tuple[str, Step]]) -> str:
+def _drift_text(drift: list[tuple[str, Step]]) -> list[str]:
     if not drift:
-        return "Nothing was changed outside since the last `up`."
-    return "\n".join(["Changed outside since the last `up`:", *(_line(word, step) for word, step in drift)])
+        return ["Nothing was changed outside since the last `up`."]
+    return ["Changed outside since the last `up`:", *(_line(word, step) for word, step in drift)]
 
 
 def _line(word: str, step: Step) -> str:
     return f"  {word:<9} {step.type} {step.name}" + (f" ({', '.join(step.diffs)})" if step.diffs else "")
 
 
-def _lines(summary: Summary, *, would: bool) -> str:
+def _lines(summary: Summary, *, would: bool) -> list[str]:
     from amianai_infra.operations.setup import tally
 
     lines = [_line(step.op, step) for step in summary.steps if step.op not in ("same", "read")]
     text = tally(summary)
-    return "\n".join([*lines, f"{'Would be: ' if would and summary.changed else ''}{text} ({summary.seconds:.1f} s)"])
+    return [*lines, f"{'Would be: ' if would and summary.changed else ''}{text} ({summary.seconds:.1f} s)"]
 
 
 @click.command()
@@ -192,7 +193,7 @@ def status(app: App) -> None:
     services = _services(app)
     data = {"domain": outputs.domain, "services": services, **{part.name: part.as_dict() for part in parts}}
     lines = [f"{'✓' if state == 'running' else '✗'} {name:<9} {state}" for name, state in services.items()]
-    app.print(data, "\n".join([operation.screen(title, parts), *lines]))
+    app.print(data, [*operation.screen(title, parts), *lines])
     if not all(part.ok for part in parts):
         click.get_current_context().exit(1)
 
@@ -269,7 +270,7 @@ def destroy(
     options = operation.Options(keep_users, keep_zone, delete_state, delete_audit)
     engine, plan = operation.prepare(app, options)
     if dry_run or not app.json:
-        click.echo(operation.screen(plan), err=not dry_run)
+        show(operation.screen(plan), err=not dry_run)
     if dry_run:
         return
     app.confirm_domain(confirm, "This removes the production stack", plan.domain)

@@ -25,7 +25,7 @@ def locks(app: App) -> None:
     amianai --sandbox state locks
     """
     found = app.engine().locks()
-    app.print([lock.as_dict() for lock in found], "\n".join(str(lock) for lock in found) or "no locks")
+    app.print([lock.as_dict() for lock in found], [f"{lock.id}  {lock}" for lock in found] or "no locks")
 
 
 @state.command()

@@ -22,6 +22,7 @@ from amianai_infra.database.session import connect, translate
 from amianai_infra.database.sql_text import statements, tokens, transaction_control
 from amianai_infra.errors import AmianaiError, ConfigurationError, NotFoundError, RefusedError
 from amianai_infra.outputs import StackOutputs
+from amianai_infra.printing import quoted
 from amianai_infra.rules.records import Entry
 from amianai_infra.target import Target
 
@@ -102,15 +103,15 @@ class Plan:
             "snapshot": self.snapshot,
         }
 
-    def text(self) -> str:
+    def text(self) -> list[str]:
         """For a person."""
         shown_below = self.steps == [self.detail]
         lines = [self.action if shown_below or not self.detail else f"{self.action}: {self.detail.splitlines()[0]}"]
         lines += [f"  {count} row{'' if count == 1 else 's'} in {table}" for table, count in self.affected.items()]
         lines += [f"  {note}" for note in self.notes]
         lines += ["  first a snapshot of the instance"] if self.snapshot else []
-        lines += [f"  {line}" for step in self.steps for line in step.splitlines()]
-        return "\n".join([*lines, *(["  then every migration again"] if self.migrates else [])])
+        lines += [line for step in self.steps for line in quoted(step)]
+        return [*lines, *(["  then every migration again"] if self.migrates else [])]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from amianai_infra.database.instances import Described, Rds, tag_list, tags_of
 from amianai_infra.errors import AmianaiError
 from amianai_infra.naming import default_tags
+from amianai_infra.printing import GUTTER, printable, table
 
 Level = Literal["ok", "note", "problem"]
 TAG_KEPT_UNTIL = "amianai:kept-until"
@@ -423,24 +424,23 @@ def _day(text: str) -> datetime | None:
 # -- for people
 
 
-def listing(found: Backups, now: datetime) -> str:
+def listing(found: Backups, now: datetime) -> list[str]:
     """The list of backups."""
     window = found.window
     lines = [
-        f"{found.identifier}",
+        f"instance {found.identifier}",
         f"  any time from {instant(window.earliest)} to {instant(window.latest)}" if window.latest else "  no point-in-time recovery",
     ]
     lines += [f"  copy in {one.region}: {one.status}, up to {instant(one.window.latest)}" for one in found.elsewhere]
     if not found.snapshots:
-        return "\n".join([*lines, "  no snapshots"])
+        return [*lines, "  no snapshots"]
     rows: list[tuple[str, ...]] = [("SNAPSHOT", "KIND", "MADE (UTC)", "AGE", "GiB", "ENCRYPTED", "STATUS")]
     rows += [_row(one, now) for one in found.snapshots]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     notes = ["", *(one.tags.get(TAG_NOTE, "") for one in found.snapshots)]
-    for row, note in zip(rows, notes, strict=True):
-        lines.append("  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip())
-        lines += textwrap.wrap(note, 100, initial_indent="    ", subsequent_indent="    ")
-    return "\n".join(lines)
+    for row, note in zip(table(rows, GUTTER), notes, strict=True):
+        lines.append(row)
+        lines += textwrap.wrap(printable(note), 100, initial_indent=f"{GUTTER}    ", subsequent_indent=f"{GUTTER}    ")
+    return lines
 
 
 def _row(one: Snapshot, now: datetime) -> tuple[str, ...]:
@@ -452,14 +452,14 @@ def _row(one: Snapshot, now: datetime) -> tuple[str, ...]:
 _MARKS: Mapping[Level, str] = {"ok": "✓", "note": "·", "problem": "✗"}
 
 
-def report(findings: Sequence[Finding]) -> str:
+def report(findings: Sequence[Finding]) -> list[str]:
     """The findings, one line each, and what to do about what is wrong."""
     lines = []
     for one in findings:
         lines.append(f"{_MARKS[one.level]} {one.what:<20} {one.fact}")
         if one.level == "problem" and one.fix:
             lines.append(f"    next: {one.fix}")
-    return "\n".join(lines)
+    return lines
 
 
 def instant(moment: datetime | None) -> str:

@@ -149,9 +149,9 @@ class Plan:
         """For `--json`."""
         return {"snapshot": self.snapshot, "steps": [{"name": step.name, "text": step.text} for step in self.steps]}
 
-    def screen(self) -> str:
+    def screen(self) -> list[str]:
         """For a person."""
-        return "\n".join(f"{number}. {step.text}" for number, step in enumerate(self.steps, 1)) or "There is nothing to do."
+        return [f"{number}. {step.text}" for number, step in enumerate(self.steps, 1)] or ["There is nothing to do."]
 
 
 def plan(wanted: Wanted, found: Found, region: str, now: datetime) -> Plan:

@@ -177,7 +177,8 @@ def plan(files: Sequence[Migration], ledger: Sequence[Applied]) -> list[Migratio
     ]
     if problems:
         raise RefusedError(
-            "The migrations do not follow from what has been applied:\n" + "\n".join(f"  - {line}" for line in problems),
+            "The migrations do not follow from what has been applied:",
+            details=problems,
             fix="restore the files as they were, and put changes into a new migration with the next number",
         )
     return [one for key, one in by_key.items() if key not in known]

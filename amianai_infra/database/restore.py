@@ -33,6 +33,7 @@ from amianai_infra.database.instances import Described, Rds, tag_list, tags_of
 from amianai_infra.database.recipe import Recipe
 from amianai_infra.errors import AmianaiError, ConfigurationError, NotFoundError, RefusedError, VerificationError
 from amianai_infra.outputs import StackOutputs
+from amianai_infra.printing import printable
 
 TAG_SOURCE = "amianai:restore-to"
 TAG_MODE = "amianai:restore-mode"
@@ -328,14 +329,14 @@ def _require_inside(source: Source, earliest: datetime | None, latest: datetime 
     )
 
 
-def screen(found: Plan) -> str:
+def screen(found: Plan) -> list[str]:
     """The plan for a person."""
     made = f" with the copy made on {instant(found.made)}" if found.made else ""
     goes_on = f" (goes on where it stopped{made})" if found.resumes else ""
     title = f"{'Rehearse' if found.mode == 'rehearse' else 'Restore'} {found.recipe.identifier} to {found.source.text}{goes_on}:"
     options: dict[str, Any] = {"subsequent_indent": "     ", "break_long_words": False, "break_on_hyphens": False}
-    steps = (textwrap.fill(step.text, 100, initial_indent=f"  {number}. ", **options) for number, step in enumerate(found.steps, 1))
-    return "\n".join([title, *steps])
+    numbered = enumerate((printable(step.text) for step in found.steps), 1)
+    return [title, *(line for number, text in numbered for line in textwrap.wrap(text, 100, initial_indent=f"  {number}. ", **options))]
 
 
 # -- performing it

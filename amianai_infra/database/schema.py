@@ -14,6 +14,7 @@ from amianai_infra.database.migrate import Applied, Done, Migration, ledger, loc
 from amianai_infra.database.session import open_connection
 from amianai_infra.errors import ConfigurationError, RefusedError
 from amianai_infra.outputs import StackOutputs
+from amianai_infra.printing import under
 from amianai_infra.target import Target
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def project_folder(root: Path, setting: str) -> Path | None:
     raise ConfigurationError(
         f"The folder of the project's migrations {how}.",
         where=f"setting database.migrations = {setting}: {folder}",
-        fix="put the migrations there, or name their folder, with nothing after = for none:\n`amianai up --set database.migrations=FOLDER`",
+        fix="put the migrations there, or name their folder (or nothing, for none): `amianai up --set database.migrations=FOLDER`",
     )
 
 
@@ -72,15 +73,15 @@ class State:
             "roles": self.roles,
         }
 
-    def text(self) -> str:
+    def text(self) -> list[str]:
         """For a person."""
         lines = [f"PostgreSQL {self.server}"]
         lines += [f"✓ {one}  {one.applied_at:%Y-%m-%d %H:%M} by {one.applied_by}" for one in self.applied]
         lines += [f"· {one}  not applied" for one in self.pending]
-        lines += [f"✗ {self.problem}"] if self.problem else []
+        lines += under("✗ ", self.problem) if self.problem else []
         lines += [f"{'✓' if there else '·'} role {name}{'' if there else '  not there'}" for name, there in self.roles.items()]
         lines += ["  next:  `amianai db migrate`"] if self.unfinished else []
-        return "\n".join(lines)
+        return lines
 
 
 def look(connection: Connection[Any], outputs: StackOutputs, read: Callable[[], Sequence[Migration]]) -> State:

@@ -12,7 +12,6 @@ import os
 import re
 import socket
 import ssl
-import sys
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from typing import Any
 
 from amianai_infra.database.endpoint import CONNECT_SECONDS, RDS_CA, Endpoint
 from amianai_infra.errors import UnreachableError, UntrustedError
+from amianai_infra.printing import show
 
 TRUSTSTORE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 # Source: PostgreSQL, "Message Formats": SSLRequest.
@@ -153,4 +153,4 @@ def _expiry(pem: str) -> str:
 
 
 if __name__ == "__main__":
-    print(f"{refresh()} certificates in {RDS_CA}", file=sys.stderr)
+    show(f"{refresh()} certificates in {RDS_CA}", err=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from amianai_infra import printing
 from amianai_infra.database.top import Overview, rate, slowest
 from amianai_infra.progress import duration
 
@@ -37,14 +38,15 @@ def drawn(now: Overview, before: Overview | None = None, width: int = WIDTH) -> 
     """The screen for rich."""
     from rich.text import Text
 
-    return Text("\n").join(Text(line.text, style=line.style) for line in lines(now, before, width))
+    return Text("\n").join(Text(printing.line(one.text), style=one.style) for one in lines(now, before, width))
 
 
 def _head(now: Overview, before: Overview | None) -> Iterator[Line]:
     server, load = now.server, now.load
     up = duration((server.measured - server.started).total_seconds())
     kind = "replica" if server.recovery else "primary"
-    yield Line(f"{server.database} · PostgreSQL {server.version} · {kind} · up {up} · {server.measured:%Y-%m-%d %H:%M:%S} UTC", "bold")
+    which = f"database {server.database} · PostgreSQL {server.version} · {kind}"
+    yield Line(f"{which} · up {up} · {server.measured:%Y-%m-%d %H:%M:%S} UTC", "bold")
     states = ", ".join(f"{count} {state}" for state, count in sorted(load.states.items())) or "nobody connected"
     share = load.connections / load.limit if load.limit else 0.0
     yield Line(f"load         {states}; longest transaction {duration(load.longest_transaction)}")
@@ -118,7 +120,7 @@ def _replicas(now: Overview) -> Iterator[Line]:
     yield Line(f"REPLICATION  {len(now.replicas)}", "bold")
     for one in now.replicas[:_REPLICAS]:
         lag = duration(one.lag_seconds) if one.lag_seconds is not None else "?"
-        yield Line(f"  {one.name}: {one.state}, behind {lag}, {_size(one.lag_bytes or 0)}")
+        yield Line(f"  to {one.name}: {one.state}, behind {lag}, {_size(one.lag_bytes or 0)}")
 
 
 def _section(heading: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[Line]:

@@ -16,8 +16,9 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -40,10 +41,10 @@ _TOO_OLD = (1, 2, 497, 0)
 _GRACE = timedelta(minutes=5)
 _ONLINE_SECONDS = 300.0
 INSTALL: Final = """install AWS's Session Manager plugin, then run the command again:
-           macOS          brew install --cask session-manager-plugin
-           Debian/Ubuntu  curl -fsSO https://s3.amazonaws.com/session-manager-downloads/plugin/latest/ubuntu_64bit/session-manager-plugin.deb
-                          sudo dpkg -i session-manager-plugin.deb
-           others         https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html"""
+  macOS          brew install --cask session-manager-plugin
+  Debian/Ubuntu  curl -fsSO https://s3.amazonaws.com/session-manager-downloads/plugin/latest/ubuntu_64bit/session-manager-plugin.deb
+                 sudo dpkg -i session-manager-plugin.deb
+  others         https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def require_plugin(tools: Tools) -> str:
     path = tools.which(PLUGIN)
     if path is None:
         raise MissingToolError("The Session Manager plugin is not installed.", where=f"{PLUGIN} on PATH", fix=INSTALL)
-    said = tools.run([path, "--version"], capture_output=True, text=True, check=False, timeout=20).stdout.strip()
+    said = tools.run([path, "--version"], capture_output=True, text=True, errors="replace", check=False, timeout=20).stdout.strip()
     numbers = tuple(int(part) for part in re.findall(r"\d+", said)[:4])
     if numbers <= _TOO_OLD:
         raise MissingToolError("The Session Manager plugin is too old.", where=f"{path} --version: {said}", fix=INSTALL)
@@ -218,8 +219,10 @@ class Tunnel:
             env=plugin_environment(self.environ, response),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is ours to hear; the plugin is ended afterwards
         )
+        threading.Thread(target=self._pass_on, args=(process.stderr or (),), name="plugin", daemon=True).start()
         try:
             ready(forwarding)
             return self._wait(process, forwarding.until)
@@ -227,6 +230,10 @@ class Tunnel:
             _end(process)
             with suppress(Exception):  # the session ends with the bastion in any case
                 self._ssm.terminate_session(SessionId=response["SessionId"])
+
+    def _pass_on(self, complaints: Iterable[bytes]) -> None:
+        for line in complaints:
+            self.progress.note(f"{PLUGIN}: {line.decode(errors='replace').rstrip()}")
 
     def _wait(self, process: subprocess.Popen[bytes], until: datetime) -> str:
         try:

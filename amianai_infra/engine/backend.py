@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from amianai_infra.errors import EngineError, NotFoundError
+from amianai_infra.naming import is_id
 from amianai_infra.target import EngineEnvironment, aws_error
 
 Clients = Callable[[str, str | None], Any]
@@ -223,17 +224,25 @@ class StateFiles:
 
 
 def _lock(key: str, data: bytes) -> RawLock:
+    """The engine takes any object there for a lock, whatever it says; only its name has to be one that `state unlock` can be given."""
+    if not is_id(key.rpartition("/")[2].removesuffix(".json")):
+        raise EngineError(
+            f"An object among the state's locks has a name that is no lock's: {key!r}.",
+            where="names of locks are 1 to 64 letters, digits, dots, hyphens and underscores",
+            fix="find out who put it there, and delete it",
+        )
     try:
-        content: Mapping[str, Any] = json.loads(data)
-    except ValueError:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
         content = {}
-    stamp = str(content.get("timestamp", ""))
+    said: Mapping[str, Any] = content if isinstance(content, dict) else {}
+    pid = said.get("pid")
     return RawLock(
         key=key,
-        user=str(content.get("username", "unknown")),
-        host=str(content.get("hostname", "unknown")),
-        pid=int(content.get("pid", 0)),
-        since=_instant(stamp),
+        user=str(said.get("username", "unknown")),
+        host=str(said.get("hostname", "unknown")),
+        pid=pid if type(pid) is int and 0 < pid < 1 << 31 else 0,
+        since=_instant(str(said.get("timestamp", ""))),
     )
 
 
@@ -245,9 +254,9 @@ def _instant(stamp: str) -> datetime:
     whole = f"{head}.{digits[:6]}{zone}" if dot else head
     try:
         instant = datetime.fromisoformat(whole.replace("Z", "+00:00"))
-    except ValueError:
+        return instant if instant.tzinfo else instant.astimezone()
+    except (ValueError, OverflowError):
         return datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-    return instant if instant.tzinfo else instant.astimezone()
 
 
 # How the engine marks an encrypted value: a mapping with this key.

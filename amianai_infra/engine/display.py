@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from amianai_infra.engine.events import SIGNS, Item, Operation, Record, Summary, done_word, short_type
+from amianai_infra.printing import Text, draw, line, show
 from amianai_infra.progress import Progress, duration
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
-    from rich.text import Text
+    from rich.text import Text as Styled
 
 TITLES: dict[Operation, str] = {
     "preview": "Comparing the program with the stack",
@@ -49,7 +49,7 @@ class Display(Protocol):
         """Called about twice a second."""
         ...
 
-    def note(self, text: str) -> None:
+    def note(self, text: Text) -> None:
         """One lasting line."""
         ...
 
@@ -79,9 +79,9 @@ class Silent:
     def tick(self) -> None:
         """Nothing."""
 
-    def note(self, text: str) -> None:
+    def note(self, text: Text) -> None:
         """Even a silent run says that it is being stopped."""
-        print(text, file=sys.stderr)
+        show(text, err=True)
 
     def end(self, summary: Summary | None) -> None:
         """Nothing."""
@@ -111,7 +111,7 @@ class Lines:
         names = [f"{item.name} ({duration(self._record.clock() - item.started)})" for item in self._record.running()[:3]]
         self.note(f"  still {', '.join(names) or 'waiting for the engine'}")
 
-    def note(self, text: str) -> None:
+    def note(self, text: Text) -> None:
         """One line."""
         self._spoke = time.monotonic()
         self._progress.note(text)
@@ -145,12 +145,13 @@ class Live:
 
     def changed(self, item: Item) -> None:
         """A lasting line above the table."""
-        self._progress.console.print(_coloured(item, _operation(self._record)))
+        colour = "red" if item.state == "failed" else _COLOURS.get(item.op, "")
+        draw(self._progress.console, (f"  {describe(item, _operation(self._record))}", colour))
 
     def tick(self) -> None:
         """The table draws itself."""
 
-    def note(self, text: str) -> None:
+    def note(self, text: Text) -> None:
         """One lasting line."""
         self._progress.note(text)
 
@@ -159,11 +160,9 @@ class Live:
         self._stack.close()
         if self._record is None:
             return
-        from rich.text import Text
-
-        mark = Text("✗ ", "red") if summary is None else Text("✓ ", "green")
+        mark = ("✗ ", "red") if summary is None else ("✓ ", "green")
         said = "stopped after " + duration(self._record.seconds()) if summary is None else str(summary)
-        self._progress.console.print(Text.assemble(mark, TITLES[self._record.operation], ": ", (said, "dim")))
+        draw(self._progress.console, mark, f"{TITLES[self._record.operation]}: ", (said, "dim"))
 
     def _draw(self) -> Group:
         from rich.columns import Columns
@@ -171,7 +170,7 @@ class Live:
         from rich.progress_bar import ProgressBar
         from rich.spinner import Spinner
         from rich.table import Table
-        from rich.text import Text
+        from rich.text import Text as Styled
 
         record = self._record
         if record is None:
@@ -182,36 +181,30 @@ class Live:
             self._bar = Spinner("dots", TITLES[record.operation])
         count = f"{done}/{total}" if total else str(done)
         bar = ProgressBar(total=total, completed=done, width=24, pulse=total is None)
-        head = Columns([self._bar, bar, Text(f"{count} {duration(record.seconds())}", "dim")])
+        head = Columns([self._bar, bar, Styled(f"{count} {duration(record.seconds())}", "dim")])
         running = record.running()
         table = Table.grid(padding=(0, 2))
         for item in running[:_ROWS]:
             table.add_row(*_row(item, record.clock()))
         if len(running) > _ROWS:
-            table.add_row("", Text(f"and {len(running) - _ROWS} more", "dim"))
+            table.add_row("", Styled(f"and {len(running) - _ROWS} more", "dim"))
         return Group(head, table)
 
 
-def _row(item: Item, now: float) -> tuple[Text, Text, Text, Text]:
-    from rich.text import Text
+def _row(item: Item, now: float) -> tuple[Styled, ...]:
+    from rich.text import Text as Styled
 
     colour = _COLOURS.get(item.op, "dim")
     return (
-        Text(f"  {SIGNS.get(item.op, ' ')} {_DOING.get(item.op, 'looking at')}", colour),
-        Text(item.name),
-        Text(short_type(item.type), "dim"),
-        Text(duration(now - item.started), "dim"),
+        Styled(f"  {SIGNS.get(item.op, ' ')} {_DOING.get(item.op, 'looking at')}", colour),
+        Styled(line(item.name)),
+        Styled(line(short_type(item.type)), "dim"),
+        Styled(duration(now - item.started), "dim"),
     )
 
 
 def _operation(record: Record | None) -> Operation:
     return record.operation if record is not None else "up"
-
-
-def _coloured(item: Item, operation: Operation) -> Text:
-    from rich.text import Text
-
-    return Text(f"  {describe(item, operation)}", "red" if item.state == "failed" else _COLOURS.get(item.op, ""))
 
 
 def describe(item: Item, operation: Operation = "up") -> str:

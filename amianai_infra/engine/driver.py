@@ -36,6 +36,7 @@ from amianai_infra.engine.plugin import ensure_plugin, plugin_version
 from amianai_infra.engine.process import Completed, alive, environment, run
 from amianai_infra.errors import AmianaiError, ConfigurationError, EngineError, NotFoundError
 from amianai_infra.folders import cache_folder
+from amianai_infra.printing import under
 from amianai_infra.progress import Progress, duration
 from amianai_infra.target import EngineEnvironment
 
@@ -239,7 +240,7 @@ class Engine:
         if summary is None:
             raise self._failure(operation, record, ended)
         for warning in record.warnings:
-            self._progress.note(f"warning: {warning}")
+            self._progress.note(under("warning: ", warning))
         return summary
 
     def _ensure_plugins(self) -> None:

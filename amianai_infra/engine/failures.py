@@ -73,8 +73,8 @@ def failure(operation: Operation, record: Record, ended: Completed) -> AmianaiEr
     done = len(record.steps())
     before = f"; {done} resources had been changed" if done and operation != "preview" else ""
     if kind is LockedError:
-        return LockedError("Another operation is working on this stack.", where="\n         ".join(lines), fix=fix)
-    return kind(f"{_DOING[operation]}{before}.", where="\n         ".join(lines), fix=fix)
+        return LockedError("Another operation is working on this stack.", where="\n".join(lines), fix=fix)
+    return kind(f"{_DOING[operation]}{before}.", where="\n".join(lines), fix=fix)
 
 
 def command_failure(doing: str, ended: Completed) -> AmianaiError:
@@ -86,7 +86,7 @@ def command_failure(doing: str, ended: Completed) -> AmianaiError:
     """
     lines = complaints(ended) or [f"the engine ended with code {ended.code}"]
     kind, fix = classify("\n".join(lines))
-    return kind(f"{doing} failed.", where=shorten("\n         ".join(lines[:_MOST])), fix=fix)
+    return kind(f"{doing} failed.", where=shorten("\n".join(lines[:_MOST])), fix=fix)
 
 
 def complaints(ended: Completed) -> list[str]:

@@ -121,7 +121,9 @@ def _remember(path: Path, known: Mapping[str, str]) -> None:
 def _ask_version(binary: Path) -> str:
     env = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
-        answer = subprocess.run([str(binary), "version"], capture_output=True, text=True, timeout=60, check=False, env=env)
+        answer = subprocess.run(
+            [str(binary), "version"], capture_output=True, text=True, errors="replace", timeout=60, check=False, env=env
+        )
     except (OSError, subprocess.SubprocessError) as error:
         raise EngineError(
             "The Pulumi engine does not run.", where=f"{binary}: {error}", fix="remove it and run the command again"
@@ -264,7 +266,13 @@ def find_go(environ: Mapping[str, str] = os.environ) -> str:
         raise MissingToolError("Building the Pulumi engine needs Go, which was not found.", where="PATH", fix=fix)
     try:
         answer = subprocess.run(
-            [go, "env", "GOVERSION", "GOTOOLCHAIN"], capture_output=True, text=True, timeout=60, check=False, env=dict(environ)
+            [go, "env", "GOVERSION", "GOTOOLCHAIN"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+            check=False,
+            env=dict(environ),
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise MissingToolError("Go does not run.", where=f"{go}: {error}", fix=fix) from error
@@ -317,7 +325,9 @@ def _watch(command: list[str], cwd: Path, env: Mapping[str, str], meter: BuildMe
     """Run the build to its end and keep its last lines. A Ctrl-C in the terminal reaches the build too, which then ends."""
     tail: list[str] = []
     nothing = subprocess.DEVNULL
-    with subprocess.Popen(command, cwd=cwd, env=dict(env), stdin=nothing, stdout=nothing, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=cwd, env=dict(env), stdin=nothing, stdout=nothing, stderr=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
         try:
             for line in process.stderr or ():
                 meter.line(line.rstrip())
@@ -344,6 +354,6 @@ def _build_error(tail: list[str]) -> AmianaiError:
     told = [line for line in tail if " " in line and not line.startswith("go: downloading")][-4:] or tail[-2:]
     for mark, kind, fix in _BUILD_PROBLEMS:
         if mark in text:
-            return kind("Building the Pulumi engine failed.", where="\n         ".join(told), fix=fix)
+            return kind("Building the Pulumi engine failed.", where="\n".join(told), fix=fix)
     hint = "install the Pulumi CLI (https://www.pulumi.com/docs/install) instead"
-    return EngineError("Building the Pulumi engine failed.", where="\n         ".join(told), fix=hint)
+    return EngineError("Building the Pulumi engine failed.", where="\n".join(told), fix=hint)

@@ -185,5 +185,5 @@ def stand_for(deployment: Deployment, urn: str, identifier: str) -> Deployment:
 
 
 def title(urn: str) -> str:
-    """`network-vpc (aws:ec2/vpc:Vpc)`."""
-    return f"{urn.rpartition('::')[2]} ({type_of(urn)})"
+    """`resource network-vpc (aws:ec2/vpc:Vpc)`: a line may begin with it."""
+    return f"resource {urn.rpartition('::')[2]} ({type_of(urn)})"

@@ -142,9 +142,9 @@ def _nat(settings: Settings) -> Line:
     )
 
 
-def describe(found: Estimate, settings: Settings) -> str:
+def describe(found: Estimate, settings: Settings) -> list[str]:
     """One paragraph for the summary."""
     known = ", ".join(f"{line.name.lower()} ${line.dollars:.2f}" for line in found.lines if line.dollars)
-    unknown = "".join(f"\n  not included: {line.name.lower()} ({line.basis})" for line in found.lines if line.dollars is None)
-    elsewhere = "" if settings.region == REGION else f"\n  {settings.region} differs from these prices by some percent"
-    return f"about ${found.total:.0f} a month before traffic ({known}){unknown}{elsewhere}\n  {found.source}"
+    unknown = [f"not included: {line.name.lower()} ({line.basis})" for line in found.lines if line.dollars is None]
+    elsewhere = [] if settings.region == REGION else [f"{settings.region} differs from these prices by some percent"]
+    return [f"about ${found.total:.0f} a month before traffic ({known})", *unknown, *elsewhere, found.source]

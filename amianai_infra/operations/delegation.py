@@ -75,15 +75,14 @@ def check(domain: str, name_servers: Sequence[str], resolver: Callable[[str, str
     return Delegation(expected, frozenset().union(*answers), all(answer == expected for answer in answers))
 
 
-def instructions(domain: str, name_servers: Sequence[str], found: frozenset[str]) -> str:
+def instructions(domain: str, name_servers: Sequence[str], found: frozenset[str]) -> list[str]:
     """What to enter at the registrar."""
     now = ", ".join(sorted(found)) if found else "nothing yet"
-    return (
-        f"Enter these name servers for {domain} where the domain was registered"
-        f" (or as NS records of {domain} in the zone above it):\n"
-        + "\n".join(f"    {_plain(one)}" for one in name_servers)
-        + f"\n  public resolvers find: {now}"
-    )
+    return [
+        f"Enter these name servers for {domain} where the domain was registered (or as NS records of {domain} in the zone above it):",
+        *(f"    {_plain(one)}" for one in name_servers),
+        f"  public resolvers find: {now}",
+    ]
 
 
 def _again(state: Delegation, domain: str, name_servers: Sequence[str], resolver: Callable[[str, str], frozenset[str]]) -> Delegation:

@@ -171,7 +171,7 @@ def _stays(kept: Iterable[StateResource], options: Options, settings: Settings) 
         yield "the engine's state (on AWS its bucket and key; --delete-state removes them)"
 
 
-def screen(found: Plan) -> str:
+def screen(found: Plan) -> list[str]:
     """The plan for a person."""
     lines = [f"This removes the production stack of {found.domain}:"]
     lines += [f"  - {service}: {', '.join(parts)}" for service, parts in _by_service(found.goes).items()]
@@ -183,7 +183,7 @@ def screen(found: Plan) -> str:
     if found.snapshot:
         lines.append(f"  - the database's final snapshot {found.snapshot}")
     lines += [f"  - {line}" for line in found.stays]
-    return "\n".join(lines)
+    return lines
 
 
 def _by_service(goes: Mapping[str, int]) -> dict[str, list[str]]:
@@ -207,13 +207,13 @@ class Result:
         """For `--json`."""
         return {"plan": self.plan.as_dict(), "counts": dict(self.counts), "notes": list(self.notes)}
 
-    def text(self) -> str:
+    def text(self) -> list[str]:
         """For a person."""
         deleted = self.counts.get("delete", 0)
         lines = [f"{deleted} resources deleted" if deleted else "There was nothing to delete", *self.notes]
         if self.plan.snapshot:
             lines.append(f"final snapshot: {self.plan.snapshot}")
-        return "\n".join(lines)
+        return lines
 
 
 def prepare(context: Context, options: Options) -> tuple[Engine, Plan]:

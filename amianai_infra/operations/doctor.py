@@ -56,7 +56,7 @@ class Check:
 def run(command: Sequence[str]) -> str:
     """What a program prints; empty when it is absent or fails."""
     try:
-        done = subprocess.run(list(command), capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(list(command), capture_output=True, text=True, errors="replace", timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return (done.stdout or done.stderr).strip() if done.returncode == 0 else ""
@@ -305,12 +305,13 @@ def require(checks: Iterable[Check]) -> None:
     missing = [check for check in checks if check.required and not check.ok]
     if missing:
         raise MissingToolError(
-            "This machine is not ready:\n" + "\n".join(f"  - {check.name}: {check.found}; {check.fix}" for check in missing),
+            "This machine is not ready:",
+            details=[f"{check.name}: {check.found}; {check.fix}" for check in missing],
             fix="correct that and run the command again; `amianai doctor` checks everything",
         )
 
 
-def table(checks: Sequence[Check]) -> str:
+def table(checks: Sequence[Check]) -> list[str]:
     """The checks as lines for a person."""
     width = max(len(check.name) for check in checks)
     lines = []
@@ -319,4 +320,4 @@ def table(checks: Sequence[Check]) -> str:
         lines.append(f"{mark} {check.name:<{width}}  {check.found}")
         if check.fix:
             lines.append(f"  {'':<{width}}  -> {check.fix}")
-    return "\n".join(lines)
+    return lines

@@ -34,15 +34,15 @@ class Written:
         """Whether the file already said all of it."""
         return not (self.added or self.changed or self.removed)
 
-    def text(self) -> str:
+    def text(self) -> list[str]:
         """For a person."""
         if self.same:
-            return f"{self.path}: no changes"
+            return [f"{self.path}: no changes"]
         lines = [str(self.path)]
         for what in ("added", "changed", "removed"):
             names = ", ".join(getattr(self, what))
             lines += textwrap.wrap(names, 98, initial_indent=f"  {what + ':':<9}", subsequent_indent=" " * 11) if names else []
-        return "\n".join(lines)
+        return lines
 
 
 def database_values(outputs: StackOutputs) -> dict[str, str]:

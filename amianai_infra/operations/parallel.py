@@ -54,7 +54,7 @@ def _processes() -> Iterator[tuple[int, int]]:
     """Every process and its parent: from /proc where there is one, else from `ps`."""
     entries = [entry for entry in Path("/proc").glob("[0-9]*/stat")] if Path("/proc/self/stat").exists() else None
     if entries is None:
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=False).stdout
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, errors="replace", check=False).stdout
         yield from ((int(process), int(parent)) for process, parent in map(str.split, listed.splitlines()))
         return
     for entry in entries:

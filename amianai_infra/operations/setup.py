@@ -204,7 +204,7 @@ def _site(context: Context, hands: Hands, outputs: StackOutputs) -> Any:
     return release
 
 
-def screen(report: Report, context: Context, program: str = "amianai") -> str:
+def screen(report: Report, context: Context, program: str = "amianai") -> list[str]:
     """The one-screen summary.
 
     Args:
@@ -217,27 +217,25 @@ def screen(report: Report, context: Context, program: str = "amianai") -> str:
     database = outputs.database
     price = cost.describe(cost.estimate(context.settings), context.settings)
     would = " (on AWS; the sandbox costs nothing)" if context.target.name == "sandbox" else ""
-    return "\n".join(
-        [
-            "",
-            f"The stack is up: {tally(report.summary)}, {report.seconds:.0f} s",
-            "",
-            f"  Site       {report.url}",
-            f"  Sign-in    user pool {outputs.auth.user_pool_id}, client {outputs.auth.client_id}",
-            *_mail(context),
-            f"  Database   {database.host}:{database.port}/{database.name}, over TLS",
-            f"             password in the secret {secret_name(database.secret_arn)}",
-            f"  Cost{would}",
-            *(textwrap.fill(line.strip(), 100, initial_indent=" " * 13, subsequent_indent=" " * 13) for line in price.splitlines()),
-            "",
-            f"  Next       {prefix} status      one screen about every part",
-            f"             {prefix} db migrate  create the application's tables and roles",
-            f"             {prefix} deploy      publish a new version of the site",
-            f"             {prefix} env         write the application's .env.local",
-            f"             {prefix} up          apply changed settings",
-            f"             {prefix} destroy     remove everything",
-        ]
-    )
+    return [
+        "",
+        f"The stack is up: {tally(report.summary)}, {report.seconds:.0f} s",
+        "",
+        f"  Site       {report.url}",
+        f"  Sign-in    user pool {outputs.auth.user_pool_id}, client {outputs.auth.client_id}",
+        *_mail(context),
+        f"  Database   {database.host}:{database.port}/{database.name}, over TLS",
+        f"             password in the secret {secret_name(database.secret_arn)}",
+        f"  Cost{would}",
+        *(line for part in price for line in textwrap.wrap(part, 100, initial_indent=" " * 13, subsequent_indent=" " * 13)),
+        "",
+        f"  Next       {prefix} status      one screen about every part",
+        f"             {prefix} db migrate  create the application's tables and roles",
+        f"             {prefix} deploy      publish a new version of the site",
+        f"             {prefix} env         write the application's .env.local",
+        f"             {prefix} up          apply changed settings",
+        f"             {prefix} destroy     remove everything",
+    ]
 
 
 def _mail(context: Context) -> list[str]:
@@ -245,7 +243,7 @@ def _mail(context: Context) -> list[str]:
     check = doctor.sign_in_mail(context.settings)
     if check.ok or context.target.name != "aws":
         return []
-    return [textwrap.fill(f"! {check.found}: {check.fix}", 100, initial_indent=" " * 13, subsequent_indent=" " * 13)]
+    return textwrap.wrap(f"! {check.found}: {check.fix}", 100, initial_indent=" " * 13, subsequent_indent=" " * 13)
 
 
 def as_dict(report: Report, context: Context) -> dict[str, Any]:

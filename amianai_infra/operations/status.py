@@ -15,6 +15,7 @@ from amianai_infra.database.access import Access, describe
 from amianai_infra.errors import AmianaiError
 from amianai_infra.naming import secret_name
 from amianai_infra.outputs import StackOutputs
+from amianai_infra.printing import printable, under
 from amianai_infra.rules.access import warnings
 from amianai_infra.target import SiteAddress, Target, aws_error
 
@@ -169,15 +170,15 @@ def open_access(target: Target, read: Callable[[], StackOutputs]) -> list[str]:
         return []
 
 
-def screen(title: str, parts: list[Part]) -> str:
+def screen(title: str, parts: list[Part]) -> list[str]:
     """The parts as lines for a person."""
     lines = [title]
     for part in parts:
         lines.append(f"{'✓' if part.ok else '✗'} {part.name:<9} {part.state}")
-        lines += [_fact(name, text) for name, text in part.facts.items()]
-    return "\n".join(lines)
+        lines += [line for name, text in part.facts.items() for line in _fact(name, text)]
+    return lines
 
 
-def _fact(name: str, text: str) -> str:
-    wrapped = textwrap.wrap(text, 82, break_long_words=False, break_on_hyphens=False)
-    return f"    {name:<13} " + f"\n{'':18}".join(wrapped)
+def _fact(name: str, text: str) -> list[str]:
+    wrapped = textwrap.wrap(printable(text), 82, break_long_words=False, break_on_hyphens=False)
+    return under(f"    {name:<13} ", "\n".join(wrapped))

@@ -71,7 +71,7 @@ def _key(event: Event) -> tuple[str, str]:
     return event["id"], event["phase"]
 
 
-def lines(entries: Sequence[Entry]) -> str:
+def lines(entries: Sequence[Entry]) -> list[str]:
     """The records as text: a head in columns, and below it who, what and why."""
     heads = [_head(entry.event) for entry in entries]
     widths = [max(len(head[column]) for head in heads) for column in range(4)] if heads else []
@@ -86,7 +86,7 @@ def lines(entries: Sequence[Entry]) -> str:
             "NOTE": entry.mark,
         }
         text += [f"    {name:<5} {_line(part, WIDTH - 10)}" for name, part in parts.items() if part]
-    return "\n".join(text)
+    return text
 
 
 def _head(event: Event) -> list[str]:

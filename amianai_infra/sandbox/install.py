@@ -105,14 +105,22 @@ def _run(command: tuple[str, ...], environ: Mapping[str, str], folder: Path | No
     quiet = {name: value for name, value in environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
     try:
         done = subprocess.run(
-            command, cwd=folder, env=quiet, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_MINUTES * 60, check=False
+            command,
+            cwd=folder,
+            env=quiet,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=_MINUTES * 60,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise AmianaiError(
             f"An installation for the sandbox took more than {_MINUTES} minutes.", where=" ".join(command[:3]), fix="check the network"
         ) from error
     if done.returncode != 0:
-        last = "\n".join(f"    {line}" for line in (done.stdout + done.stderr).strip().splitlines()[-12:])
+        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
         raise AmianaiError(
             f"An installation for the sandbox failed:\n{last}",
             where=" ".join(command)[:200],

@@ -263,10 +263,10 @@ def _initdb(place: Place, binaries: Path) -> None:
         "--icu-locale=en-US",
     )
     done = subprocess.run(  # type: ignore[call-overload]
-        command, env=base_environment({}), cwd="/", capture_output=True, text=True, check=False, **identity
+        command, env=base_environment({}), cwd="/", capture_output=True, text=True, errors="replace", check=False, **identity
     )
     if done.returncode != 0:
-        last = "\n".join(f"    {line}" for line in (done.stdout + done.stderr).strip().splitlines()[-8:])
+        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
         raise AmianaiError(
             f"PostgreSQL could not make its data folder:\n{last}", where=str(fresh), fix="free some space or correct what it says"
         )

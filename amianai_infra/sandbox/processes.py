@@ -209,14 +209,14 @@ def _rotate(log: Path) -> None:
 
 
 def tail(log: Path, lines: int) -> str:
-    """The last lines of a log, indented."""
+    """The last lines of a log."""
     try:
         with log.open("rb") as source:
             source.seek(max(0, log.stat().st_size - 200 * lines - 4000))
             found = source.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
         found = []
-    return "\n".join(f"    {line}" for line in found) or "    (the log is empty)"
+    return "\n".join(found) or "(the log is empty)"
 
 
 def birth(pid: int) -> str | None:
@@ -389,7 +389,7 @@ def _children_of(pid: int) -> Iterator[int]:
 
 def _output(*command: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=5, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
 

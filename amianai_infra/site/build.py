@@ -197,7 +197,7 @@ class _Failure:
 
     def error(self, code: int, tail: Iterable[str], folder: Path, log: Path) -> BuildError:
         """With the last lines, and the names (never the values) of variables that may be missing."""
-        shown = "\n".join(f"  | {line}" for line in tail)
+        shown = "\n".join(tail)
         missed = sorted(self.wanted | self.surroundings.mentioned_in(shown))
         fix = "correct it and run it again"
         if missed:

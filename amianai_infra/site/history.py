@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from amianai_infra import printing
 from amianai_infra.site.manifest import Manifest, Summary
 
 
@@ -48,14 +49,13 @@ def previous(live: Manifest) -> int | None:
     return next((number for number in made if number < live.summary.origin), None)
 
 
-def table(releases: Sequence[Listed]) -> str:
+def table(releases: Sequence[Listed]) -> list[str]:
     """The list for people, times in UTC."""
     if not releases:
-        return "Nothing was released yet."
+        return ["Nothing was released yet."]
     rows: list[tuple[str, ...]] = [("", "RELEASE", "WHEN (UTC)", "WHAT", "BUILD", "COMMIT", "FILES", "UPLOADED", "TOOK", "WHO", "")]
     rows += [_row(one) for one in releases]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return printing.table(rows)
 
 
 def _row(one: Listed) -> tuple[str, ...]:

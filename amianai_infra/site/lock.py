@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from amianai_infra.errors import AmianaiError, LockedError, NotFoundError
 from amianai_infra.machine import machine
+from amianai_infra.naming import is_id
 from amianai_infra.progress import duration
 from amianai_infra.site.manifest import LOCK
 from amianai_infra.site.store import ConflictError
@@ -309,9 +310,24 @@ def _parse(data: bytes) -> Holder | None:
     """The holder; None when the lock holds something that we did not write, which is then as good as free."""
     try:
         raw = json.loads(data)
-        return Holder(**{name: raw[name] for name in Holder.__dataclass_fields__} | {"pending": tuple(raw["pending"])})
-    except (ValueError, KeyError, TypeError):
+        found = Holder(**{name: raw[name] for name in Holder.__dataclass_fields__} | {"pending": tuple(raw["pending"])})
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    return found if _ours(found) else None
+
+
+def _ours(found: Holder) -> bool:
+    """Whether every field holds what we write into it."""
+    texts = (found.who, found.machine, found.born, *found.pending)
+    return (
+        is_id(found.token)
+        and all(isinstance(one, str) for one in texts)
+        and found.doing in ("deploy", "rollback")
+        and type(found.ended) is bool
+        and all(type(one) is int and 0 < one < 1 << 31 for one in (found.process, found.release))
+        and type(found.started) in (int, float)
+        and abs(found.started) < 1e12
+    )
 
 
 def _ago(seconds: float) -> str:

@@ -7,23 +7,29 @@ dates since when older files are no longer named, so that listing releases and p
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
 from amianai_infra.errors import AmianaiError
+from amianai_infra.naming import is_id
 
 PREFIX = ".amianai/"
 RELEASES = f"{PREFIX}releases/"
 LOCK = f"{PREFIX}lock"
 FORMAT = 1
 HISTORY = 100
+LARGEST = 16 << 20
+"""Bytes of a record as stored. A release of ten thousand files has 0.3 MB."""
+LARGEST_TEXT = 128 << 20
+"""Bytes of its JSON."""
 _OUTSIDE = re.compile(r"^[A-Za-z]:[\\/]|^\.amianai(?:[\\/]|\Z)|(?:^|[\\/])\.{0,2}(?:[\\/]|\Z)|\0")
 """A drive, our own records, a part that is empty, `.` or `..` (which an absolute path begins with), a NUL."""
-_KEY = re.compile(rf"^{re.escape(RELEASES)}(\d{{6}})\.json\.gz$")
+_KEY = re.compile(rf"{re.escape(RELEASES)}([0-9]{{6}})\.json\.gz")
 
 
 def manifest_key(number: int) -> str:
@@ -33,7 +39,7 @@ def manifest_key(number: int) -> str:
 
 def release_number(key: str) -> int | None:
     """The release that a manifest's key belongs to; None for any other key."""
-    found = _KEY.match(key)
+    found = _KEY.fullmatch(key)
     return int(found[1]) if found else None
 
 
@@ -137,7 +143,11 @@ class Manifest:
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The manifest as stored: JSON, compressed. Equal manifests give equal bytes."""
+    """The manifest as stored: JSON, compressed. Equal manifests give equal bytes.
+
+    Raises:
+        AmianaiError: it would be larger than what is read again.
+    """
     headers: dict[tuple[str, str], int] = {}
 
     def values(entry: Entry) -> list[Any]:
@@ -148,7 +158,7 @@ def encode(manifest: Manifest) -> bytes:
     packed = bytearray(packer.compress(b'{"entries":{'))
     for number, some in enumerate(_batches(manifest.files.items())):
         text = _json({path: values(entry) for path, entry in some})
-        packed += packer.compress((("," if number else "") + text[1:-1]).encode())
+        packed += packer.compress(_bytes(("," if number else "") + text[1:-1]))
     rest = {
         "format": FORMAT,
         **asdict(manifest.summary),
@@ -157,13 +167,24 @@ def encode(manifest: Manifest) -> bytes:
         "headers": list(headers),
         "history": [asdict(summary) for summary in manifest.history],
     }
-    packed += packer.compress(("}," + _json(rest)[1:]).encode())
+    packed += packer.compress(_bytes("}," + _json(rest)[1:]))
     packed += packer.flush()
+    if len(packed) > LARGEST:
+        raise AmianaiError(
+            f"The record of the release would have {len(packed)} bytes, more than the {LARGEST} that are read again.",
+            where=f"{len(manifest.files)} files, and {len(manifest.retired)} older ones that are still served",
+            fix="release fewer files, or let old ones go sooner: site.old_asset_days",
+        )
     return bytes(packed)
 
 
 def _json(data: Any) -> str:
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8; half of a surrogate pair, which somebody's record may have brought into the history, as `json.loads` reads it again."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _batches(items: Iterable[tuple[str, Entry]], size: int = 500) -> Iterator[list[tuple[str, Entry]]]:
@@ -177,31 +198,45 @@ def decode(data: bytes, where: str = "") -> Manifest:
     """Read a stored manifest.
 
     Raises:
-        AmianaiError: it is damaged, names files outside the site, or was written by a newer version of this program.
+        AmianaiError: it is damaged, too large, names files outside the site, or was written by a newer version of this program.
     """
     try:
-        raw: dict[str, Any] = json.loads(zlib.decompress(data, wbits=31))
+        raw: dict[str, Any] = json.loads(_unpacked(data))
         if raw["format"] != FORMAT:
             raise AmianaiError(
-                f"Release {raw.get('number')} was recorded by another version of this program (format {raw['format']}).",
+                f"A release was recorded by another version of this program (format {str(raw['format'])[:20]}).",
                 where=where,
                 fix="use the version of amianai-infra that made the newest release, or a newer one",
             )
         _check_paths((*raw["entries"], *raw["retired"]), where)
-        headers = [(kind, cache) for kind, cache in raw["headers"]]
+        headers = [(_header(kind), _header(cache)) for kind, cache in raw["headers"]]
         return Manifest(
             summary=_summary(raw),
             files={path: _entry(values, headers) for path, values in raw["entries"].items()},
-            sources=raw["sources"],
-            retired={path: Retired(since, _entry(one, headers) if one else None) for path, (since, one) in raw["retired"].items()},
-            history=tuple(_summary(one) for one in raw["history"]),
+            sources=_checked("sources", raw["sources"]),
+            retired={
+                path: Retired(_checked("started", since), _entry(one, headers) if one else None)
+                for path, (since, one) in raw["retired"].items()
+            },
+            history=tuple(_summary(one) for one in raw["history"][:HISTORY]),
         )
-    except (zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
+    except (zlib.error, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise AmianaiError(
             "The record of a release cannot be read.",
-            where=where,
+            where=f"{where}: {error}",
             fix="restore the object's earlier version, or delete it and deploy again",
         ) from error
+
+
+def _unpacked(data: bytes) -> bytes:
+    """The JSON; ValueError where it is cut off or larger than any record of ours, of which no more is unpacked than that."""
+    if len(data) > LARGEST:
+        raise ValueError(f"{len(data)} bytes, more than the {LARGEST} of the largest record")
+    unpacker = zlib.decompressobj(wbits=31)
+    text = unpacker.decompress(data, LARGEST_TEXT)
+    if not unpacker.eof:
+        raise ValueError(f"more than {LARGEST_TEXT} bytes once unpacked" if unpacker.unconsumed_tail else "it is cut off")
+    return text
 
 
 def _check_paths(paths: Iterable[str], where: str) -> None:
@@ -215,15 +250,55 @@ def _check_paths(paths: Iterable[str], where: str) -> None:
 
 
 def _entry(values: list[Any], headers: list[tuple[str, str]]) -> Entry:
-    kind, cache = headers[values[2]]
-    return Entry(values[0], values[1], kind, cache, values[3], values[4] if len(values) > 4 else "")
+    etag, size, header, version, *more = values
+    digest = more[0] if more else ""
+    kind, cache = headers[header]
+    if not (type(etag) is type(digest) is str and type(size) is int and size >= 0 and (version is None or type(version) is str)):
+        raise ValueError(f"not a file's entry: {values!r:.200}")
+    return Entry(etag, size, kind, cache, version, digest)
 
 
-_FIELDS = tuple(Summary.__dataclass_fields__)
+def _header(value: Any) -> str:
+    """A header's value; ValueError for what a server or a client could take for more than one."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"not a header: {value!r:.200}")
+    return value
+
+
+def _amount(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 53
+
+
+def _seconds(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and 0 <= value < _LATEST
+
+
+_LATEST = 253_402_300_800.0  # the year 10000, which no calendar of ours has
+_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "number": _amount,
+    "kind": lambda value: value in ("deploy", "rollback", "repair"),
+    "origin": _amount,
+    "build": lambda value: value == "" or is_id(value),
+    "started": _seconds,
+    "seconds": _seconds,
+    "who": lambda value: isinstance(value, str),
+    "commit": lambda value: value == "" or (isinstance(value, str) and is_id(value.removesuffix("+"))),
+    "files": _amount,
+    "size": _amount,
+    "uploaded": _amount,
+    "sources": lambda value: value == "" or is_id(value),
+}
+
+
+def _checked(name: str, value: Any) -> Any:
+    """A field of a record; ValueError where it holds what we never write."""
+    if not _FIELDS[name](value):
+        raise ValueError(f"{name} = {value!r:.200}")
+    return value
 
 
 def _summary(raw: Mapping[str, Any]) -> Summary:
-    return Summary(**{name: raw[name] for name in _FIELDS})
+    return Summary(**{name: _checked(name, raw[name]) for name in Summary.__dataclass_fields__})
 
 
 def following(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from amianai_infra.errors import BuildError
+from amianai_infra.naming import is_id
 from amianai_infra.site.plan import VERSION_FILE, Upload
 from amianai_infra.site.secrets import LONGEST, secret_in, suspicious_name
 from amianai_infra.site.tree import File
@@ -46,7 +47,8 @@ def check_uploads(uploads: Sequence[Upload], output: Path) -> None:
     if found:
         more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
         raise BuildError(
-            "The site's output holds what must not be published:\n" + "\n".join(f"  - {line}" for line in found[:_SHOWN] + more),
+            "The site's output holds what must not be published:",
+            details=found[:_SHOWN] + more,
             where=root,
             fix="remove it from the sources; replace a secret that was in use, it may be in other places; nothing was uploaded",
         )
@@ -65,14 +67,23 @@ def _content(where: str) -> bytes:
 
 
 def build_of(output: Path, files: Iterable[File]) -> str:
-    """The build id that a finished site carries; empty when it carries none."""
-    for file in files:
-        if file.path == VERSION_FILE and file.size < 4096:
-            try:
-                return str(json.loads((output / VERSION_FILE).read_bytes())["build"])
-            except (ValueError, KeyError, TypeError, OSError):
-                return ""
-    return ""
+    """The build id that a finished site carries; empty when it carries none.
+
+    Raises:
+        BuildError: what it carries is no id.
+    """
+    found = next((file for file in files if file.path == VERSION_FILE and file.size < 4096), None)
+    try:
+        build = json.loads((output / VERSION_FILE).read_bytes())["build"] if found else ""
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
+        return ""
+    if build and not is_id(build):
+        raise BuildError(
+            f"The site's build id {str(build)[:100]!r} is none: that is 1 to 64 letters, digits, dots, hyphens and underscores.",
+            where=str(output / VERSION_FILE),
+            fix="correct what writes it; nothing was uploaded",
+        )
+    return build or ""
 
 
 def tree_digest(files: Iterable[File]) -> str:

@@ -502,8 +502,7 @@ class Publisher:
         self._progress.note(f"Release {manifest.number} failed its verification; going back to release {last.number}.")
         self._verify = False
         self._restore(last, self.state(), lock, "repair", None)
-        error.what += f"\nRelease {last.number} is live again."
-        error.fix = "correct what is named above and deploy again"
+        error.fix = f"Release {last.number} is live again; correct what is named above and deploy again"
         return error
 
     def _release(self, content: Content, number: int, paths: tuple[str, ...]) -> Release:
@@ -585,7 +584,9 @@ def _commit(folder: Path) -> str:
 
     def git(*words: str) -> str | None:
         try:
-            answer = subprocess.run(("git", "-C", str(folder), *words), capture_output=True, text=True, timeout=10, check=False)
+            answer = subprocess.run(
+                ("git", "-C", str(folder), *words), capture_output=True, text=True, errors="replace", timeout=10, check=False
+            )
         except (OSError, subprocess.SubprocessError):
             return None
         return answer.stdout.strip() if answer.returncode == 0 else None

@@ -23,6 +23,7 @@ from obstore import exceptions as failures
 from obstore.store import S3Store
 
 from amianai_infra.errors import AmianaiError, ForbiddenError, NotFoundError, UnreachableError
+from amianai_infra.site.manifest import LARGEST, PREFIX
 from amianai_infra.site.plan import Stored
 from amianai_infra.site.tree import PART
 
@@ -150,10 +151,17 @@ class SiteBucket:
 
         Raises:
             NotFoundError: it is not there.
+            AmianaiError: it lies among our records, and is larger than any.
         """
         with self._explained(f"reading {key}"):
             answer = obstore.get(self._quick, key, options={"version": version} if version else None)
             meta = answer.meta
+            if key.startswith(PREFIX) and meta["size"] > LARGEST:
+                raise AmianaiError(
+                    f"{key} has {meta['size']} bytes: it is no record of ours, and was not read.",
+                    where=f"s3://{self.name}/{key}",
+                    fix="somebody changed it: restore the object's earlier version, or delete it",
+                )
             data = answer.bytes()
             return Content(bytes(data), _bare(meta["e_tag"]), meta["version"], meta["last_modified"].timestamp())
 

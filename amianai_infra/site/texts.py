@@ -27,11 +27,13 @@ def verified(report: Report) -> str:
     return f"{report.pages} pages and {report.files} files are as released{days}"
 
 
-def describe(release: Release) -> str:
+def describe(release: Release) -> list[str]:
     """A release in a few lines, for people."""
     seconds = duration(release.seconds)
     if not release.changed and not release.dry:
-        return f"Nothing changed: {release.kept} files are as released ({_named(release)}). Nothing was uploaded or invalidated. {seconds}"
+        return [
+            f"Nothing changed: {release.kept} files are as released ({_named(release)}). Nothing was uploaded or invalidated. {seconds}"
+        ]
     verb = "Would upload" if release.dry else "Released"
     head = f"{verb} {len(release.uploaded)} files ({amount_of(release.size)}), {release.kept} unchanged"
     lines = [head if release.dry else f"{head}: {_named(release)}. {seconds}"]
@@ -42,10 +44,10 @@ def describe(release: Release) -> str:
     if release.pruned:
         lines.append(f"Deleted {release.pruned} old files that no release names any more.")
     if release.dry:
-        lines += [f"  {path}" for path in release.uploaded]
+        lines += [f"  + {path}" for path in release.uploaded]
     else:
         lines.append(release.url)
-    return "\n".join(lines)
+    return lines
 
 
 def _named(release: Release) -> str:

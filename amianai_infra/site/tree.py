@@ -65,7 +65,8 @@ def scan(root: Path) -> list[File]:
     if problems:
         more = [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise BuildError(
-            "The site's output holds what cannot be published:\n" + "\n".join(f"  - {line}" for line in problems[:_SHOWN] + more),
+            "The site's output holds what cannot be published:",
+            details=problems[:_SHOWN] + more,
             where=str(root),
             fix="rename or remove what is named above, then run the command again; nothing was uploaded",
         )

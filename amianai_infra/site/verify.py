@@ -312,8 +312,8 @@ class Verification:
         if self._problems:
             more = [f"… and {len(self._problems) - _SHOWN} more"] if len(self._problems) > _SHOWN else []
             raise VerificationError(
-                f"Release {self.manifest.number} does not answer as it should:\n"
-                + "\n".join(f"  - {line}" for line in sorted(self._problems)[:_SHOWN] + more),
+                f"Release {self.manifest.number} does not answer as it should:",
+                details=sorted(self._problems)[:_SHOWN] + more,
                 where=self.address.url,
             )
         compared = sum(1 for check in checks if check.secure)
@@ -370,10 +370,10 @@ class Verification:
             return
         try:
             shown = json.loads(visitor.get(f"/{VERSION_FILE}").body).get("build")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             return  # a site of another make: its content was compared above
         if shown != self.manifest.summary.build and self.manifest.summary.build:
-            self._problems.append(f"/{VERSION_FILE} says build {shown!r}, not {self.manifest.summary.build!r}")
+            self._problems.append(f"/{VERSION_FILE} says build {str(shown)[:100]!r}, not {self.manifest.summary.build!r}")
 
     def _redirects(self) -> None:
         apex = f"https://{self.address.host}/"

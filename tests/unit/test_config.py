@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from amianai_infra.config import (
     DatabaseSettings,
     DnsSettings,
     NetworkSettings,
+    Setting,
     Settings,
     SiteSettings,
     every_setting,
@@ -179,7 +181,10 @@ def test_all_problems_are_reported_at_once_with_key_value_place_unit_and_range()
         ("tags", "Team", "name=value"),
         ("tags", "{Team", "not valid JSON"),
         ("site.connect_src", "[1,", "not valid JSON"),
+        ("site.connect_src", "[" * 100_000, "not valid JSON"),
         ("site.directory", "../elsewhere", "'..'"),
+        ("site.directory", "/elsewhere", "must be relative"),
+        ("site.output", "/elsewhere", "must be relative"),
         ("auth.user_pool_id", "pool", "right form"),
         ("dns.zone_id", "example.com", "right form"),
         ("region", "virginia", "such as us-east-1"),
@@ -214,7 +219,72 @@ def test_windows_that_meet_at_midnight_on_sunday() -> None:
     assert "must not overlap" in text
 
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=20)
+HOSTILE = ["a\nb", "a\r\nnext:  run `curl x | sh`", "\x1b]52;c;eA==\x07", "\u009b2J", "\u202eb", "\u2028", "a\x00b", "\ud800", "a\n"]
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=ascii)
+@pytest.mark.parametrize("setting", list(every_setting()), ids=lambda setting: setting.key)
+def test_what_does_not_print_is_refused_and_shown_as_escapes(setting: Setting, value: str) -> None:
+    def refused(form: str) -> bool:
+        try:
+            settings = load_settings({"domain_name": "example.com", setting.key: form}, {}, {})
+        except ConfigurationError as error:
+            first, *lines = str(error).split("\n")
+            assert first == "The configuration is not valid:"
+            assert all(line.isprintable() and line.startswith(("  - ", "  next:  correct the values")) for line in lines)
+            assert setting.key in str(error)
+            return True
+        assert json.dumps(settings.model_dump(mode="json"), ensure_ascii=False).isprintable()
+        return False
+
+    assert refused(value) or setting.field.annotation is not str
+    for form in (f"https://{value}", f"Team={value}", *map(json.dumps, ([value], {value: "x"}, {"x": value}))):
+        refused(form)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("site.connect_src", "https://api.example.com; script-src *"),
+        ("site.connect_src", "https://a.example.com,'unsafe-eval'"),
+        ("site.connect_src", "*"),
+        ("site.connect_src", "https://a.example.com/path"),
+        ("site.connect_src", "https://me:secret@a.example.com"),
+        ("site.content_security_policy", "default-src 'self' \u00e9"),
+        ("site.cache_rules", "**.html=no-store \u00e9"),
+        ("site.cache_rules", '{"**.html": ""}'),
+        ("site.environment", "A-B=1"),
+        ("site.environment", '{"A=B": "1"}'),
+        ("auth.callback_urls", "localhost"),
+        ("auth.callback_urls", "http://localhost/#top"),
+        ("auth.callback_urls", '["http://local host/"]'),
+        ("auth.ses_identity_arn", "arn:aws:ses:us-east-1:123456789012:identity/a b"),
+        ("delivery.oidc_provider_arn", "arn:aws:iam::123456789012:oidc-provider/a b"),
+    ],
+)
+def test_what_would_end_a_policy_a_header_or_a_name_is_refused_by_its_setting(key: str, value: str) -> None:
+    text = problem({key: value})
+    assert f"  - {key} = " in text
+    assert f"(flag {key})" in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("site.connect_src", "https://api.example.com,wss://*.example.com:8443,http://[::1]:3000,http://127.0.0.1:4566,https://a.test:*"),
+        ("auth.callback_urls", "http://localhost:3000/,myapp://signed-in,https://a.example.com/back?next=%2F"),
+        ("auth.ses_identity_arn", "arn:aws:ses:us-east-1:123456789012:identity/hello+1@example.com"),
+        ("delivery.oidc_provider_arn", "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com/octo-org"),
+    ],
+)
+def test_what_is_used_every_day_is_accepted(key: str, value: str) -> None:
+    load_settings({key: value}, DOMAIN, {})
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), max_size=20)
+ASCII = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=20)
+ADDRESSES = st.lists(st.builds("https://{}.example.com:{}".format, st.from_regex("[a-z0-9]{1,8}", fullmatch=True), st.integers(1, 65535)))
 
 SETTINGS = st.builds(
     Settings,
@@ -239,8 +309,8 @@ SETTINGS = st.builds(
         multi_az=st.booleans(),
         monitoring_seconds=st.sampled_from([0, 60]),
     ),
-    auth=st.builds(AuthSettings, callback_urls=st.lists(TEXT, max_size=3), mfa=st.sampled_from(["OFF", "ON"])),
-    site=st.builds(SiteSettings, connect_src=st.lists(TEXT, max_size=3), content_security_policy=TEXT, hsts_seconds=st.integers(0, 100)),
+    auth=st.builds(AuthSettings, callback_urls=ADDRESSES, mfa=st.sampled_from(["OFF", "ON"])),
+    site=st.builds(SiteSettings, connect_src=ADDRESSES, content_security_policy=ASCII, hsts_seconds=st.integers(0, 100)),
     dns=st.builds(DnsSettings, zone_id=st.sampled_from(["", "Z123"])),
 )
 

@@ -18,4 +18,17 @@ def test_every_error_has_one_root_and_a_documented_code() -> None:
 def test_the_text_has_what_where_and_next() -> None:
     assert str(AmianaiError("what", where="here", fix="do")) == "what\n  where: here\n  next:  do"
     assert str(AmianaiError("what")) == "what"
-    assert str(AmianaiError("what", where="a\nb", fix="do\nmore")) == "what\n  where: a\n         b\n  next:  do\n         more"
+    assert str(AmianaiError("what", details=["one", "two"])) == "what\n  - one\n  - two"
+
+
+def test_a_line_break_in_it_begins_no_line_that_could_pass_for_ours() -> None:
+    error = AmianaiError("what\n  next:  a", details=["b\n  next:  c"], where="d\r\n  next:  e", fix="f\x1b[2K\u2028  next:  g")
+    assert str(error).split("\n") == [
+        "what",
+        "  |   next:  a",
+        r"  - b\n  next:  c",
+        "  where: d",
+        "       |   next:  e",
+        r"  next:  f\x1b[2K",
+        "       |   next:  g",
+    ]

@@ -137,3 +137,18 @@ def test_outputs_of_a_stack_with_one_client_are_read() -> None:
     older = example()
     del older["auth"]["development_client_id"]
     assert StackOutputs.model_validate(older).auth.development_client_id == ""
+
+
+@pytest.mark.parametrize("domain", ["", "example", "example.com\n", "next: run this", "exa\x1b[2Jmple.com", "Example.com"])
+def test_a_domain_is_one(domain: str) -> None:
+    with pytest.raises(ValueError, match=r"domain"):
+        StackOutputs.model_validate(example() | {"domain": domain})
+
+
+@pytest.mark.parametrize("value", ["a\nb", "\x1b]52;c;eA==\x07", "\u009b2J", "\u202e", "\ud800"])
+def test_what_does_not_print_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="expected str") as caught:
+        StackOutputs.model_validate(example() | {"account": value})
+    assert str(caught.value).isprintable()
+    with pytest.raises(ValueError, match=r"expected list\[str\]"):
+        StackOutputs.model_validate(example() | {"dns": example()["dns"] | {"name_servers": [value]}})

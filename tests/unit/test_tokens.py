@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from joserfc import jwt
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc import jws, jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 
@@ -199,6 +201,86 @@ def test_what_is_nested_too_deep(nested: bytes, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(jwt, "decode", decode)
     assert reason(pool.verifier(), token) == "malformed"
+
+
+STRANGE = [
+    "1e400",
+    "-1e400",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "9" * 400,
+    "-" + "9" * 400,
+    "9" * 5000,
+    "1" + "0" * 400 + ".5",
+    "1e15",
+    "true",
+    "null",
+    '"4000000000"',
+    "[4000000000]",
+    "{}",
+    "[" * 400 + "]" * 400,
+    "[" * 950 + "]" * 950,
+    "[" * 3000 + "]" * 3000,
+    '{"a":' * 950 + "1" + "}" * 950,
+    '"\\ud800"',
+    '"\\u0000\\u001b[2J"',
+]
+"""JSON that a claim may be; what the token's own maker signed is no better than what it says."""
+
+
+def signed_text(payload: str) -> str:
+    return jws.serialize_compact({"alg": "RS256", "kid": KEY.kid}, payload.encode("utf-8", "surrogatepass"), KEY)
+
+
+@pytest.mark.parametrize("value", STRANGE, ids=[str(number) for number in range(len(STRANGE))])
+@pytest.mark.parametrize(
+    "name", ["exp", "iat", "nbf", "auth_time", "sub", "iss", "token_use", "client_id", "aud", "scope", "cognito:groups", "jti", "event_id"]
+)
+@pytest.mark.parametrize("use", ["access", "id"])
+def test_whatever_a_claim_is_the_answer_is_the_verifiers_own(name: str, value: str, use: Any) -> None:
+    claims = json.dumps({one: what for one, what in (access() if use == "access" else identity()).items() if one != name})
+    try:
+        found = Pool().verifier().verify(signed_text(f'{claims[:-1]}, "{name}": {value}}}'), use)
+    except TokenError as error:
+        assert error.reason in ("malformed", "issuer", "use", "client", "expired", "early", "subject")
+        assert str(error).isprintable()
+    else:
+        assert name not in ("exp", "iat", "iss", "token_use", "client_id" if use == "access" else "aud")
+        assert found.expires == NOW + 3600
+
+
+@pytest.mark.parametrize("payload", [*STRANGE, "", "\ud800", "{", '{"exp": 1, "exp": 2}', "[]"])
+def test_claims_that_are_none_are_refused(payload: str) -> None:
+    assert reason(Pool().verifier(), signed_text(payload)) in ("malformed", "issuer")
+
+
+@pytest.mark.parametrize("value", STRANGE, ids=[str(number) for number in range(len(STRANGE))])
+@pytest.mark.parametrize("name", ["alg", "kid", "typ", "crit", "b64", "jwk", "x5c", "zip"])
+def test_whatever_a_header_says_the_answer_is_the_verifiers_own(name: str, value: str) -> None:
+    header = json.dumps({one: what for one, what in {"alg": "RS256", "kid": "one"}.items() if one != name})
+    text = f'{header[:-1]}, "{name}": {value}}}'.encode("utf-8", "surrogatepass")
+    _, payload, signature = signed(access()).split(".")
+    token = f"{base64.urlsafe_b64encode(text).rstrip(b'=').decode()}.{payload}.{signature}"
+    assert reason(Pool().verifier(), token) in ("malformed", "algorithm", "key", "signature")
+
+
+@given(st.text() | st.binary() | st.none() | st.integers() | st.lists(st.text(), min_size=3, max_size=3).map(".".join))
+def test_whatever_is_given_for_a_token_the_answer_is_the_verifiers_own(token: Any) -> None:
+    with pytest.raises(TokenError) as caught:
+        Pool().verifier().verify(token, "access")
+    assert caught.value.reason in ("malformed", "algorithm")
+
+
+@pytest.mark.parametrize("value", STRANGE, ids=[str(number) for number in range(len(STRANGE))])
+@pytest.mark.parametrize("name", ["kty", "kid", "n", "e", "use", "alg"])
+def test_a_key_set_that_is_strange_brings_no_strange_error(name: str, value: str) -> None:
+    entry = json.dumps({one: what for one, what in (KEY.as_dict(private=False) | {"use": "sig", "kid": "one"}).items() if one != name})
+    pool = Pool(body=f'{{"keys": [{entry[:-1]}, "{name}": {value}}}]}}'.encode())
+    try:
+        pool.verifier().verify(signed(access()), "access")
+    except (TokenError, UnreachableError) as error:
+        assert str(error).isprintable() or isinstance(error, UnreachableError)
 
 
 def test_a_changed_token() -> None:

@@ -23,6 +23,7 @@ from amianai_infra.database.gate import ENABLE
 from amianai_infra.errors import ConfigurationError, RefusedError
 from tests.database import DOMAIN, Database
 from tests.functional.database.conftest import NewDatabase
+from tests.hostile import HOSTILE, faults
 
 Run = Callable[..., Result]
 GIVEN = ("--confirm", DOMAIN, "--reason", "a test")
@@ -362,7 +363,7 @@ def test_a_snapshot_comes_first_and_its_failure_ends_it(work: Database) -> None:
 
     administrator = Administrator(work.target, work.outputs, {ENABLE: "true"}, snapshot=snapshot)
     plan = administrator.truncate(["users"], cascade=True)
-    assert "first a snapshot" in plan.text()
+    assert "  first a snapshot of the instance" in plan.text()
     assert administrator.execute(plan, reason="a test", confirmed=DOMAIN).snapshot == "eeyore-1"
     assert "eeyore-1" in events(work)[-1]["detail"]
     with work.connect() as connection:
@@ -440,3 +441,27 @@ def test_nothing_to_run() -> None:
     for text in ("", "  ", "-- nothing", ";"):
         with pytest.raises(ConfigurationError):
             Administrator(None, None, {}).sql(text)  # type: ignore[arg-type]
+
+
+def literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def test_rows_columns_and_errors_of_a_real_server_are_shown_and_never_obeyed(run: Run) -> None:
+    """Whatever PostgreSQL can hold: anything but NUL and halves of surrogate pairs."""
+    texts = [text for text in HOSTILE if "\0" not in text and not any("\ud800" <= sign <= "\udfff" for sign in text)]
+    assert len(texts) > 200
+    query = ", ".join(f"({number}, {literal(text)}, {literal(text)})" for number, text in enumerate(texts))
+    found = CliRunner().invoke(cli, ["--sandbox", "db", "admin", "sql", f"SELECT b, a, c FROM (VALUES {query}) AS v (a, b, c) ORDER BY a"])
+    assert found.exit_code == 0, found.stderr
+    assert len(found.stdout.splitlines()) == 1 + len(texts)
+    assert faults(found.stdout + found.stderr) == []
+    for text in texts[::24]:
+        name = '"' + text.replace('"', '""')[:60] + '"'
+        for statement in (f"SELECT 1 AS {name}", f"SELECT {name}", f"SELECT {literal(text)}::int", f"SELECT * FROM {name}"):
+            said = CliRunner().invoke(cli, ["--sandbox", "db", "admin", "sql", statement])
+            assert isinstance(said.exception, (SystemExit, type(None))), said.exception
+            assert faults(said.stdout + said.stderr) == [], ascii(statement)
+    listed = CliRunner().invoke(cli, ["--sandbox", "db", "admin", "audit", "-n", "500"])
+    assert listed.exit_code == 0
+    assert faults(listed.stdout + listed.stderr) == []

@@ -209,7 +209,7 @@ def test_given_up_it_is_deleted_there(world: World) -> None:
     fetch.Fetch(world.places, plan, ID).run()
     assert world.left() == ["somebody-elses"]
     assert world.arrived() == []
-    assert fetch.abandoned(fetch.survey(world.places, ID, ID), THERE).screen() == "There is nothing to do."
+    assert fetch.abandoned(fetch.survey(world.places, ID, ID), THERE).screen() == ["There is nothing to do."]
 
 
 def test_what_another_stack_fetches_is_left_alone(world: World) -> None:

@@ -116,13 +116,13 @@ def test_everything_that_is_missing_is_named_at_once_with_its_fix(watched: Datab
     assert str(caught.value).splitlines() == [
         "truncate: the gate is closed; nothing was changed.",
         "  where: administration is not enabled: ENABLE_DB_ADMIN is not set",
-        "         the domain was not confirmed",
-        "         no reason was given",
-        f"         there is no audit log group {watched.outputs.audit_log_group}",
+        "       | the domain was not confirmed",
+        "       | no reason was given",
+        f"       | there is no audit log group {watched.outputs.audit_log_group}",
         "  next:  put ENABLE_DB_ADMIN=true before this one command",
-        f"         add --confirm {DOMAIN}",
-        "         add --reason TEXT",
-        "         run `amianai up`, which makes it",
+        f"       | add --confirm {DOMAIN}",
+        "       | add --reason TEXT",
+        "       | run `amianai up`, which makes it",
     ]
     assert traces(watched) == 0
 

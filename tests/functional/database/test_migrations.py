@@ -81,7 +81,7 @@ def test_an_empty_database_gets_the_schema_and_the_next_run_nothing(database: Da
     assert line.applied_by == database.target.identity().arn
     assert line.duration > timedelta(0)
     assert (after.pending, after.problem, set(after.roles.values())) == ([], "", {True})
-    assert "✓ amianai 0001_application" in after.text()
+    assert "✓ amianai 0001_application" in "\n".join(after.text())
 
 
 def test_the_projects_own_come_after_ours_and_may_use_them(database: Database, tmp_path: Path) -> None:

@@ -389,7 +389,7 @@ def test_a_copy_that_was_accepted_earlier_is_read_and_accepted_again(world: Worl
         world.restore()
     made = f"{world.now - timedelta(hours=20):%Y-%m-%d %H:%M:%S} UTC"
     assert [one.fact for one in world.seen if one.what == "copy"] == [f"of latest, made on {made}"]
-    assert made in operation.screen(world.plan())
+    assert made in operation.screen(world.plan())[0]
     assert world.plan().as_dict()["copy_made"] == world.now - timedelta(hours=20)
     assert set(world.instances()) == {ID, name}
     world.refuse = False
@@ -434,8 +434,8 @@ def test_a_copy_that_rds_is_still_making_counts_as_new(world: World) -> None:
     creating = {key: value for key, value in situation.copy.items() if key != "InstanceCreateTime"}
     plan = operation.plan(source, "replace", RECIPE, replace(situation, copy=creating), world.look(), world.now, old_days=7)
     assert plan.made is None
-    assert operation.screen(plan).startswith(f"Restore {ID} to latest (goes on where it stopped):")
-    assert max(len(line) for line in operation.screen(plan).splitlines()) <= 100
+    assert operation.screen(plan)[0].startswith(f"Restore {ID} to latest (goes on where it stopped):")
+    assert max(len(line) for line in operation.screen(plan)) <= 100
 
 
 @pytest.mark.parametrize("other", [timedelta(seconds=1), timedelta(hours=1)])

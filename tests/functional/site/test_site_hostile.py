@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import zlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from amianai_infra.errors import BuildError
+from amianai_infra.errors import AmianaiError, BuildError
+from amianai_infra.printing import show
+from amianai_infra.site import store
+from amianai_infra.site.history import table
+from amianai_infra.site.manifest import LOCK, Manifest, decode, encode, manifest_key
 from tests.functional.site.s3_server import _S3
 from tests.functional.site.site_world import Stage
+from tests.hostile import HOSTILE, faults
 
 NAMES = [
     "a b.txt",
@@ -179,6 +188,37 @@ def test_foreign_objects_with_odd_keys_do_not_matter(stage: Stage) -> None:
     stage.world.store("of somebody else/ä.bin", b"x")
     stage.write({"index.html": "x"})
     assert stage.deploy(verify=False).number == 1
+
+
+@pytest.mark.parametrize("key", [manifest_key(1), LOCK])
+def test_a_record_that_is_larger_than_any_of_ours_is_not_even_read(stage: Stage, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LARGEST", 100_000)
+    stage.world.store(key, b"x" * 100_001)
+    stage.write({"index.html": "x"})
+    with pytest.raises(AmianaiError, match="100001 bytes: it is no record of ours") as caught:
+        stage.deploy(verify=False)
+    assert key in caught.value.where
+    assert stage.world.puts() == []
+
+
+def test_who_released_may_be_called_anything(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """As somebody else, with another program, might have recorded it; read back from the bucket and listed."""
+    stage.prepare_command()
+    stage.write({"index.html": "x"})
+    stage.deploy(verify=False)
+    made = decode(stage.world.records()[manifest_key(1)].data)
+    for number, text in enumerate(HOSTILE, 2):
+        summary = replace(made.summary, number=number, origin=number, who=text)
+        data = json.dumps(_recorded(replace(made, summary=summary))).encode()
+        stage.world.store(manifest_key(number), zlib.compress(data, wbits=31))
+        show(table(stage.releases()))
+        assert faults(capsys.readouterr().out) == [], ascii(text)
+
+
+def _recorded(made: Manifest) -> dict[str, Any]:
+    """A record's JSON; with `\\u` escapes, so that it may hold half of a pair."""
+    plain = json.loads(zlib.decompress(encode(replace(made, summary=replace(made.summary, who=""))), wbits=31))
+    return {**plain, "who": made.summary.who}
 
 
 @pytest.mark.soak

@@ -81,7 +81,7 @@ def test_init_shows_what_would_change_and_leaves_an_edited_workflow_alone(projec
     path.write_text(edited)
     result = run("init")
     assert result.exit_code == 3
-    assert "-    timeout-minutes: 90\n+    timeout-minutes: 20" in result.stderr
+    assert "| -    timeout-minutes: 90\n| +    timeout-minutes: 20" in result.stderr
     assert "--force" in result.stderr
     assert path.read_text() == edited
     assert run("--yes", "init").exit_code == 3, "--yes does not overwrite somebody's work"

@@ -97,7 +97,7 @@ def test_the_last_lines_of_a_log(checkout: Path) -> None:
     made = Sandbox(checkout)
     made.ports()
     made.log_files()["postgres"].write_text("".join(f"line {number}\n" for number in range(10)))
-    assert amianai("sandbox", "logs", "-n", "2", "postgres").stdout == "line 8\nline 9\n"
+    assert amianai("sandbox", "logs", "-n", "2", "postgres").stdout == "postgres | line 8\npostgres | line 9\n"
     assert amianai("sandbox", "logs", "dynamo").exit_code == 2
 
 

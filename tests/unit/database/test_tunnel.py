@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from amianai_infra.database.tunnel import Forwarding, Tools, Tunnel, free_port, 
 from amianai_infra.errors import ForbiddenError, MissingToolError, NotFoundError, UnreachableError
 from amianai_infra.outputs import AccessOutputs, StackOutputs
 from amianai_infra.progress import Progress
+from tests.hostile import faults
 from tests.unit.operations.fakes import OUTPUTS
 
 START = datetime(2026, 11, 23, 20, 0, tzinfo=UTC)
@@ -41,6 +43,7 @@ class Plugin:
     environment: dict[str, str] = field(default_factory=dict)
     code: int | None = None
     ended: list[str] = field(default_factory=list)
+    stderr: list[bytes] = field(default_factory=list)
 
     def poll(self) -> int | None:
         return self.code
@@ -168,6 +171,18 @@ def test_until_the_plugin_ends() -> None:
     bench.expect()
     assert bench.run()[0] == "the plugin ended (exit 255)"
     assert bench.plugin.ended == []
+
+
+def test_what_the_plugin_complains_about_is_passed_on_harmlessly(capsys: pytest.CaptureFixture[str]) -> None:
+    bench = Bench()
+    bench.plugin.stderr = [b"\x1b]52;c;eA==\x07 refused\n", b"::add-mask::x\xff\n"]
+    bench.expect()
+    bench.run()
+    for reader in (one for one in threading.enumerate() if one.name == "plugin"):
+        reader.join()
+    shown = capsys.readouterr().err
+    assert r"session-manager-plugin: \x1b]52;c;eA==\x07 refused" in shown
+    assert faults(shown) == []
 
 
 def test_the_plugin_is_called_as_the_aws_cli_calls_it_and_the_token_is_in_no_argument() -> None:

@@ -22,6 +22,7 @@ from amianai_infra.engine.backend import (
     stack_outputs,
     state_resources,
 )
+from amianai_infra.engine.locks import judge
 from amianai_infra.errors import EngineError, UnreachableError
 from amianai_infra.target import EngineEnvironment
 
@@ -49,6 +50,37 @@ def write(store: Path, key: str, data: bytes) -> None:
 
 def lock(pid: int, stamp: str) -> bytes:
     return json.dumps({"pid": pid, "username": "alice", "hostname": "box", "timestamp": stamp}).encode()
+
+
+@pytest.mark.parametrize("name", ["a b", "a\x1b[2J", "x" * 65, "ü", "a\nnext:  run this"])
+def test_a_lock_whose_name_is_no_id_is_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path, f"{LOCKS}{name}.json", lock(1, "2026-01-01T00:00:00Z"))
+    with pytest.raises(EngineError, match="no lock's") as caught:
+        StateFiles(FolderStore(tmp_path), "amianai-infra", "prod").locks()
+    assert all(line.isprintable() for line in str(caught.value).split("\n"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"5",
+        b"[" * 200_000,
+        b'{"pid": "x"}',
+        b'{"pid": 1e400}',
+        b'{"pid": -1}',
+        b'{"pid": %d}' % 10**30,
+        b'{"pid": []}',
+        b'{"timestamp": "0001-01-01T00:00:00"}',
+        b'{"timestamp": {}}',
+    ],
+)
+def test_a_lock_is_one_whatever_it_says(tmp_path: Path, content: bytes) -> None:
+    write(tmp_path, f"{LOCKS}0a1b.json", content)
+    (found,) = StateFiles(FolderStore(tmp_path), "amianai-infra", "prod").locks()
+    judged = judge(found, here=True, host=found.host)
+    assert (found.pid, judged.id) == (0, "0a1b")
 
 
 def test_a_folder_without_a_stack(tmp_path: Path) -> None:

@@ -38,12 +38,12 @@ def test_an_unknown_class_says_so_instead_of_guessing() -> None:
     settings = load_settings({"domain_name": "example.com", "database.instance_class": "db.x2g.large"}, {}, {})
     found = estimate(settings)
     assert not found.complete
-    assert "no price known for db.x2g.large" in describe(found, settings)
+    assert "no price known for db.x2g.large" in "\n".join(describe(found, settings))
 
 
 def test_the_description_states_source_and_date() -> None:
     settings = load_settings({"domain_name": "example.com", "region": "eu-west-1"}, {}, {})
-    text = describe(estimate(settings), settings)
+    text = "\n".join(describe(estimate(settings), settings))
     assert DATE in text
     assert "us-east-1" in text
     assert "eu-west-1 differs" in text

@@ -122,7 +122,7 @@ def test_a_database_that_leaves_no_snapshot_says_none() -> None:
 
 
 def test_the_screen_names_what_goes_and_what_stays() -> None:
-    text = destroy.screen(plan(stack(), Options(delete_state=True), SETTINGS))
+    text = "\n".join(destroy.screen(plan(stack(), Options(delete_state=True), SETTINGS)))
     before, _, after = text.partition("What stays:")
     assert "ec2: 2 Subnet, 1 Vpc" in before
     assert BUCKET in before
@@ -170,7 +170,7 @@ def test_the_domain_is_the_one_the_state_belongs_to(context: Context, there: boo
     context.state[:] = [resource(urn("zone"), change.ZONE_TYPE, "Z1", {"name": "example.com"})] if there else []
     _, found = destroy.prepare(context, Options())
     assert found.domain == "example.com"
-    assert "stack of example.com" in destroy.screen(found)
+    assert "stack of example.com" in destroy.screen(found)[0]
 
 
 def test_the_stack_of_another_domain_is_not_destroyed(context: Context) -> None:

@@ -89,17 +89,16 @@ def test_one_part_that_is_gone_does_not_hide_the_others(tmp_path: Path, server: 
     assert data["secret_arn"] == OUTPUTS.database.secret_arn
     assert data["ok"] is True
     assert parts["site"].as_dict()["url"] == "http://s.test/"
-    text = status.screen("title", list(parts.values()))
+    text = "\n".join(status.screen("title", list(parts.values())))
     assert "✗ auth" in text
     assert "PostgreSQL 16.4" in text
 
 
 def test_the_screen_is_a_hundred_columns_wide() -> None:
     servers = [f"ns-{number}.awsdns-{number}.co.uk" for number in range(1234, 1238)]
-    _, _, *lines = status.screen(
-        "title", [status.Part("dns", True, "served", {"name servers": " ".join(servers), "zone": "Z" * 90})]
-    ).splitlines()
-    assert lines == [f"    name servers  {' '.join(servers[:3])}", f"{'':18}{servers[3]}", f"    zone{'':10}{'Z' * 90}"]
+    part = status.Part("dns", True, "served", {"name servers": " ".join(servers), "zone": "Z" * 90})
+    _, _, *lines = status.screen("title", [part])
+    assert lines == [f"    name servers  {' '.join(servers[:3])}", f"{'':16}| {servers[3]}", f"    zone{'':10}{'Z' * 90}"]
 
 
 def test_replicas_are_shown_where_there_are_some() -> None:

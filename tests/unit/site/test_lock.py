@@ -65,6 +65,36 @@ def test_a_free_lock_is_taken_and_given_back() -> None:
     assert a_lock(store).acquire("deploy", 2) is None
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"token": "a\nb"},
+        {"who": 5},
+        {"machine": None},
+        {"process": "1"},
+        {"process": -1},
+        {"process": 10**30},
+        {"born": 1},
+        {"started": "now"},
+        {"started": float("nan")},
+        {"doing": "deploy\x1b[2J"},
+        {"release": 1.5},
+        {"pending": (1,)},
+        {"ended": "no"},
+    ],
+)
+def test_a_lock_that_holds_what_is_never_written_is_as_good_as_free(changes: dict[str, Any]) -> None:
+    store = Store()
+    elsewhere(store, **changes)
+    assert a_lock(store).acquire("deploy", 1) is None
+
+
+def test_a_lock_that_is_nested_deeply_is_as_good_as_free() -> None:
+    store = Store()
+    store.data = b"[" * 200_000
+    assert a_lock(store).acquire("deploy", 1) is None
+
+
 def test_a_held_lock_is_refused_with_who_since_when_and_what_to_do() -> None:
     store = Store()
     elsewhere(store)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from amianai_infra.errors import AmianaiError
+from amianai_infra.site import manifest
 from amianai_infra.site.manifest import (
     HISTORY,
+    LARGEST_TEXT,
     Entry,
     Manifest,
     Retired,
@@ -45,9 +49,17 @@ def summary(number: int) -> Summary:
     st.dictionaries(PATHS, st.builds(Retired, st.floats(0, 1e10), st.none() | ENTRIES), max_size=5),
 )
 def test_what_is_written_is_read(files: dict[str, Entry], retired: dict[str, Retired]) -> None:
-    manifest = Manifest(summary(3), files, "sources", retired, (summary(2), summary(1)))
-    assert decode(encode(manifest)) == manifest
-    assert encode(manifest) == encode(manifest)
+    made = Manifest(summary(3), files, "sources", retired, (summary(2), summary(1)))
+    assert decode(encode(made)) == made
+    assert encode(made) == encode(made)
+
+
+def test_what_somebody_else_recorded_does_not_keep_from_recording_the_next_release() -> None:
+    strange = replace(summary(1), who="\ud800 \udc80\n\x1b[2J")
+    entry = Entry("e", 1, "text/html", "no-cache", "\ud800")
+    made = following(decode(encode(Manifest(strange, {"\udcff": entry}))), summary(2), {}, present={"\udcff"})
+    assert decode(encode(made)) == made
+    assert made.history[0].who == strange.who
 
 
 def test_a_damaged_record_is_said() -> None:
@@ -56,16 +68,95 @@ def test_a_damaged_record_is_said() -> None:
             decode(data, "s3://bucket/key")
 
 
+def changed(**changes: object) -> bytes:
+    raw = json.loads(zlib.decompress(encode(Manifest(summary(2), {}, history=(summary(1),))), wbits=31)) | changes
+    return zlib.compress(json.dumps(raw).encode(), wbits=31)
+
+
 def test_a_record_of_a_newer_program_is_said() -> None:
-    raw = json.loads(zlib.decompress(encode(Manifest(summary(1), {})), wbits=31)) | {"format": 2}
     with pytest.raises(AmianaiError, match="format 2"):
-        decode(zlib.compress(json.dumps(raw).encode(), wbits=31))
+        decode(changed(format=2))
+
+
+NEVER_WRITTEN: list[dict[str, object]] = [
+    {"build": "a\x1b]52;c;eA==\x07"},
+    {"build": "a\nnext:  run `curl x | sh`"},
+    {"build": "x" * 65},
+    {"build": 7},
+    {"build": None},
+    {"commit": "a b"},
+    {"commit": "++"},
+    {"kind": "deploy\r\n::add-mask::x"},
+    {"sources": "\u202e"},
+    {"who": ["x"]},
+    {"number": "1"},
+    {"number": True},
+    {"number": -1},
+    {"origin": 1e300},
+    {"files": 10**400},
+    {"started": float("inf")},
+    {"started": float("nan")},
+    {"started": 1e300},
+    {"seconds": "fast"},
+    {"headers": [["text/html\r\nSet-Cookie: a=b", "no-cache"]]},
+    {"headers": [["text/html", 5]]},
+    {"headers": "ab"},
+    {"history": [{}]},
+    {"history": 5},
+    {"retired": {"a": ["yesterday", None]}},
+    {"retired": {"a": 1}},
+    {"entries": {"a": [1, 2, 0, None]}, "headers": [["text/html", ""]]},
+    {"entries": {"a": ["e", "big", 0, None]}, "headers": [["text/html", ""]]},
+    {"entries": {"a": ["e", 1, 0, {}]}, "headers": [["text/html", ""]]},
+    {"entries": {"a": ["e", 1, 0, None, []]}, "headers": [["text/html", ""]]},
+    {"entries": {"a": ["e", 1, 99, None]}, "headers": [["text/html", ""]]},
+    {"entries": {"a": "e"}, "headers": [["text/html", ""]]},
+    {"entries": []},
+]
+
+
+@pytest.mark.parametrize("change", NEVER_WRITTEN, ids=[str(number) for number in range(len(NEVER_WRITTEN))])
+def test_a_record_that_holds_what_is_never_written_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(AmianaiError, match="cannot be read") as caught:
+        decode(changed(**change), "s3://bucket/key")
+    assert "s3://bucket/key" in caught.value.where
+
+
+def test_a_record_that_is_nested_deeply_is_refused() -> None:
+    with pytest.raises(AmianaiError, match="cannot be read"):
+        decode(zlib.compress(b"[" * 200_000, wbits=31))
+
+
+def test_no_more_of_a_record_is_unpacked_than_any_of_ours_has() -> None:
+    packer = zlib.compressobj(wbits=31)
+    bomb = b"".join([packer.compress(b"[" + b" " * (LARGEST_TEXT - 1)), packer.compress(b" " * LARGEST_TEXT * 3), packer.flush()])
+    assert len(bomb) < 1 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(AmianaiError, match="cannot be read") as caught:
+            decode(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * LARGEST_TEXT  # the unpacker doubles what it writes into
+    finally:
+        tracemalloc.stop()
+    assert "once unpacked" in caught.value.where
+
+
+def test_a_record_that_is_too_large_is_neither_written_nor_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Manifest(summary(1), {f"{number}.js": Entry(f"{number:032x}", 1, "text/css", "", None) for number in range(100)})
+    packed = encode(made)
+    monkeypatch.setattr(manifest, "LARGEST", len(packed) - 1)
+    with pytest.raises(AmianaiError, match="more than the"):
+        encode(made)
+    with pytest.raises(AmianaiError, match="cannot be read"):
+        decode(packed)
 
 
 def test_keys() -> None:
     assert manifest_key(7) == ".amianai/releases/000007.json.gz"
     assert release_number(manifest_key(7)) == 7
     assert release_number(".amianai/lock") is None
+    for key in (f"{manifest_key(7)}\n", f"x{manifest_key(7)}", manifest_key(7).replace("7", "\u0667")):
+        assert release_number(key) is None
 
 
 def test_the_history_is_short() -> None:
