@@ -62,6 +62,10 @@ def test_every_type_of_the_stack_can_be_looked_up() -> None:
         ("aws:iam/rolePolicy:RolePolicy", {"role": "r", "name": "p"}, "r:p"),
         ("aws:iam/rolePolicyAttachment:RolePolicyAttachment", {"role": "r", "policyArn": "arn:p"}, "r/arn:p"),
         ("aws:s3/bucketPolicy:BucketPolicy", {"bucket": "b"}, "b"),
+        ("aws:s3/bucketLogging:BucketLogging", {"bucket": "b"}, "b"),
+        ("aws:route53/keySigningKey:KeySigningKey", {"hostedZoneId": "Z1", "name": "ksk"}, "Z1,ksk"),
+        ("aws:route53/hostedZoneDnsSec:HostedZoneDnsSec", {"hostedZoneId": "Z1"}, "Z1"),
+        ("aws:cloudwatch/logResourcePolicy:LogResourcePolicy", {"policyName": "p"}, "p"),
         ("aws:cloudfront/function:Function", {"name": "f"}, "f"),
         ("aws:secretsmanager/secretRotation:SecretRotation", {"secretId": "arn:secret"}, "arn:secret"),
         ("aws:lambda/permission:Permission", {"function": "f", "statementId": "s"}, "f/s"),
@@ -396,3 +400,16 @@ def test_a_subscription_is_told_by_its_address_once_it_is_confirmed() -> None:
     sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="other@example.com")
     made = sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="ops@example.com", ReturnSubscriptionArn=True)["SubscriptionArn"]
     assert find(resource) == [made]
+
+
+def test_a_query_log_is_told_by_its_zone() -> None:
+    route53, logs = client("route53"), client("logs")
+    zones = [
+        route53.create_hosted_zone(Name=name, CallerReference=name)["HostedZone"]["Id"].rpartition("/")[2] for name in ("a.com", "b.com")
+    ]
+    logs.create_log_group(logGroupName="/eeyore/dns/queries")
+    group = logs.describe_log_groups()["logGroups"][0]["arn"]
+    made = route53.create_query_logging_config(HostedZoneId=zones[0], CloudWatchLogsLogGroupArn=group)["QueryLoggingConfig"]["Id"]
+    assert find(interrupted("aws:route53/queryLog:QueryLog", zoneId=zones[0])) == [made]
+    assert find(interrupted("aws:route53/queryLog:QueryLog", zoneId=zones[1])) == []
+    assert find(interrupted("aws:route53/queryLog:QueryLog")) == []

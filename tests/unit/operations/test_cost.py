@@ -71,3 +71,11 @@ def test_a_replica_costs_as_much_as_the_instance() -> None:
     assert one == pytest.approx(0.018 * 730 + 20 * 0.115)
     assert priced(**own) == priced(), "the secret is of the same price whoever keeps it"
     assert priced(**own, database__replicas="3") - priced(**own) == pytest.approx(3 * one)
+
+
+@pytest.mark.parametrize(
+    ("flags", "dollars"),
+    [({"dns__dnssec": "true"}, 1.0), ({"dns__query_logging": "true"}, 0.05), ({"access__alarm_email": "ops@example.com"}, 1.0)],
+)
+def test_keys_and_logs_that_settings_add(flags: dict[str, str], dollars: float) -> None:
+    assert priced(**flags) - priced() == pytest.approx(dollars)
