@@ -34,6 +34,44 @@ def deny(sid: str, actions: str | Sequence[str], resources: str | Sequence[str],
     return {**allow(sid, actions, resources, condition), "Effect": "Deny"}
 
 
+def same_policy(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two policies say the same, however they are written: order, ids, and a single value as a list mean nothing."""
+    return _meaning(one) == _meaning(other)
+
+
+_KEYWORDS = frozenset({"Action", "NotAction", "Resource", "NotResource"})
+
+
+def _meaning(policy: Mapping[str, Any]) -> tuple[Any, ...]:
+    statements = policy.get("Statement", [])
+    listed = [statements] if isinstance(statements, Mapping) else statements
+    return policy.get("Version"), sorted(repr(_statement(one)) for one in listed)
+
+
+def _statement(statement: Mapping[str, Any]) -> list[Any]:
+    said: dict[str, Any] = {}
+    for name, value in statement.items():
+        if name in _KEYWORDS:
+            said[name] = _values(value)
+        elif name in ("Principal", "NotPrincipal"):
+            said[name] = _named({"AWS": value} if isinstance(value, str) else value)
+        elif name == "Condition":
+            said[name] = sorted((test, _named(keys)) for test, keys in value.items())
+        elif name != "Sid":
+            said[name] = value
+    return sorted(said.items())
+
+
+def _named(values: Mapping[str, Any]) -> list[Any]:
+    return sorted((name, _values(value)) for name, value in values.items())
+
+
+def _values(value: Any) -> list[str]:
+    """One value or several, as text: AWS gives back `true` for a condition that was written `"true"`."""
+    listed = value if isinstance(value, (list, tuple)) else [value]
+    return sorted({str(one).lower() if isinstance(one, bool) else str(one) for one in listed})
+
+
 def service_trust(service: str, condition: Mapping[str, Any] | None = None) -> Policy:
     """The trust policy of a role that one AWS service assumes.
 

@@ -74,7 +74,7 @@ def test_every_name_leads_to_the_distribution_over_ipv4_and_ipv6(record: Record)
 def test_two_domains_coexist(record: Record) -> None:
     def both() -> None:
         Dns("one", ARGS)
-        Dns("two", {"domain": "example.org", "names": ["example.org"]})
+        Dns("two", {**ARGS, "domain": "example.org", "names": ["example.org"]})
 
     found = record(both)
     names = [one.name for one in found.resources]
