@@ -295,9 +295,12 @@ def _own_key(scope: _Scope, sid: str, region: str, more: Sequence[str] = ()) -> 
     there = replace(scope, settings=scope.settings.model_copy(update={"region": region}))
     using = """CreateGrant DescribeKey GetKeyPolicy GetKeyRotationStatus GetPublicKey PutKeyPolicy ScheduleKeyDeletion TagResource
         UntagResource UpdateKeyDescription"""
-    yield allow(f"{sid}Create", ("kms:CreateKey", "kms:TagResource"), "*", there.new)
-    yield allow(sid, tuple(f"kms:{name}" for name in (*using.split(), *more)), there.arn("kms", "key/*"), there.ours)
-    yield allow(f"{sid}Find", ("kms:ListKeys", "kms:ListResourceTags"), "*", there.here)
+    key = there.arn("kms", "key/*")
+    yield allow(f"{sid}Create", "kms:CreateKey", "*", there.new)
+    yield allow(f"{sid}Tag", "kms:TagResource", key, there.new)
+    yield allow(sid, tuple(f"kms:{name}" for name in (*using.split(), *more)), key, there.ours)
+    yield allow(f"{sid}Find", "kms:ListKeys", "*", there.here)
+    yield allow(f"{sid}Tags", "kms:ListResourceTags", key, there.here)
 
 
 def _acm(scope: _Scope) -> Iterator[Policy]:
@@ -376,10 +379,12 @@ def _kms(scope: _Scope) -> Iterator[Policy]:
     alias, key = scope.arn("kms", f"alias/{scope.prefix}-state"), scope.arn("kms", "key/*")
     actions = """CancelKeyDeletion CreateAlias Decrypt DeleteAlias DescribeKey EnableKey EnableKeyRotation Encrypt GenerateDataKey
         GetKeyRotationStatus ScheduleKeyDeletion TagResource"""
-    yield allow("KeyCreate", ("kms:CreateKey", "kms:TagResource"), "*", scope.new)
+    yield allow("KeyCreate", "kms:CreateKey", "*", scope.new)
+    yield allow("KeyTag", "kms:TagResource", key, scope.new)
     yield allow("KeyUse", tuple(f"kms:{name}" for name in actions.split()), key, scope.ours)
     yield allow("KeyAlias", ("kms:CreateAlias", "kms:DeleteAlias"), alias)
-    yield allow("KeyFind", ("kms:ListAliases", "kms:DescribeKey"), "*", scope.here)
+    yield allow("KeyFind", "kms:ListAliases", "*", scope.here)
+    yield allow("KeyRead", "kms:DescribeKey", key, scope.here)
     # RDS encrypts with the account's own aws/rds key, and Secrets Manager with aws/secretsmanager, on the caller's behalf.
     through = [f"{service}.{scope.settings.region}.amazonaws.com" for service in ("rds", "secretsmanager")]
     granted = ("kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey")
@@ -417,7 +422,8 @@ def _proxy(scope: _Scope) -> Iterator[Policy]:
     """The proxy of the database, where the settings ask for one."""
     if not scope.settings.database.proxy:
         return
-    actions = """AddTagsToResource CreateDBProxy DeleteDBProxy DeregisterDBProxyTargets ListTagsForResource ModifyDBProxy
+    yield allow("ProxyCreate", "rds:CreateDBProxy", "*", scope.new)
+    actions = """AddTagsToResource DeleteDBProxy DeregisterDBProxyTargets ListTagsForResource ModifyDBProxy
         ModifyDBProxyTargetGroup RegisterDBProxyTargets RemoveTagsFromResource"""
     database = scope.settings.database.identifier[:45]
     names = ("db-proxy:*", "target-group:*", f"db:{database}*")

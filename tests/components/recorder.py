@@ -93,7 +93,7 @@ def computed(kind: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
         "aws:rds/subnetGroup:SubnetGroup": arn,
         "aws:rds/parameterGroup:ParameterGroup": arn,
         "aws:rds/instance:Instance": {
-            **arn,
+            "arn": f"arn:aws:rds:us-east-1:{ACCOUNT}:db:{inputs.get('identifier')}",
             "address": "db.example.internal",
             "port": 5432,
             "resourceId": "db-ABC",

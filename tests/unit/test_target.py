@@ -12,6 +12,7 @@ import boto3
 import pytest
 from botocore import xform_name
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, NoCredentialsError, PartialCredentialsError
 from moto import mock_aws
 
@@ -130,7 +131,7 @@ class Owners:
         if told in (None, owner):
             return None
         body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-        return AWSResponse(request.url, 403, {"content-type": "application/xml"}, BytesRaw(body))
+        return AWSResponse(request.url, 403, HTTPHeaders.from_dict({"content-type": "application/xml"}), BytesRaw(body))
 
 
 class BytesRaw(BytesIO):

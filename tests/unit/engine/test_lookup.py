@@ -407,7 +407,8 @@ def test_a_query_log_is_told_by_its_zone() -> None:
     """Moto takes no zone here as AWS does."""
     route53 = Mock(spec=["list_query_logging_configs"])
     route53.list_query_logging_configs.side_effect = [{"QueryLoggingConfigs": [{"Id": "q-1"}]}, {"QueryLoggingConfigs": []}]
-    look, zoned = Lookup(lambda _service, _region=None: route53, REGION), interrupted("aws:route53/queryLog:QueryLog", zoneId="Z1")
+    clients = Mock(return_value=route53)
+    look, zoned = Lookup(clients, REGION), interrupted("aws:route53/queryLog:QueryLog", zoneId="Z1")
     assert [look.find(zoned), look.find(zoned)] == [["q-1"], []]
     route53.list_query_logging_configs.assert_called_with(HostedZoneId="Z1")
     assert find(interrupted("aws:route53/queryLog:QueryLog")) == []

@@ -254,6 +254,14 @@ def test_the_boundary_can_be_neither_taken_off_nor_changed() -> None:
         assert not set(denied) & set(probe.actions) - {"iam:PutRolePermissionsBoundary"}, "doctor asks for what is needed"
 
 
+def test_a_proxy_is_created_with_the_stacks_tag_alone() -> None:
+    """AWS takes no resource for it."""
+    tagging = {"aws:RequestTag/amianai:stack": "amianai-infra/prod"}
+    assert may(ELSEWHERE, "rds:CreateDBProxy", "*", tagging)
+    assert not may(ELSEWHERE, "rds:CreateDBProxy", "*")
+    assert not may(SETTINGS, "rds:CreateDBProxy", "*", tagging)
+
+
 def test_what_asks_about_a_subscription_takes_no_resource() -> None:
     for action in ("sns:GetSubscriptionAttributes", "sns:Unsubscribe"):
         assert may(SETTINGS, action, "*")
@@ -330,7 +338,7 @@ def test_the_second_region_takes_backups_and_nothing_else() -> None:
     found = there(ELSEWHERE)
     assert set(found) == {
         *("BackupCopy", "BackupCopyRead", "BackupFetch"),
-        *("BackupKey", "BackupKeyCreate", "BackupKeyFind", "BackupKeyThroughRds"),
+        *("BackupKey", "BackupKeyCreate", "BackupKeyFind", "BackupKeyTag", "BackupKeyTags", "BackupKeyThroughRds"),
     }
     deleted = [name for name in found["BackupFetch"]["Resource"] if ":db:" in name or ":snapshot:" in name]
     assert deleted == [f"arn:aws:rds:us-west-2:{ACCOUNT}:{kind}:{ELSEWHERE.database.identifier}-away-*" for kind in ("db", "snapshot")]
