@@ -296,16 +296,17 @@ class _NotHere(Resource):
     service = "route53"
     regional = False
     setting: ClassVar[str]
+    lacks: ClassVar[str]
 
     def check(self, inputs: Inputs) -> list[Problem]:
-        return [Problem(next(iter(self.props)), f"the sandbox has nothing for it; leave {self.setting} off here")]
+        return [Problem(next(iter(self.props)), f"the sandbox {self.lacks}; leave {self.setting} off here")]
 
 
 class KeySigningKey(_NotHere):
     """`aws.route53.KeySigningKey`."""
 
     token = "aws:route53/keySigningKey:KeySigningKey"
-    setting = "dns.dnssec"
+    setting, lacks = "dns.dnssec", "signs no zone"
     props = {
         "hostedZoneId": text(required=True, force_new=True),
         "keyManagementServiceArn": text(required=True, force_new=True),
@@ -319,7 +320,7 @@ class HostedZoneDnsSec(_NotHere):
     """`aws.route53.HostedZoneDnsSec`."""
 
     token = "aws:route53/hostedZoneDnsSec:HostedZoneDnsSec"
-    setting = "dns.dnssec"
+    setting, lacks = "dns.dnssec", "signs no zone"
     props = {"hostedZoneId": text(required=True, force_new=True), "signingStatus": text(default="SIGNING")}
 
 
@@ -327,7 +328,7 @@ class QueryLog(_NotHere):
     """`aws.route53.QueryLog`."""
 
     token = "aws:route53/queryLog:QueryLog"
-    setting = "dns.query_logging"
+    setting, lacks = "dns.query_logging", "logs no queries"
     props = {"zoneId": text(required=True, force_new=True), "cloudwatchLogGroupArn": text(required=True, force_new=True)}
     outputs = ("arn",)
 
