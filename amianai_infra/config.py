@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from amianai_infra.errors import ConfigurationError
-from amianai_infra.naming import DOMAIN, ORIGIN, PROJECT, SANDBOX_VARIABLE, database_identifier
+from amianai_infra.naming import DOMAIN, ORIGIN, PROJECT, SANDBOX_VARIABLE, database_identifier, tag_problems
 
 _HEADER = r"[\x20-\x7e]+"
 _ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#\"<>\\^`{|}]+"
@@ -321,6 +321,7 @@ class SiteSettings(_Group):
         default=[], description="Names of your own variables that the site's build gets, too; PREFIX* for several"
     )
     log_days: int = Field(90, ge=1, le=3650, description="Expiry of the access logs", json_schema_extra=_unit("days"))
+    bucket_logging: bool = Field(False, description="Keep S3's access log of the site's bucket beside that of the CDN")
 
     @field_validator("pass_environment")
     @classmethod
@@ -343,6 +344,18 @@ class DnsSettings(_Group):
     zone_id: str = Field(
         "", pattern=r"^(Z[A-Z0-9]{1,31})?$", description="Hosted zone to adopt; empty: create one. An adopted zone is never deleted"
     )
+    dnssec: bool = Field(False, description="Sign the zone; `status` shows the DS record for the registrar. Not for an adopted zone")
+    query_logging: bool = Field(False, description="Log the queries that the zone's name servers answer. Not for an adopted zone")
+    query_log_days: Days = Field(30, description="Retention of the query log", json_schema_extra=_unit("days"))
+
+    @model_validator(mode="after")
+    def _own_zone(self) -> DnsSettings:
+        chosen = [name for name in ("dnssec", "query_logging") if getattr(self, name)]
+        if self.zone_id and chosen:
+            raise ValueError(
+                f"{chosen[0]} = true, but the zone {self.zone_id} is adopted: it serves more than this stack, and its owner decides that"
+            )
+        return self
 
 
 class DeliverySettings(_Group):
@@ -382,6 +395,16 @@ class AccessSettings(_Group):
     )
 
 
+class IamSettings(_Group):
+    """The roles that the stack makes."""
+
+    permissions_boundary: str = Field(
+        "",
+        pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:policy/[A-Za-z0-9+=,.@_/-]{1,640})?$",
+        description="ARN of a managed policy that bounds every role of the stack; empty: none. docs/aws.md says how to make it",
+    )
+
+
 class Settings(_Group):
     """Everything a person can choose about the production stack."""
 
@@ -402,6 +425,15 @@ class Settings(_Group):
     delivery: DeliverySettings = DeliverySettings()
     audit: AuditSettings = AuditSettings()
     access: AccessSettings = AccessSettings()
+    iam: IamSettings = IamSettings()
+
+    @field_validator("tags")
+    @classmethod
+    def _allowed_tags(cls, value: dict[str, str]) -> dict[str, str]:
+        problems = tag_problems(value)
+        if problems:
+            raise ValueError("; ".join(problems))
+        return value
 
     @model_validator(mode="after")
     def _named(self) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 PROJECT = "amianai-infra"
 STACK = "prod"
@@ -107,14 +108,52 @@ def audit_log_group(prefix: str) -> str:
 
 
 def default_tags(extra: dict[str, str] | None = None) -> dict[str, str]:
-    """Tags every taggable resource carries."""
+    """Tags every taggable resource carries; nothing extra replaces ours."""
     return {
+        **(extra or {}),
         "Project": PROJECT,
         "Environment": "production",
         "ManagedBy": "pulumi",
         TAG_STACK: f"{PROJECT}/{STACK}",
-        **(extra or {}),
     }
+
+
+def query_log_group(prefix: str) -> str:
+    """The log group, in us-east-1, of the queries that the zone's name servers answer."""
+    return f"/{prefix}/dns/queries"
+
+
+TAGS_AT_MOST = 50 - 8
+"""AWS takes fifty; ours are `default_tags`, the name, the URN, and one or two more on what commands make."""
+
+_OWN_TAGS = frozenset({"name", "project", "environment", "managedby"})
+_TAG_TEXT = re.compile(r"[\w .:/=+@-]*")
+
+
+def tag_problems(tags: Mapping[str, str]) -> list[str]:
+    """Why AWS, or the stack, cannot take these tags beside its own; empty when it can.
+
+    Policies' conditions and the recovery after a kill rest on our own keys. IAM compares keys without regard to case.
+
+    Source: Tagging AWS Resources User Guide, "Tag naming limits and requirements".
+    """
+    problems = [f"tags.{key}: {why}" for key, text in tags.items() if (why := _tag_problem(key, text))]
+    folded = [key.lower() for key in tags]
+    problems += [f"tags.{key}: is given twice in another case" for key in tags if folded.count(key.lower()) > 1]
+    if len(tags) > TAGS_AT_MOST:
+        problems.append(f"tags: {len(tags)} are more than the {TAGS_AT_MOST} that AWS leaves beside the stack's own")
+    return problems
+
+
+def _tag_problem(key: str, text: str) -> str:
+    name = key.lower()
+    if name in _OWN_TAGS or name.startswith(("amianai:", "aws:")):
+        return f"is set by {'AWS' if name.startswith('aws:') else 'the stack itself'}; choose another key"
+    if not 1 <= len(key) <= 128 or len(text) > 256:
+        return "a key has 1 to 128 characters, a value at most 256"
+    if not (_TAG_TEXT.fullmatch(key) and _TAG_TEXT.fullmatch(text)):
+        return "only letters, digits, spaces and . : / = + - @ _ are allowed"
+    return ""
 
 
 def urn_tag(urn: str) -> str:

@@ -124,6 +124,7 @@ class DnsOutputs(_Part):
     zone_id: str
     name_servers: list[str]
     certificate_arn: str
+    ds_record: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pulumi_aws.get_caller_identity import get_caller_identity_output
 from amianai_infra.components.access import Access
 from amianai_infra.components.audit import AuditLog
 from amianai_infra.components.auth import Auth
+from amianai_infra.components.boundary import RoleBoundary
 from amianai_infra.components.database import Database, DatabaseArgs
 from amianai_infra.components.database_proxy import DatabaseProxy
 from amianai_infra.components.delivery import Delivery
@@ -44,6 +45,8 @@ def program() -> None:
     """The production stack, from the stack's configuration alone."""
     settings = read_settings()
     pulumi.runtime.register_stack_transformation(StackTags(default_tags(settings.tags)))
+    if settings.iam.permissions_boundary:
+        pulumi.runtime.register_stack_transformation(RoleBoundary(settings.iam.permissions_boundary))
     Production(settings).export()
 
 
@@ -84,7 +87,7 @@ class Production:
         self.audit = self._audit()
         self.access = self._access()
         self.auth = self._auth()
-        self.dns = Dns("dns", {"domain": settings.domain_name, "names": self.names, "zone_id": settings.dns.zone_id})
+        self.dns = self._dns()
         self.site = self._site()
         self.records = self._records()
         self.delivery = self._delivery()
@@ -194,6 +197,22 @@ class Production:
             },
         )
 
+    def _dns(self) -> Dns:
+        settings, chosen = self.settings, self.settings.dns
+        return Dns(
+            "dns",
+            {
+                "prefix": settings.prefix,
+                "account": self.account,
+                "domain": settings.domain_name,
+                "names": self.names,
+                "zone_id": chosen.zone_id,
+                "dnssec": chosen.dnssec,
+                "query_logging": chosen.query_logging,
+                "query_log_days": chosen.query_log_days,
+            },
+        )
+
     def _site(self) -> StaticSite:
         settings, chosen = self.settings, self.settings.site
         origins = (*cognito_origins(settings.region, self.hosted_domain), *chosen.connect_src)
@@ -201,6 +220,7 @@ class Production:
             "site",
             {
                 "prefix": settings.prefix,
+                "account": self.account,
                 "domain": settings.domain_name,
                 "names": self.names,
                 "certificate_arn": self.dns.certificate_arn,
@@ -211,6 +231,7 @@ class Production:
                 "price_class": chosen.price_class,
                 "old_version_days": chosen.old_version_days,
                 "log_days": chosen.log_days,
+                "bucket_logging": chosen.bucket_logging,
             },
         )
 
@@ -299,6 +320,7 @@ class Production:
                 "zone_id": self.dns.zone_id,
                 "name_servers": self.dns.name_servers,
                 "certificate_arn": self.dns.certificate_arn,
+                "ds_record": self.dns.ds_record,
             },
             "network": {
                 "vpc_id": self.network.vpc_id,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+from urllib.parse import urlsplit
 
 from amianai_infra.errors import AmianaiError, ConfigurationError, ForbiddenError, NotFoundError, UnreachableError
 from amianai_infra.folders import require_ours
@@ -246,6 +247,51 @@ def _client_error(error: Any, doing: str) -> AmianaiError:
     return AmianaiError(f"AWS refused {doing}.", where=where)
 
 
+def expect_owner(s3: Any, account: Callable[[], str], others: str | None = None) -> Any:
+    """Have S3 refuse every request of this client to a bucket of another account: names of buckets are the world's, not ours.
+
+    Args:
+        s3: a boto3 client.
+        account: gives our account number; asked at the first request.
+        others: a bucket that may be somebody else's, because a person chose it.
+
+    Source: Amazon S3 User Guide, "Verifying bucket ownership with bucket owner condition".
+    """
+
+    def add(params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any] | None:
+        takes_it = model.input_shape is not None and "ExpectedBucketOwner" in model.input_shape.members
+        if not takes_it or "ExpectedBucketOwner" in params or params.get("Bucket") == others:
+            return None
+        return {**params, "ExpectedBucketOwner": account()}
+
+    s3.meta.events.register("provide-client-params.s3", add)
+    return s3
+
+
+def own_bucket_exists(s3: Any, name: str) -> bool:
+    """Whether a bucket of ours is there; the client is one that expects us as its owner.
+
+    Raises:
+        ForbiddenError: it is another account's, or these credentials may not use it; S3 does not say which.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        s3.head_bucket(Bucket=name)
+    except (BotoCoreError, ClientError) as error:
+        translated = aws_error(error, f"looking for the bucket {name}")
+        if isinstance(translated, NotFoundError):
+            return False
+        if isinstance(translated, ForbiddenError) and isinstance(error, ClientError):
+            raise ForbiddenError(
+                f"The bucket {name} belongs to another account, or these credentials may not use it. Nothing was written.",
+                where=translated.where,
+                fix="`amianai doctor` compares the credentials; if the name is taken, choose another with --set prefix=...",
+            ) from error
+        raise translated from error
+    return True
+
+
 class AwsTarget:
     """Real AWS, with the ambient credentials chain.
 
@@ -274,8 +320,12 @@ class AwsTarget:
         self.identity()
 
     def client(self, service: str, region: str | None = None) -> Any:
-        """A boto3 client with the ambient credentials."""
-        return self._session.client(service, region_name=region or self.region)  # type: ignore[call-overload]
+        """A boto3 client with the ambient credentials; one for S3 takes buckets of this account alone."""
+        client = self._session.client(service, region_name=region or self.region)  # type: ignore[call-overload]
+        if service != "s3":
+            return client
+        backend = urlsplit(self._environ.get("PULUMI_BACKEND_URL", ""))
+        return expect_owner(client, lambda: self.identity().account, backend.netloc if backend.scheme == "s3" else None)
 
     def credentials(self) -> Credentials:
         """The ambient credentials: from the environment without loading boto3 where they are there."""
@@ -311,8 +361,14 @@ class AwsTarget:
         return self._identity
 
     def engine(self) -> EngineEnvironment:
-        """State in our S3 bucket with our KMS key, unless PULUMI_BACKEND_URL says otherwise."""
+        """State in our S3 bucket with our KMS key, unless PULUMI_BACKEND_URL says otherwise.
+
+        Raises:
+            ForbiddenError: the state bucket is not ours; the engine itself would use whoever's it is.
+        """
         chosen = self._environ.get("PULUMI_BACKEND_URL")
+        if not chosen:
+            _ = self._state_is_ours
         secrets = self._environ.get("PULUMI_SECRETS_PROVIDER") or f"awskms://alias/{self._prefix}-state?region={self.region}"
         return EngineEnvironment(
             project_dir=self.root,
@@ -320,6 +376,11 @@ class AwsTarget:
             secrets_provider=secrets,
             variables={"AWS_REGION": self.region},
         )
+
+    @cached_property
+    def _state_is_ours(self) -> bool:
+        """Asked once: whether the state bucket is there, and not another account's."""
+        return own_bucket_exists(self.client("s3"), self.state_bucket)
 
     @property
     def state_bucket(self) -> str:

@@ -156,7 +156,7 @@ class Project:
         outputs = {
             "domain": "example.com",
             "region": "us-east-1",
-            "account": "000000000000",
+            "account": KEY,  # whom versitygw takes for the owner of a bucket
             "prefix": "eeyore",
             "site": site,
             "database": {**text(names, ""), "port": 5432, "subnet_ids": []},

@@ -10,6 +10,7 @@ from pulumi_aws.ec2.security_group import SecurityGroup
 from pulumi_aws.iam.instance_profile import InstanceProfile
 from pulumi_aws.iam.role import Role
 from pulumi_aws.iam.role_policy import RolePolicy
+from pulumi_aws.kms.key import Key
 from pulumi_aws.scheduler.schedule_group import ScheduleGroup
 from pulumi_aws.sns.topic import Topic
 from pulumi_aws.sns.topic_subscription import TopicSubscription
@@ -20,7 +21,7 @@ from pulumi_aws.vpc.security_group_ingress_rule import SecurityGroupIngressRule
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import AccessSettings
 from amianai_infra.rules.access import LONGEST_HOURS, bastion_tags, user_data
-from amianai_infra.rules.policies import database_closer, scheduler_trust, service_trust, session_manager_only
+from amianai_infra.rules.policies import alarm_key, database_closer, scheduler_trust, service_trust, session_manager_only
 
 _DEFAULT = AccessSettings()
 # The newest Amazon Linux, whose Session Manager agent is installed; EC2 looks the name up at each launch.
@@ -71,12 +72,13 @@ class Access(pulumi.ComponentResource):
 
     Creates: a group for one-time schedules and the role they act with, which may undo and nothing else; a queue for what could
     not be undone, with an alarm and a topic; a launch template for bastions without inbound rule and key, their role and
-    security group, and the database's rule that lets them in.
+    security group, and the database's rule that lets them in. Where there is an address to tell, the topic has a key of its own:
+    alarms cannot use the one that AWS manages.
 
     Nothing here is open: there is no schedule, no bastion and no rule for anybody until a command makes one.
 
-    Cost: nothing while the account has at most ten alarms, then $0.10 a month. A bastion costs $0.0042 an hour and its address $0.005,
-    while it exists.
+    Cost: nothing while the account has at most ten alarms, then $0.10 a month; with an address to tell $1 for the topic's key. A
+    bastion costs $0.0042 an hour and its address $0.005, while it exists.
 
     Source: EventBridge Scheduler User Guide, "Using universal targets" and "Configuring a dead-letter queue"; AWS Systems
     Manager User Guide, "Session Manager".
@@ -143,7 +145,14 @@ class Access(pulumi.ComponentResource):
 
     def _create_alarm(self) -> None:
         display, address = self._named("database-access-failed"), self._args["alarm_email"]
-        self.topic = Topic(f"{self._name_of}-topic", name=display, tags=tagged(display), opts=self._child())
+        self.topic_key = self._create_topic_key(display) if address else None
+        self.topic = Topic(
+            f"{self._name_of}-topic",
+            name=display,
+            kms_master_key_id=self.topic_key.arn if self.topic_key else None,
+            tags=tagged(display),
+            opts=self._child(),
+        )
         self.subscription: TopicSubscription | None = None
         if address:
             self.subscription = TopicSubscription(
@@ -164,6 +173,17 @@ class Access(pulumi.ComponentResource):
             treat_missing_data="notBreaching",
             alarm_actions=[self.topic.arn],
             ok_actions=[self.topic.arn],
+            tags=tagged(display),
+            opts=self._child(),
+        )
+
+    def _create_topic_key(self, display: str) -> Key:
+        return Key(
+            f"{self._name_of}-topic-key",
+            description="Messages about accesses to the database that could not be closed",
+            policy=policy_json(pulumi.Output.from_input(self._args["account"]).apply(alarm_key)),
+            enable_key_rotation=True,
+            deletion_window_in_days=7,
             tags=tagged(display),
             opts=self._child(),
         )

@@ -21,7 +21,7 @@ from amianai_infra.components.rotated_secret import RotatedSecret
 from amianai_infra.config import DatabaseSettings
 from amianai_infra.naming import database_identifier, monitoring_role_name, role_secret_name
 from amianai_infra.rules import postgres
-from amianai_infra.rules.policies import RDS_MONITORING_POLICY, account_condition, service_trust
+from amianai_infra.rules.policies import RDS_MONITORING_POLICY, account_condition, own_secret, service_trust
 
 _DEFAULT = DatabaseSettings()
 # AWS takes up to half an hour for a large instance.
@@ -35,7 +35,7 @@ class DatabaseArgs(TypedDict):
     """Prefix of every resource's name."""
 
     account: pulumi.Input[str]
-    """Account number; the monitoring role trusts RDS on its behalf alone."""
+    """Account number; the monitoring role trusts RDS on its behalf alone, and the secrets are read from it alone."""
 
     vpc_id: pulumi.Input[str]
     """VPC that holds the instance."""
@@ -397,6 +397,7 @@ class Database(pulumi.ComponentResource):
                 description=f"Login of the {role} role of {self._args['identifier']}; written by `amianai db migrate`",
                 # The login can be made again at any time, and a name that waits for its deletion would block the next stack.
                 recovery_window_in_days=0,
+                policy=policy_json(pulumi.Output.from_input(self._args["account"]).apply(own_secret)),
                 tags=tagged(f"{self._args['identifier']}-{role}"),
                 opts=self._child(),
             )

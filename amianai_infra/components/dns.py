@@ -5,19 +5,35 @@ from typing import NotRequired, TypedDict
 import pulumi
 from pulumi_aws.acm.certificate import Certificate
 from pulumi_aws.acm.certificate_validation import CertificateValidation
+from pulumi_aws.cloudwatch.log_group import LogGroup
+from pulumi_aws.cloudwatch.log_resource_policy import LogResourcePolicy
+from pulumi_aws.kms.key import Key
 from pulumi_aws.route53.get_zone import get_zone_output
+from pulumi_aws.route53.hosted_zone_dns_sec import HostedZoneDnsSec
+from pulumi_aws.route53.key_signing_key import KeySigningKey
+from pulumi_aws.route53.query_log import QueryLog
 from pulumi_aws.route53.record import Record
 from pulumi_aws.route53.zone import Zone
 
-from amianai_infra.components.inputs import tagged
+from amianai_infra.components.inputs import policy_json, tagged
+from amianai_infra.config import DnsSettings
+from amianai_infra.naming import query_log_group
 from amianai_infra.rules.domains import CAA_ISSUER, validation_domains, validation_option
+from amianai_infra.rules.policies import query_log_writer, signing_key
 
+_DEFAULT = DnsSettings()
 CERTIFICATE_REGION = "us-east-1"
-"""CloudFront takes certificates from here alone, whatever the stack's region."""
+"""CloudFront takes certificates from here alone, and Route 53 keys and log groups, whatever the stack's region."""
 
 
 class DnsArgs(TypedDict):
     """What a `Dns` takes."""
+
+    prefix: str
+    """Prefix of every resource's name."""
+
+    account: pulumi.Input[str]
+    """Account number; key and log serve its zone alone."""
 
     domain: str
     """The apex domain."""
@@ -28,17 +44,32 @@ class DnsArgs(TypedDict):
     zone_id: NotRequired[str]
     """A hosted zone to adopt. Default: create one."""
 
+    dnssec: NotRequired[bool]
+    """Whether the zone that is created is signed. Default no."""
+
+    query_logging: NotRequired[bool]
+    """Whether the queries to the zone that is created are logged. Default no."""
+
+    query_log_days: NotRequired[int]
+    """Retention of the query log in days. Default 30."""
+
+
+_DEFAULTS = {"dnssec": _DEFAULT.dnssec, "query_logging": _DEFAULT.query_logging, "query_log_days": _DEFAULT.query_log_days}
+
 
 class Dns(pulumi.ComponentResource):
     """A hosted zone, created or adopted, and a certificate that DNS validates.
 
     Creates: the zone, unless one is adopted, with a CAA record for Amazon (an adopted zone serves more than us: what other
     authorities it names is its owner's affair); the certificate in us-east-1; one validation record for every name that needs
-    its own; the wait until the certificate is issued.
+    its own; the wait until the certificate is issued. With `dnssec` a key in us-east-1 that signs the zone: it becomes effective with
+    the DS record at the registrar, and AWS refuses to end it while that record is there. With `query_logging` a log group in
+    us-east-1 and Route 53's leave to write there.
 
-    Cost: $0.50 a month for the zone; the certificate is free.
+    Cost: $0.50 a month for the zone; the certificate is free; $1 for the key; $0.50 a GB of query log.
 
-    Source: AWS Certificate Manager User Guide, "AWS Certificate Manager DNS validation" and "Configure a CAA record".
+    Source: AWS Certificate Manager User Guide, "AWS Certificate Manager DNS validation" and "Configure a CAA record"; Route 53 Developer
+    Guide, "Configuring DNSSEC signing in Amazon Route 53" and "Public DNS query logging".
     """
 
     zone_id: pulumi.Output[str]
@@ -47,20 +78,24 @@ class Dns(pulumi.ComponentResource):
     """Name servers to enter at the registrar."""
     certificate_arn: pulumi.Output[str]
     """ARN of the certificate, known once it is issued."""
+    ds_record: pulumi.Output[str]
+    """DS record to enter at the registrar; empty while the zone is not signed."""
 
     def __init__(self, name: str, args: DnsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("amianai:dns:Dns", name, None, opts)
         self._name_of = name
-        self._args = args
+        self._args: DnsArgs = {**_DEFAULTS, **args}  # type: ignore[typeddict-item]
 
         self._create_zone()
+        self._create_signature()
+        self._create_query_log()
         self._create_certificate()
 
-        outputs = ("zone_id", "name_servers", "certificate_arn")
+        outputs = ("zone_id", "name_servers", "certificate_arn", "ds_record")
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
-    def _child(self) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self)
+    def _child(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on) or None)
 
     def _create_zone(self) -> None:
         self.zone: Zone | None = None
@@ -80,6 +115,62 @@ class Dns(pulumi.ComponentResource):
             ttl=3600,
             records=[CAA_ISSUER],
             opts=self._child(),
+        )
+
+    def _create_signature(self) -> None:
+        self.signing_key: Key | None = None
+        self.ds_record = pulumi.Output.from_input("")
+        if self.zone is None or not self._args["dnssec"]:
+            return
+        domain = self._args["domain"]
+        known = pulumi.Output.all(self._args["account"], self.zone.arn)
+        self.signing_key = Key(
+            f"{self._name_of}-signing-key",
+            region=CERTIFICATE_REGION,
+            description=f"Signs the zone of {domain}",
+            key_usage="SIGN_VERIFY",
+            customer_master_key_spec="ECC_NIST_P256",
+            policy=policy_json(known.apply(lambda found: signing_key(*found))),
+            deletion_window_in_days=30,
+            tags=tagged(f"{domain}-dnssec"),
+            opts=self._child(),
+        )
+        key = KeySigningKey(
+            f"{self._name_of}-ksk",
+            name=f"{self._args['prefix'].replace('-', '_')}_ksk",
+            hosted_zone_id=self.zone_id,
+            key_management_service_arn=self.signing_key.arn,
+            opts=self._child(),
+        )
+        HostedZoneDnsSec(f"{self._name_of}-dnssec", hosted_zone_id=self.zone_id, opts=self._child(key))
+        self.ds_record = key.ds_record
+
+    def _create_query_log(self) -> None:
+        self.query_log_group: LogGroup | None = None
+        if self.zone is None or not self._args["query_logging"]:
+            return
+        prefix = self._args["prefix"]
+        self.query_log_group = LogGroup(
+            f"{self._name_of}-queries",
+            region=CERTIFICATE_REGION,
+            name=query_log_group(prefix),
+            retention_in_days=self._args["query_log_days"],
+            tags=tagged(f"{prefix}-dns-queries"),
+            opts=self._child(),
+        )
+        known = pulumi.Output.all(self.query_log_group.arn, self._args["account"], self.zone.arn)
+        leave = LogResourcePolicy(
+            f"{self._name_of}-queries-policy",
+            region=CERTIFICATE_REGION,
+            policy_name=f"{prefix}-dns-queries",
+            policy_document=policy_json(known.apply(lambda found: query_log_writer(*found))),
+            opts=self._child(),
+        )
+        QueryLog(
+            f"{self._name_of}-query-log",
+            zone_id=self.zone_id,
+            cloudwatch_log_group_arn=self.query_log_group.arn,
+            opts=self._child(leave),
         )
 
     def _create_certificate(self) -> None:

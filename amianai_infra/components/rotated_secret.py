@@ -15,7 +15,7 @@ from pulumi_aws.secretsmanager.secret_rotation import SecretRotation
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import DatabaseSettings
 from amianai_infra.naming import role_secret_name, rotation_name
-from amianai_infra.rules.policies import password_rotator, service_trust
+from amianai_infra.rules.policies import own_secret, password_rotator, service_trust
 
 _DEFAULT = DatabaseSettings()
 _SOURCE = Path(__file__).parents[1] / "database" / "rotation_function.py"
@@ -29,7 +29,7 @@ class RotatedSecretArgs(TypedDict):
     """Prefix of every resource's name."""
 
     account: pulumi.Input[str]
-    """Account number; the function serves it alone."""
+    """Account number; function and secret serve it alone."""
 
     identifier: str
     """Identifier of the instance."""
@@ -98,6 +98,7 @@ class RotatedSecret(pulumi.ComponentResource):
             description=f"Master user of {identifier}; rotated",
             # A password can be set again at any time, and a name that waits for its deletion would block the next stack.
             recovery_window_in_days=0,
+            policy=policy_json(pulumi.Output.from_input(self._args["account"]).apply(own_secret)),
             tags=tagged(f"{identifier}-owner"),
             opts=self._child(),
         )

@@ -9,6 +9,7 @@ from pulumi_aws.cloudfront.origin_access_control import OriginAccessControl
 from pulumi_aws.cloudfront.response_headers_policy import ResponseHeadersPolicy
 from pulumi_aws.s3.bucket import Bucket
 from pulumi_aws.s3.bucket_lifecycle_configuration import BucketLifecycleConfiguration
+from pulumi_aws.s3.bucket_logging import BucketLogging
 from pulumi_aws.s3.bucket_ownership_controls import BucketOwnershipControls
 from pulumi_aws.s3.bucket_policy import BucketPolicy
 from pulumi_aws.s3.bucket_public_access_block import BucketPublicAccessBlock
@@ -18,7 +19,7 @@ from pulumi_aws.s3.bucket_versioning import BucketVersioning
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import SiteSettings
 from amianai_infra.rules.headers import FRAME_OPTION, REFERRER_POLICY, content_security_policy
-from amianai_infra.rules.policies import private_bucket, site_bucket
+from amianai_infra.rules.policies import Policy, log_bucket, private_bucket, site_bucket
 from amianai_infra.rules.viewer_function import viewer_function
 
 _DEFAULT = SiteSettings()
@@ -28,6 +29,7 @@ _DEFAULT = SiteSettings()
 CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 NOT_FOUND_PAGE = "/404.html"
 FAILED_UPLOAD_DAYS = 7
+BUCKET_LOG = "s3/"
 
 
 class StaticSiteArgs(TypedDict):
@@ -35,6 +37,9 @@ class StaticSiteArgs(TypedDict):
 
     prefix: str
     """Prefix of every resource's name."""
+
+    account: pulumi.Input[str]
+    """Account number; the access logs' bucket takes logs on its behalf alone."""
 
     domain: str
     """The apex domain, which www is redirected to."""
@@ -66,6 +71,9 @@ class StaticSiteArgs(TypedDict):
     log_days: NotRequired[pulumi.Input[int]]
     """Expiry of the access logs, in days. Default 90."""
 
+    bucket_logging: NotRequired[bool]
+    """Whether S3's own access log of the site's bucket is kept too. Default no."""
+
 
 _DEFAULTS = {
     "content_security_policy": content_security_policy(),
@@ -73,6 +81,7 @@ _DEFAULTS = {
     "price_class": _DEFAULT.price_class,
     "old_version_days": _DEFAULT.old_version_days,
     "log_days": _DEFAULT.log_days,
+    "bucket_logging": _DEFAULT.bucket_logging,
 }
 
 
@@ -81,7 +90,8 @@ class StaticSite(pulumi.ComponentResource):
 
     Creates: the site's bucket (private, versioned, encrypted with S3's own keys so that an ETag is the content's MD5, TLS only,
     old versions and failed uploads expire); a bucket for access logs with expiry; an origin access control; the viewer
-    function; a response headers policy; the distribution.
+    function; a response headers policy; the distribution. With `bucket_logging` S3 also writes down every request to the site's
+    bucket, releases among them; visitors are in the CDN's log in any case.
 
     Cost: nothing up to CloudFront's free terabyte and ten million requests a month; storage $0.023 a GB.
 
@@ -195,12 +205,26 @@ class StaticSite(pulumi.ComponentResource):
             ],
             opts=self._child(),
         )
-        BucketPolicy(
+        policy = BucketPolicy(
             f"{self._name_of}-logs-policy",
             bucket=self.logs_bucket.id,
-            policy=policy_json(self.logs_bucket.arn.apply(private_bucket)),
+            policy=policy_json(self._logs_policy()),
             opts=self._child(*self._logs_ready),
         )
+        if self._args["bucket_logging"]:
+            BucketLogging(
+                f"{self._name_of}-bucket-log",
+                bucket=self.bucket.id,
+                target_bucket=self.logs_bucket.id,
+                target_prefix=BUCKET_LOG,
+                opts=self._child(policy),
+            )
+
+    def _logs_policy(self) -> pulumi.Output[Policy]:
+        if not self._args["bucket_logging"]:
+            return self.logs_bucket.arn.apply(private_bucket)
+        known = pulumi.Output.all(self.logs_bucket.arn, self.bucket.arn, self._args["account"])
+        return known.apply(lambda found: log_bucket(found[0], BUCKET_LOG, found[1], found[2]))
 
     def _create_edge_rules(self) -> None:
         args, display = self._args, f"{self._args['prefix']}-site"

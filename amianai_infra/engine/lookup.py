@@ -352,6 +352,13 @@ def _record(resource: Interrupted, _look: Lookup) -> list[str]:
     return ["_".join([*parts, *filter(None, [resource.text("setIdentifier")])])]
 
 
+def _query_log(resource: Interrupted, look: Lookup) -> list[str]:
+    """Told by its zone, which has one at most; it takes no tags."""
+    zone = resource.text("zoneId")
+    answer = (look.call(resource, "route53", "list_query_logging_configs", HostedZoneId=zone) or {}) if zone else {}
+    return [one["Id"] for one in answer.get("QueryLoggingConfigs", [])]
+
+
 def _certificate(resource: Interrupted, look: Lookup) -> list[str]:
     found = []
     kinds = ["RSA_2048", "RSA_3072", "RSA_4096", "EC_prime256v1", "EC_secp384r1"]
@@ -458,6 +465,7 @@ FINDERS: dict[str, Finder] = {
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _ec2("sgr-"),
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _ec2("sgr-"),
     "aws:cloudwatch/logGroup:LogGroup": _log_group,
+    "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": _natural("policyName"),
     "aws:cloudwatch/metricAlarm:MetricAlarm": _alarm,
     "aws:scheduler/scheduleGroup:ScheduleGroup": _schedule_group,
     "aws:sns/topic:Topic": _topic,
@@ -494,12 +502,16 @@ FINDERS: dict[str, Finder] = {
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": _of_bucket,
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _of_bucket,
     "aws:s3/bucketPolicy:BucketPolicy": _of_bucket,
+    "aws:s3/bucketLogging:BucketLogging": _of_bucket,
     "aws:cloudfront/originAccessControl:OriginAccessControl": _origin_access_control,
     "aws:cloudfront/function:Function": _natural("name"),
     "aws:cloudfront/responseHeadersPolicy:ResponseHeadersPolicy": _headers_policy,
     "aws:cloudfront/distribution:Distribution": _distribution,
     "aws:route53/zone:Zone": _zone,
     "aws:route53/record:Record": _record,
+    "aws:route53/keySigningKey:KeySigningKey": _natural("hostedZoneId", "name", between=","),
+    "aws:route53/hostedZoneDnsSec:HostedZoneDnsSec": _natural("hostedZoneId"),
+    "aws:route53/queryLog:QueryLog": _query_log,
     "aws:acm/certificate:Certificate": _certificate,
     "aws:acm/certificateValidation:CertificateValidation": _nothing,
     "aws:ssm/parameter:Parameter": _parameter,

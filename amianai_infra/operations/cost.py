@@ -50,6 +50,7 @@ ALARM = 0.10
 KEY = 1.00
 WEB_ACL = 5.00
 WEB_ACL_RULE = 1.00
+QUERY_LOG_ASSUMED_GIB = 0.1
 LOGS_GIB = 0.50
 LOGS_ASSUMED_GIB = 1
 
@@ -99,11 +100,24 @@ def estimate(settings: Settings) -> Estimate:
     lines += [
         Line("Hosted zone", 0.0 if settings.dns.zone_id else ZONE, "adopted: paid already" if settings.dns.zone_id else "one zone"),
         Line("Database secrets", len(DATABASE_ROLES) * SECRET, f"{', '.join(DATABASE_ROLES)} at ${SECRET:.2f} in Secrets Manager"),
+        *_zone_options(settings),
         Line("State key", KEY, "one KMS key"),
         Line("Alarm", ALARM, "one CloudWatch alarm, on schedules that fail"),
         Line("Logs", LOGS_GIB * LOGS_ASSUMED_GIB, f"assumes {LOGS_ASSUMED_GIB} GiB a month at ${LOGS_GIB:.2f}"),
     ]
     return Estimate(lines)
+
+
+def _zone_options(settings: Settings) -> list[Line]:
+    lines = []
+    if settings.dns.dnssec:
+        lines.append(Line("Zone key", KEY, "one KMS key that signs the zone"))
+    if settings.dns.query_logging:
+        basis = f"assumes {QUERY_LOG_ASSUMED_GIB} GiB a month at ${LOGS_GIB:.2f}, a query about 150 bytes"
+        lines.append(Line("Query log", QUERY_LOG_ASSUMED_GIB * LOGS_GIB, basis))
+    if settings.access.alarm_email:
+        lines.append(Line("Alarm key", KEY, "one KMS key of the topic that the alarm tells"))
+    return lines
 
 
 def _instance(settings: Settings) -> Line:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from amianai_infra.errors import ForbiddenError, NotFoundError, RefusedError
+from amianai_infra.errors import RefusedError
 from amianai_infra.naming import PROJECT, STACK, default_tags, state_bucket_name
 from amianai_infra.progress import Progress
-from amianai_infra.target import Target, aws_error
+from amianai_infra.rules.policies import Policy, private_bucket, same_policy
+from amianai_infra.target import Target, aws_error, own_bucket_exists
 
 _PURPOSE = "amianai:purpose"
 _BLOCK = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
@@ -41,23 +42,6 @@ class StateStorage:
         return cls(state_bucket_name(prefix, target.identity().account, target.region), f"alias/{prefix}-state")
 
 
-def tls_only(bucket: str) -> dict[str, Any]:
-    """A bucket policy that refuses everything that does not come over TLS."""
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "TlsOnly",
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "s3:*",
-                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            }
-        ],
-    }
-
-
 def ensure(target: Target, storage: StateStorage, *, bucket: bool = True, key: bool = True) -> list[str]:
     """Create what is missing and correct what differs.
 
@@ -85,18 +69,13 @@ def ensure(target: Target, storage: StateStorage, *, bucket: bool = True, key: b
 
 def has_bucket(target: Target, storage: StateStorage) -> bool:
     """Whether the state bucket is there."""
-    from botocore.exceptions import BotoCoreError
-
-    try:
-        return _bucket_exists(target.client("s3"), storage.bucket)
-    except BotoCoreError as error:
-        raise aws_error(error, f"looking for the state bucket {storage.bucket}") from error
+    return own_bucket_exists(target.client("s3"), storage.bucket)
 
 
 def _ensure_bucket(target: Target, name: str) -> list[str]:
     s3 = target.client("s3")
     done = []
-    if not _bucket_exists(s3, name):
+    if not own_bucket_exists(s3, name):
         where = {} if target.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": target.region}}
         s3.create_bucket(Bucket=name, ObjectOwnership="BucketOwnerEnforced", **where)
         s3.get_waiter("bucket_exists").wait(Bucket=name)
@@ -108,26 +87,9 @@ def _ensure_bucket(target: Target, name: str) -> list[str]:
     return done
 
 
-def _bucket_exists(s3: Any, name: str) -> bool:
-    from botocore.exceptions import ClientError
-
-    try:
-        s3.head_bucket(Bucket=name)
-    except ClientError as error:
-        translated = aws_error(error, f"looking for the state bucket {name}")
-        if isinstance(translated, NotFoundError):
-            return False
-        if isinstance(translated, ForbiddenError):
-            raise ForbiddenError(
-                f"The state bucket {name} exists but is not accessible.", where=translated.where, fix="see `amianai doctor`"
-            ) from error
-        raise translated from error
-    return True
-
-
 def _bucket_properties(s3: Any, name: str) -> Iterator[tuple[str, Callable[[], bool], Callable[[], object]]]:
     """Title, question and remedy of each property of the bucket."""
-    policy = json.dumps(tls_only(name))
+    policy = private_bucket(f"arn:aws:s3:::{name}")
     yield (
         "versioned",
         lambda: s3.get_bucket_versioning(Bucket=name).get("Status") == "Enabled",
@@ -144,9 +106,9 @@ def _bucket_properties(s3: Any, name: str) -> Iterator[tuple[str, Callable[[], b
         lambda: s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=_ENCRYPTION),
     )
     yield (
-        "reachable over TLS only",
-        lambda: "aws:SecureTransport" in (_answer(lambda: s3.get_bucket_policy(Bucket=name)["Policy"]) or ""),
-        lambda: s3.put_bucket_policy(Bucket=name, Policy=policy),
+        "reachable over TLS only, by nobody else",
+        lambda: _has_policy(s3, name, policy),
+        lambda: s3.put_bucket_policy(Bucket=name, Policy=json.dumps(policy)),
     )
     yield (
         "old versions expire after 90 days",
@@ -155,9 +117,19 @@ def _bucket_properties(s3: Any, name: str) -> Iterator[tuple[str, Callable[[], b
     )
     yield (
         "tagged",
-        lambda: bool(_answer(lambda: s3.get_bucket_tagging(Bucket=name)["TagSet"])),
+        lambda: _tagged(_answer(lambda: s3.get_bucket_tagging(Bucket=name)["TagSet"])),
         lambda: s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": _tags("Key", "Value")}),
     )
+
+
+def _has_policy(s3: Any, name: str, policy: Policy) -> bool:
+    """Whether the bucket's policy says what ours does, all of it and nothing more."""
+    found = _answer(lambda: s3.get_bucket_policy(Bucket=name)["Policy"])
+    return found is not None and same_policy(json.loads(found), policy)
+
+
+def _tagged(found: list[dict[str, str]] | None) -> bool:
+    return all(tag in (found or []) for tag in _tags("Key", "Value"))
 
 
 def _answer(ask: Callable[[], Any]) -> Any:
@@ -243,7 +215,7 @@ def _remove(target: Target, storage: StateStorage, progress: Progress) -> list[s
 
     s3, kms = target.client("s3"), target.client("kms")
     done = []
-    if _bucket_exists(s3, storage.bucket):
+    if own_bucket_exists(s3, storage.bucket):
         others = _other_stacks(s3, storage.bucket)
         if others:
             raise RefusedError(f"The state bucket {storage.bucket} also holds {', '.join(others)}; it was kept.")

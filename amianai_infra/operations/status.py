@@ -140,6 +140,7 @@ def _dns(route53: Any, outputs: StackOutputs) -> Part:
         "zone": outputs.dns.zone_id,
         "records": str(zone["HostedZone"].get("ResourceRecordSetCount", "?")),
         "name servers": " ".join(outputs.dns.name_servers),
+        **({"DS record": outputs.dns.ds_record} if outputs.dns.ds_record else {}),
     }
     return Part("dns", True, "served", facts)
 

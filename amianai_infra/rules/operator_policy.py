@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from amianai_infra.config import Settings
-from amianai_infra.naming import TAG_STACK, default_tags
+from amianai_infra.naming import TAG_STACK, default_tags, query_log_group
 from amianai_infra.rules.domains import site_names
-from amianai_infra.rules.policies import GITHUB_ISSUER, RDS_MONITORING_POLICY, Policy, allow, document
+from amianai_infra.rules.policies import GITHUB_ISSUER, RDS_MONITORING_POLICY, Policy, allow, deny, document
 
 LONGEST = 6_144
 CERTIFICATE_REGION = "us-east-1"
@@ -59,20 +59,21 @@ class _Scope:
 
     @property
     def new(self) -> Policy:
-        """A request that says which stack it creates for."""
-        return _both(self.here, {"StringEquals": {f"aws:RequestTag/{TAG_STACK}": _stack_tag()}})
+        """A request in the stack's region that says which stack it creates for."""
+        return _both(self.here, _TAGGING)
 
     @property
     def ours(self) -> Policy:
-        """A resource that carries the stack's tag."""
-        return _both(self.here, {"StringEquals": {f"aws:ResourceTag/{TAG_STACK}": _stack_tag()}})
+        """A resource in the stack's region that carries its tag."""
+        return _both(self.here, _TAGGED)
 
     def arn(self, service: str, resource: str, region: str | None = None) -> str:
         return f"arn:aws:{service}:{self.settings.region if region is None else region}:{self.account}:{resource}"
 
 
-def _stack_tag() -> str:
-    return default_tags()[TAG_STACK]
+_STACK_TAG = default_tags()[TAG_STACK]
+_TAGGING: Policy = {"StringEquals": {f"aws:RequestTag/{TAG_STACK}": _STACK_TAG}}
+_TAGGED: Policy = {"StringEquals": {f"aws:ResourceTag/{TAG_STACK}": _STACK_TAG}}
 
 
 def _both(one: Policy, other: Policy) -> Policy:
@@ -91,6 +92,8 @@ def statements(settings: Settings, account: str) -> dict[str, list[Policy]]:
         _s3,
         _cloudfront,
         _route53,
+        _dnssec,
+        _query_log,
         _acm,
         _logs,
         _iam,
@@ -135,6 +138,7 @@ def probes(settings: Settings, account: str) -> list[Probe]:
         else Probe(_listed(statement["Action"]), "*", _context(statement))
         for group in statements(settings, account).values()
         for statement in group
+        if statement["Effect"] == "Allow"
     ]
 
 
@@ -187,10 +191,15 @@ def _rds(scope: _Scope) -> Iterator[Policy]:
 
 
 def _secrets(scope: _Scope) -> Iterator[Policy]:
-    actions = "CreateSecret DeleteSecret DescribeSecret GetSecretValue RotateSecret TagResource UpdateSecret"
-    managed = scope.arn("secretsmanager", "secret:rds!*")
-    yield allow("SecretOfRds", tuple(f"secretsmanager:{name}" for name in actions.split()), managed)
-    more = f"{actions} GetResourcePolicy PutSecretValue UntagResource UpdateSecretVersionStage".replace("RotateSecret ", "")
+    managed = scope.arn("secretsmanager", "secret:rds!db-*")
+    # RDS makes it on the caller's behalf, and gives it a tag that only AWS can set: it tells whose the secret is.
+    yield allow("SecretOfRdsNew", ("secretsmanager:CreateSecret", "secretsmanager:TagResource"), managed)
+    instance = scope.arn("rds", f"db:{scope.settings.database.identifier[:45]}*")
+    using = "DeleteSecret DescribeSecret GetSecretValue RotateSecret UpdateSecret"
+    owned = {"StringLike": {"aws:ResourceTag/aws:rds:primaryDBInstanceArn": instance}}
+    yield allow("SecretOfRds", tuple(f"secretsmanager:{name}" for name in using.split()), managed, owned)
+    more = """CreateSecret DeleteResourcePolicy DeleteSecret DescribeSecret GetResourcePolicy GetSecretValue PutResourcePolicy
+        PutSecretValue TagResource UntagResource UpdateSecret UpdateSecretVersionStage"""
     roles = scope.arn("secretsmanager", f"secret:{scope.prefix}/database/*")
     yield allow("SecretsOfRoles", tuple(f"secretsmanager:{name}" for name in more.split()), roles)
 
@@ -230,43 +239,89 @@ def _s3(scope: _Scope) -> Iterator[Policy]:
     bucket = f"arn:aws:s3:::{scope.prefix}-*"
     actions = """CreateBucket DeleteBucket DeleteBucketPolicy GetAccelerateConfiguration GetBucket* GetEncryptionConfiguration
         GetLifecycleConfiguration GetReplicationConfiguration ListBucket ListBucketMultipartUploads ListBucketVersions ListTagsForResource
-        PutBucketAcl PutBucketOwnershipControls PutBucketPolicy PutBucketPublicAccessBlock PutBucketTagging PutBucketVersioning
-        PutEncryptionConfiguration PutLifecycleConfiguration TagResource UntagResource"""
+        PutBucketAcl PutBucketLogging PutBucketOwnershipControls PutBucketPolicy PutBucketPublicAccessBlock PutBucketTagging
+        PutBucketVersioning PutEncryptionConfiguration PutLifecycleConfiguration TagResource UntagResource"""
     yield allow("S3Buckets", tuple(f"s3:{name}" for name in actions.split()), bucket)
     objects = "AbortMultipartUpload DeleteObject DeleteObjectVersion GetObject GetObjectVersion ListMultipartUploadParts PutObject"
     yield allow("S3Objects", tuple(f"s3:{name}" for name in objects.split()), f"{bucket}/*")
 
 
 def _cloudfront(scope: _Scope) -> Iterator[Policy]:
-    named = "CreateFunction DeleteFunction DescribeFunction GetFunction PublishFunction UpdateFunction"
-    yield allow(
-        "CdnFunction", tuple(f"cloudfront:{name}" for name in named.split()), scope.arn("cloudfront", f"function/{scope.prefix}-*", "")
-    )
-    kinds = ("OriginAccessControl", "ResponseHeadersPolicy", "Distribution")
-    yield allow(
-        "CdnChange",
-        (
-            *(f"cloudfront:{verb}{kind}" for kind in kinds for verb in ("Create", "Delete", "Get", "Update")),
-            "cloudfront:GetDistributionConfig",
-            "cloudfront:List*",
-            "cloudfront:TagResource",
-            "cloudfront:UntagResource",
-            "cloudfront:CreateInvalidation",
-            "cloudfront:GetInvalidation",
-        ),
-        "*",
-    )
+    # Global: its requests count as us-east-1's, whatever the stack's region.
+    creating = ("CreateFunction", "CreateOriginAccessControl", "CreateResponseHeadersPolicy")
+    reading = ("GetDistribution", "GetDistributionConfig", "GetInvalidation", "GetOriginAccessControl", "GetResponseHeadersPolicy", "List*")
+    yield allow("CdnCreateAndRead", tuple(f"cloudfront:{name}" for name in (*creating, *reading)), "*")
+    using = "DeleteFunction DescribeFunction GetFunction PublishFunction UpdateFunction"
+    function = scope.arn("cloudfront", f"function/{scope.prefix}-*", "")
+    yield allow("CdnFunction", tuple(f"cloudfront:{name}" for name in using.split()), function)
+    named = {"OriginAccessControl": "origin-access-control", "ResponseHeadersPolicy": "response-headers-policy"}
+    changing = tuple(f"cloudfront:{verb}{kind}" for kind in named for verb in ("Delete", "Update"))
+    yield allow("CdnParts", changing, tuple(scope.arn("cloudfront", f"{kind}/*", "") for kind in named.values()))
+    yield allow("CdnCreate", ("cloudfront:CreateDistribution", "cloudfront:TagResource"), "*", _TAGGING)
+    ours = "CreateInvalidation DeleteDistribution TagResource UntagResource UpdateDistribution"
+    distribution = scope.arn("cloudfront", "distribution/*", "")
+    yield allow("CdnChange", tuple(f"cloudfront:{name}" for name in ours.split()), distribution, _TAGGED)
 
 
 def _route53(scope: _Scope) -> Iterator[Policy]:
     domain = scope.settings.domain_name
     zone = "arn:aws:route53:::hostedzone/*"
     yield allow("DnsFind", ("route53:CreateHostedZone", "route53:ListHostedZones", "route53:ListHostedZonesByName"), "*")
-    reading = ("GetHostedZone", "ListResourceRecordSets", "ListTagsForResource", "ChangeTagsForResource", "DeleteHostedZone")
-    yield allow("DnsZone", tuple(f"route53:{name}" for name in reading), zone)
+    reading = (
+        "GetHostedZone",
+        "ListResourceRecordSets",
+        "ListTagsForResource",
+        "ChangeTagsForResource",
+        "DeleteHostedZone",
+        "UpdateHostedZoneComment",
+    )
+    yield allow("DnsZone", tuple(f"route53:{name}" for name in (*reading, *_zone_options(scope.settings))), zone)
     yield allow("DnsChange", "route53:GetChange", "arn:aws:route53:::change/*")
     names = {"route53:ChangeResourceRecordSetsNormalizedRecordNames": [domain, f"*.{domain}"]}
     yield allow("DnsRecords", "route53:ChangeResourceRecordSets", zone, {"ForAllValues:StringLike": names})
+
+
+def _zone_options(settings: Settings) -> Iterator[str]:
+    """What signing the zone and logging its queries take."""
+    if settings.dns.dnssec:
+        yield from (f"{verb}KeySigningKey" for verb in ("Activate", "Create", "Deactivate", "Delete"))
+        yield from ("DisableHostedZoneDNSSEC", "EnableHostedZoneDNSSEC", "GetDNSSEC")
+    if settings.dns.query_logging:
+        yield from ("CreateQueryLoggingConfig", "ListQueryLoggingConfigs")
+
+
+def _dnssec(scope: _Scope) -> Iterator[Policy]:
+    """The key that signs the zone, where the settings ask for it: Route 53 takes keys of us-east-1 alone."""
+    if not scope.settings.dns.dnssec:
+        return
+    yield from _own_key(scope, "ZoneKey", CERTIFICATE_REGION)
+
+
+def _query_log(scope: _Scope) -> Iterator[Policy]:
+    """The log of the zone's queries, where the settings ask for it: Route 53 writes to us-east-1 alone."""
+    if not scope.settings.dns.query_logging:
+        return
+    there = {"StringEquals": {"aws:RequestedRegion": CERTIFICATE_REGION}}
+    config = "arn:aws:route53:::queryloggingconfig/*"
+    yield allow("QueryLog", ("route53:DeleteQueryLoggingConfig", "route53:GetQueryLoggingConfig"), config)
+    whole = "DeleteResourcePolicy DescribeLogGroups DescribeResourcePolicies PutResourcePolicy"
+    yield allow("QueryLogWriter", tuple(f"logs:{name}" for name in whole.split()), "*", there)
+    group = scope.arn("logs", f"log-group:{query_log_group(scope.prefix)}*", CERTIFICATE_REGION)
+    actions = "CreateLogGroup DeleteLogGroup DeleteRetentionPolicy ListTagsForResource PutRetentionPolicy TagResource UntagResource"
+    yield allow("QueryLogGroup", tuple(f"logs:{name}" for name in actions.split()), group)
+
+
+def _own_key(scope: _Scope, sid: str, region: str, more: Sequence[str] = ()) -> Iterator[Policy]:
+    """A key of the stack's with a policy of its own."""
+    there = replace(scope, settings=scope.settings.model_copy(update={"region": region}))
+    using = """CreateGrant DescribeKey GetKeyPolicy GetKeyRotationStatus GetPublicKey PutKeyPolicy ScheduleKeyDeletion TagResource
+        UntagResource UpdateKeyDescription"""
+    key = there.arn("kms", "key/*")
+    yield allow(f"{sid}Create", "kms:CreateKey", "*", there.new)
+    yield allow(f"{sid}Tag", "kms:TagResource", key, there.new)
+    yield allow(sid, tuple(f"kms:{name}" for name in (*using.split(), *more)), key, there.ours)
+    yield allow(f"{sid}Find", "kms:ListKeys", "*", there.here)
+    yield allow(f"{sid}Tags", "kms:ListResourceTags", key, there.here)
 
 
 def _acm(scope: _Scope) -> Iterator[Policy]:
@@ -274,9 +329,10 @@ def _acm(scope: _Scope) -> Iterator[Policy]:
     names = {"acm:DomainNames": list(site_names(scope.settings.domain_name))}
     yield allow("CertificateFind", "acm:ListCertificates", "*", {"StringEquals": {"aws:RequestedRegion": CERTIFICATE_REGION}})
     yield allow("CertificateRequest", "acm:RequestCertificate", "*", {"ForAllValues:StringEquals": names})
-    actions = """AddTagsToCertificate DeleteCertificate DescribeCertificate GetCertificate ListTagsForCertificate
-        RemoveTagsFromCertificate UpdateCertificateOptions"""
-    yield allow("CertificateChange", tuple(f"acm:{name}" for name in actions.split()), certificate)
+    yield allow("CertificateRead", ("acm:DescribeCertificate", "acm:ListTagsForCertificate"), certificate)
+    yield allow("CertificateTag", "acm:AddTagsToCertificate", certificate, _TAGGING)
+    actions = "AddTagsToCertificate DeleteCertificate RemoveTagsFromCertificate UpdateCertificateOptions"
+    yield allow("CertificateChange", tuple(f"acm:{name}" for name in actions.split()), certificate, _TAGGED)
 
 
 def _logs(scope: _Scope) -> Iterator[Policy]:
@@ -291,11 +347,11 @@ def _logs(scope: _Scope) -> Iterator[Policy]:
 
 def _iam(scope: _Scope) -> Iterator[Policy]:
     role = scope.arn("iam", f"role/{scope.prefix}-*", "")
-    actions = """CreateRole DeleteRole DeleteRolePolicy DetachRolePolicy GetRole GetRolePolicy ListAttachedRolePolicies
-        ListInstanceProfilesForRole ListRolePolicies ListRoleTags PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy UpdateRole
+    actions = """DeleteRole DeleteRolePolicy DetachRolePolicy GetRole GetRolePolicy ListAttachedRolePolicies
+        ListInstanceProfilesForRole ListRolePolicies ListRoleTags TagRole UntagRole UpdateAssumeRolePolicy UpdateRole
         UpdateRoleDescription"""
     yield allow("IamRoles", tuple(f"iam:{name}" for name in actions.split()), role)
-    yield allow("IamAttach", "iam:AttachRolePolicy", role, {"ArnEquals": {"iam:PolicyARN": RDS_MONITORING_POLICY}})
+    yield from _granting(scope, role)
     services = ["monitoring.rds.amazonaws.com", "vpc-flow-logs.amazonaws.com", "scheduler.amazonaws.com", "ec2.amazonaws.com"]
     yield allow("IamPass", "iam:PassRole", role, {"StringEquals": {"iam:PassedToService": services}})
     profile = """AddRoleToInstanceProfile CreateInstanceProfile DeleteInstanceProfile GetInstanceProfile ListInstanceProfileTags
@@ -311,6 +367,29 @@ def _iam(scope: _Scope) -> Iterator[Policy]:
     yield allow("IamLinked", "iam:CreateServiceLinkedRole", linked)
 
 
+def _granting(scope: _Scope, role: str) -> Iterator[Policy]:
+    """What gives a role its rights: only under the boundary, where there is one, which then can be neither taken away nor changed.
+
+    Source: IAM User Guide, "Permissions boundaries for IAM entities", delegating responsibility to others.
+    """
+    attached = {"ArnEquals": {"iam:PolicyARN": RDS_MONITORING_POLICY}}
+    boundary = scope.settings.iam.permissions_boundary
+    if not boundary:
+        yield allow("IamGrant", ("iam:CreateRole", "iam:PutRolePolicy"), role)
+        yield allow("IamAttach", "iam:AttachRolePolicy", role, attached)
+        return
+    bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary}}
+    # Put: roles that are older than the setting get the boundary by the next `up`.
+    yield allow("IamGrant", ("iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"), role, bounded)
+    yield allow("IamAttach", "iam:AttachRolePolicy", role, {**attached, **bounded})
+    everyone = (scope.arn("iam", "role/*", ""), scope.arn("iam", "user/*", ""))
+    yield deny("BoundaryKept", ("iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary"), everyone)
+    other = {"StringNotEquals": {"iam:PermissionsBoundary": boundary}}
+    yield deny("BoundaryOnly", ("iam:PutRolePermissionsBoundary", "iam:PutUserPermissionsBoundary"), everyone, other)
+    editing = ("CreatePolicyVersion", "DeletePolicy", "DeletePolicyVersion", "SetDefaultPolicyVersion")
+    yield deny("BoundaryUnchanged", tuple(f"iam:{name}" for name in editing), boundary)
+
+
 def _ssm(scope: _Scope) -> Iterator[Policy]:
     actions = "AddTagsToResource DeleteParameter GetParameter GetParameters ListTagsForResource PutParameter RemoveTagsFromResource"
     yield allow("SsmFind", "ssm:DescribeParameters", "*", scope.here)
@@ -321,10 +400,12 @@ def _kms(scope: _Scope) -> Iterator[Policy]:
     alias, key = scope.arn("kms", f"alias/{scope.prefix}-state"), scope.arn("kms", "key/*")
     actions = """CancelKeyDeletion CreateAlias Decrypt DeleteAlias DescribeKey EnableKey EnableKeyRotation Encrypt GenerateDataKey
         GetKeyRotationStatus ScheduleKeyDeletion TagResource"""
-    yield allow("KeyCreate", ("kms:CreateKey", "kms:TagResource"), "*", scope.new)
+    yield allow("KeyCreate", "kms:CreateKey", "*", scope.new)
+    yield allow("KeyTag", "kms:TagResource", key, scope.new)
     yield allow("KeyUse", tuple(f"kms:{name}" for name in actions.split()), key, scope.ours)
     yield allow("KeyAlias", ("kms:CreateAlias", "kms:DeleteAlias"), alias)
-    yield allow("KeyFind", ("kms:ListAliases", "kms:DescribeKey"), "*", scope.here)
+    yield allow("KeyFind", "kms:ListAliases", "*", scope.here)
+    yield allow("KeyRead", "kms:DescribeKey", key, scope.here)
     # RDS encrypts with the account's own aws/rds key, and Secrets Manager with aws/secretsmanager, on the caller's behalf.
     through = [f"{service}.{scope.settings.region}.amazonaws.com" for service in ("rds", "secretsmanager")]
     granted = ("kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey")
@@ -341,11 +422,8 @@ def _backups(scope: _Scope) -> Iterator[Policy]:
     copying = ("StartDBInstanceAutomatedBackupsReplication", "StopDBInstanceAutomatedBackupsReplication")
     yield allow("BackupCopy", tuple(f"rds:{name}" for name in copying), (source, there.arn("rds", "auto-backup:*")))
     yield from _fetching(scope, there)
-    yield allow("BackupCopyRead", ("rds:Describe*", "kms:ListKeys", "kms:ListResourceTags"), "*", there.here)
-    yield allow("BackupKeyCreate", ("kms:CreateKey", "kms:TagResource"), "*", there.new)
-    using = """CreateGrant DescribeKey EnableKeyRotation GetKeyPolicy GetKeyRotationStatus ScheduleKeyDeletion TagResource UntagResource
-        UpdateKeyDescription"""
-    yield allow("BackupKey", tuple(f"kms:{name}" for name in using.split()), there.arn("kms", "key/*"), there.ours)
+    yield allow("BackupCopyRead", "rds:Describe*", "*", there.here)
+    yield from _own_key(scope, "BackupKey", region, ("EnableKeyRotation",))
 
 
 def _fetching(scope: _Scope, there: _Scope) -> Iterator[Policy]:
@@ -365,7 +443,8 @@ def _proxy(scope: _Scope) -> Iterator[Policy]:
     """The proxy of the database, where the settings ask for one."""
     if not scope.settings.database.proxy:
         return
-    actions = """AddTagsToResource CreateDBProxy DeleteDBProxy DeregisterDBProxyTargets ListTagsForResource ModifyDBProxy
+    yield allow("ProxyCreate", "rds:CreateDBProxy", "*", scope.new)
+    actions = """AddTagsToResource DeleteDBProxy DeregisterDBProxyTargets ListTagsForResource ModifyDBProxy
         ModifyDBProxyTargetGroup RegisterDBProxyTargets RemoveTagsFromResource"""
     database = scope.settings.database.identifier[:45]
     names = ("db-proxy:*", "target-group:*", f"db:{database}*")
@@ -415,10 +494,13 @@ def _access(scope: _Scope) -> Iterator[Policy]:
     yield allow("SchedulesFind", "scheduler:ListSchedules", "*", scope.here)
     queue = "CreateQueue DeleteQueue GetQueueAttributes GetQueueUrl ListQueueTags SetQueueAttributes TagQueue UntagQueue"
     yield allow("Queues", tuple(f"sqs:{name}" for name in queue.split()), scope.arn("sqs", f"{prefix}-*"))
-    topic = """CreateTopic DeleteTopic GetSubscriptionAttributes GetTopicAttributes ListSubscriptionsByTopic ListTagsForResource
-        SetTopicAttributes Subscribe TagResource Unsubscribe UntagResource"""
+    topic = """CreateTopic DeleteTopic GetTopicAttributes ListSubscriptionsByTopic ListTagsForResource SetTopicAttributes Subscribe
+        TagResource UntagResource"""
     yield allow("Topics", tuple(f"sns:{name}" for name in topic.split()), scope.arn("sns", f"{prefix}-*"))
-    yield allow("TopicsFind", "sns:ListTopics", "*", scope.here)
+    # AWS takes no resource for what is asked of a subscription.
+    yield allow("TopicsFind", ("sns:GetSubscriptionAttributes", "sns:ListTopics", "sns:Unsubscribe"), "*", scope.here)
+    if scope.settings.access.alarm_email:
+        yield from _own_key(scope, "AlarmKey", scope.settings.region, ("EnableKeyRotation",))
     alarm = "DeleteAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource"
     yield allow("Alarms", tuple(f"cloudwatch:{name}" for name in alarm.split()), scope.arn("cloudwatch", f"alarm:{prefix}-*"))
     yield allow("AlarmsFind", "cloudwatch:DescribeAlarms", "*", scope.here)

@@ -29,6 +29,49 @@ def allow(sid: str, actions: str | Sequence[str], resources: str | Sequence[str]
     return {**statement, "Condition": dict(condition)} if condition else statement
 
 
+def deny(sid: str, actions: str | Sequence[str], resources: str | Sequence[str], condition: Mapping[str, Any] | None = None) -> Policy:
+    """One statement that denies, whatever else allows."""
+    return {**allow(sid, actions, resources, condition), "Effect": "Deny"}
+
+
+def same_policy(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two policies say the same, however they are written: order, ids, and a single value as a list mean nothing."""
+    return _meaning(one) == _meaning(other)
+
+
+_KEYWORDS = frozenset({"Action", "NotAction", "Resource", "NotResource"})
+
+
+def _meaning(policy: Mapping[str, Any]) -> tuple[Any, ...]:
+    statements = policy.get("Statement", [])
+    listed = [statements] if isinstance(statements, Mapping) else statements
+    return policy.get("Version"), sorted(repr(_statement(one)) for one in listed)
+
+
+def _statement(statement: Mapping[str, Any]) -> list[Any]:
+    said: dict[str, Any] = {}
+    for name, value in statement.items():
+        if name in _KEYWORDS:
+            said[name] = _values(value)
+        elif name in ("Principal", "NotPrincipal"):
+            said[name] = _named({"AWS": value} if isinstance(value, str) else value)
+        elif name == "Condition":
+            said[name] = sorted((test, _named(keys)) for test, keys in value.items())
+        elif name != "Sid":
+            said[name] = value
+    return sorted(said.items())
+
+
+def _named(values: Mapping[str, Any]) -> list[Any]:
+    return sorted((name, _values(value)) for name, value in values.items())
+
+
+def _values(value: Any) -> list[str]:
+    """One value or several, as text: AWS gives back `true` for a condition that was written `"true"`."""
+    listed = value if isinstance(value, (list, tuple)) else [value]
+    return sorted({str(one).lower() if isinstance(one, bool) else str(one) for one in listed})
+
+
 def service_trust(service: str, condition: Mapping[str, Any] | None = None) -> Policy:
     """The trust policy of a role that one AWS service assumes.
 
@@ -100,6 +143,80 @@ def tls_only(bucket_arn: str) -> Policy:
 def private_bucket(bucket_arn: str) -> Policy:
     """The policy of a bucket that only its owner uses."""
     return document(tls_only(bucket_arn))
+
+
+def log_bucket(bucket_arn: str, prefix: str, source_arn: str, account: str) -> Policy:
+    """The policy of a bucket that holds another bucket's access log, below `prefix`.
+
+    Source: Amazon S3 User Guide, "Enabling Amazon S3 server access logging".
+    """
+    from_source = {"StringEquals": {"aws:SourceAccount": account}, "ArnLike": {"aws:SourceArn": source_arn}}
+    return document(
+        tls_only(bucket_arn),
+        _service("AccessLog", "logging.s3.amazonaws.com", "s3:PutObject", f"{bucket_arn}/{prefix}*", from_source),
+    )
+
+
+def _service(sid: str, service: str, actions: str | Sequence[str], resource: str, condition: Mapping[str, Any] | None = None) -> Policy:
+    """The statement of a resource's policy that lets one AWS service in."""
+    statement = allow(sid, actions, resource, condition)
+    return {**statement, "Principal": {"Service": service}}
+
+
+def own_secret(account: str) -> Policy:
+    """The policy of a secret: whatever else is ever granted, nobody outside the account reads it, and nobody without TLS.
+
+    Source: AWS Secrets Manager User Guide, "Resource-based policies".
+    """
+
+    def refused(sid: str, condition: Mapping[str, Any]) -> Policy:
+        return {**deny(sid, "secretsmanager:*", "*", condition), "Principal": "*"}
+
+    return document(
+        refused("OwnAccountOnly", {"StringNotEquals": {"aws:PrincipalAccount": account}}),
+        refused("TlsOnly", {"Bool": {"aws:SecureTransport": "false"}}),
+    )
+
+
+def _account_key(account: str, *statements: Policy) -> Policy:
+    """A key's policy: IAM policies of the account decide, and these services come in besides.
+
+    Source: AWS KMS Developer Guide, "Default key policy".
+    """
+    owner = {**allow("OwnAccount", "kms:*", "*"), "Principal": {"AWS": f"arn:aws:iam::{account}:root"}}
+    return document(owner, *statements)
+
+
+def alarm_key(account: str) -> Policy:
+    """The policy of the key of a topic that CloudWatch's alarms write to. The topic's own policy says whose alarms may.
+
+    Source: Amazon SNS Developer Guide, "Enable compatibility between event sources from AWS services and encrypted topics".
+    """
+    return _account_key(account, _service("Alarms", "cloudwatch.amazonaws.com", ["kms:Decrypt", "kms:GenerateDataKey*"], "*"))
+
+
+def signing_key(account: str, zone_arn: str) -> Policy:
+    """The policy of the key that Route 53 signs a zone with.
+
+    Source: Route 53 Developer Guide, "Working with customer managed keys for DNSSEC".
+    """
+    service = "dnssec-route53.amazonaws.com"
+    for_zone = {"StringEquals": {"aws:SourceAccount": account}, "ArnEquals": {"aws:SourceArn": zone_arn}}
+    return _account_key(
+        account,
+        _service("Sign", service, ["kms:DescribeKey", "kms:GetPublicKey", "kms:Sign"], "*", for_zone),
+        _service("Grant", service, "kms:CreateGrant", "*", {"Bool": {"kms:GrantIsForAWSResource": "true"}}),
+    )
+
+
+def query_log_writer(log_group_arn: str, account: str, zone_arn: str) -> Policy:
+    """What lets Route 53 write the queries of one zone into one log group.
+
+    Source: Route 53 Developer Guide, "Public DNS query logging", "Confused deputy prevention".
+    """
+    for_zone = {"StringEquals": {"aws:SourceAccount": account}, "ArnLike": {"aws:SourceArn": zone_arn}}
+    actions = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    return document(_service("QueryLog", "route53.amazonaws.com", actions, f"{log_group_arn.removesuffix(':*')}:*", for_zone))
 
 
 def site_bucket(bucket_arn: str, distribution_arn: str) -> Policy:

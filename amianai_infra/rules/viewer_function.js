@@ -3,6 +3,7 @@
 // * www.<apex> is redirected to the apex, path and query kept.
 // * A path without an extension is a page: /docs and /docs/ are both served by /docs/index.html.
 // * Everything else is a file and passes as it is.
+// * Whatever does not begin with a slash gets one: behind a host name it could become part of it.
 var APEX = __APEX__;
 var HSTS = __HSTS__;
 
@@ -23,6 +24,11 @@ function query(parameters) {
         });
     });
     return parts.length ? '?' + safe(parts.join('&')) : '';
+}
+
+// The path alone, from its first slash: `//host`, `\\host` and `@host` are no address of their own here.
+function rooted(uri) {
+    return uri.replace(/^[/\\]*/, '/');
 }
 
 // The default root object may have been put in already; an address that people see ends in the folder.
@@ -46,7 +52,7 @@ function handler(event) {
     var host = request.headers.host ? request.headers.host.value.toLowerCase().split(':')[0] : '';
     if (host === 'www.' + APEX) {
         var headers = {
-            location: { value: 'https://' + APEX + safe(shown(request.uri)) + query(request.querystring) },
+            location: { value: 'https://' + APEX + safe(rooted(shown(request.uri))) + query(request.querystring) },
             'cache-control': { value: 'public, max-age=3600' }
         };
         if (HSTS) {
@@ -54,6 +60,6 @@ function handler(event) {
         }
         return { statusCode: 301, statusDescription: 'Moved Permanently', headers: headers };
     }
-    request.uri = file(request.uri);
+    request.uri = file(request.uri.charAt(0) === '/' ? request.uri : '/' + request.uri);
     return request;
 }

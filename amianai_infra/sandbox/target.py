@@ -14,7 +14,7 @@ from amianai_infra.progress import Progress
 from amianai_infra.sandbox import emulator as aws
 from amianai_infra.sandbox.project import foreign
 from amianai_infra.sandbox.sandbox import Sandbox
-from amianai_infra.target import Credentials, EngineEnvironment, Identity, SiteAddress, aws_error, cached_outputs
+from amianai_infra.target import Credentials, EngineEnvironment, Identity, SiteAddress, aws_error, cached_outputs, expect_owner
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -70,7 +70,7 @@ class SandboxTarget:
         key = (service, region or self.region)
         with self._lock:
             if key not in self._clients:
-                self._clients[key] = self._session.client(  # type: ignore[call-overload]
+                client = self._session.client(  # type: ignore[call-overload]
                     service,
                     region_name=key[1],
                     endpoint_url=self.endpoint(service),
@@ -84,6 +84,7 @@ class SandboxTarget:
                         max_pool_connections=50,
                     ),
                 )
+                self._clients[key] = expect_owner(client, lambda: self.identity().account) if service == "s3" else client
             return self._clients[key]
 
     def credentials(self) -> Credentials:

@@ -183,7 +183,8 @@ class Publisher:
             return self._given
         endpoint = self._target.endpoint("s3")
         ca = os.environ.get("AWS_CA_BUNDLE") if endpoint is None or endpoint.startswith("https:") else None
-        return SiteBucket(self._outputs.site.bucket, self._outputs.region, endpoint, self._target.credentials(), ca)
+        outputs = self._outputs
+        return SiteBucket(outputs.site.bucket, outputs.region, endpoint, self._target.credentials(), owner=outputs.account, ca=ca)
 
     @property
     def output(self) -> Path:

@@ -83,6 +83,7 @@ class SiteBucket:
         region: its region.
         endpoint: where it is when that is not AWS's own address.
         credentials: who signs.
+        owner: the account that the bucket must belong to; S3 refuses every request otherwise.
         ca: PEM file of further authorities for TLS.
         sleep: how to wait between tries.
     """
@@ -93,6 +94,8 @@ class SiteBucket:
         region: str,
         endpoint: str | None,
         credentials: Credentials,
+        *,
+        owner: str,
         ca: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -100,6 +103,7 @@ class SiteBucket:
         self._region = region
         self._endpoint = endpoint
         self._credentials = credentials
+        self._owner = owner
         self._ca = ca
         self._sleep = sleep
 
@@ -113,12 +117,21 @@ class SiteBucket:
         """For the parts of big files, which may take minutes on a slow line."""
         return self._store(timedelta(minutes=10))
 
-    def _store(self, timeout: timedelta) -> S3Store:
+    @cached_property
+    def _listing(self) -> S3Store:
+        """For listings, the one request whose further headers the library sends and does not sign, which S3 refuses.
+
+        Names are all that is read through it; no object is read or written without the owner being compared.
+        """
+        return self._store(timedelta(seconds=90), compare=False)
+
+    def _store(self, timeout: timedelta, *, compare: bool = True) -> S3Store:
         client: ClientConfig = {
             "timeout": timeout,
             "connect_timeout": timedelta(seconds=10),
             "pool_idle_timeout": timedelta(seconds=20),
             "user_agent": "amianai-infra",
+            "default_headers": {"x-amz-expected-bucket-owner": self._owner} if compare else {},
         }
         settings: dict[str, Any] = {"virtual_hosted_style_request": self._endpoint is None}
         if self._endpoint is not None:
@@ -142,7 +155,7 @@ class SiteBucket:
     def list(self, prefix: str | None = None) -> Iterator[tuple[str, Stored]]:
         """Every object, a thousand a request."""
         with self._explained("listing the site's bucket"):
-            for page in self._quick.list(prefix, chunk_size=1000):
+            for page in self._listing.list(prefix, chunk_size=1000):
                 for found in page:
                     yield found["path"], Stored(_bare(found["e_tag"]), found["last_modified"].timestamp(), found["size"])
 
@@ -261,7 +274,11 @@ def explained(error: Exception, doing: str, bucket: str) -> AmianaiError:
             fix="run `aws sso login` or renew the access key, then run the command again",
         )
     if isinstance(error, (failures.PermissionDeniedError, failures.UnauthenticatedError)) or " 403 " in text or " 401 " in text:
-        return ForbiddenError(f"These credentials may not do this ({doing}).", where=where, fix="`amianai doctor` compares them")
+        return ForbiddenError(
+            f"These credentials may not do this ({doing}), or the bucket belongs to another account.",
+            where=where,
+            fix="`amianai doctor` compares them; `amianai status --json` shows bucket and account of the stack",
+        )
     if isinstance(error, FileNotFoundError) or " 404 " in text:
         return NotFoundError(f"Not found while {doing}.", where=where)
     if isinstance(error, failures.GenericError):

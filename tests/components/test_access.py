@@ -95,3 +95,18 @@ def test_two_coexist(record: Record) -> None:
         Access("two", {**ARGS, "prefix": "tigger"})
 
     assert len({one.inputs["name"] for one in record(both).of("Role")}) == 4
+
+
+def test_the_topic_has_a_key_that_alarms_can_use_where_somebody_is_told(record: Record) -> None:
+    without = record(lambda: Access("access", ARGS))
+    assert not without.of("Key")
+    assert "kmsMasterKeyId" not in without.one("Topic").inputs
+    found = record(lambda: Access("access", {**ARGS, "alarm_email": "ops@example.com"}))
+    assert found.one("Topic").inputs["kmsMasterKeyId"] == f"arn:aws:kms:us-east-1:{ACCOUNT}:key/access-topic-key"
+    key = found.one("Key")
+    assert key.inputs["enableKeyRotation"] is True
+    owner, alarms = key.json("policy")["Statement"]
+    assert (owner["Principal"], owner["Action"]) == ({"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "kms:*")
+    assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert alarms["Action"] == ["kms:Decrypt", "kms:GenerateDataKey*"]
+    assert found.one("Queue").inputs["sqsManagedSseEnabled"] is True

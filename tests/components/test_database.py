@@ -210,7 +210,7 @@ def test_backups_are_copied_to_a_second_region_under_a_key_of_that_region(record
     assert (key["enableKeyRotation"], key["deletionWindowInDays"]) == (True, 30)
     assert copy["kmsKeyId"] == f"arn:aws:kms:us-west-2:{ACCOUNT}:key/database-backup-key"
     assert copy["retentionPeriod"] == 14
-    assert copy["sourceDbInstanceArn"].endswith("database-instance")
+    assert copy["sourceDbInstanceArn"] == f"arn:aws:rds:us-east-1:{ACCOUNT}:db:eeyore-postgres"
     assert found.options["database-backup-copy"]["replacement_trigger"] is not None, "a restored instance has the same ARN"
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pulumi
 
 from amianai_infra.components.dns import Dns, DnsArgs, SiteRecords
-from tests.components.recorder import Record, Recording
+from tests.components.recorder import ACCOUNT, Record, Recording
 
-ARGS: DnsArgs = {"domain": "example.com", "names": ["example.com", "www.example.com"]}
+ARGS: DnsArgs = {"prefix": "eeyore", "account": ACCOUNT, "domain": "example.com", "names": ["example.com", "www.example.com"]}
 
 
 def records(found: Recording) -> set[tuple[str, str, str]]:
@@ -74,9 +74,57 @@ def test_every_name_leads_to_the_distribution_over_ipv4_and_ipv6(record: Record)
 def test_two_domains_coexist(record: Record) -> None:
     def both() -> None:
         Dns("one", ARGS)
-        Dns("two", {"domain": "example.org", "names": ["example.org"]})
+        Dns("two", {**ARGS, "domain": "example.org", "names": ["example.org"]})
 
     found = record(both)
     names = [one.name for one in found.resources]
     assert len(names) == len(set(names))
     assert {one.inputs["name"] for one in found.of("Zone")} == {"example.com", "example.org"}
+
+
+def test_a_signed_zone(record: Record) -> None:
+    seen: list[Any] = []
+
+    def build() -> None:
+        dns = Dns("dns", {**ARGS, "prefix": "my-shop", "dnssec": True})
+        dns.ds_record.apply(seen.append)
+
+    found = record(build)
+    key = found.one("Key")
+    assert key.inputs["region"] == "us-east-1"
+    assert (key.inputs["keyUsage"], key.inputs["customerMasterKeySpec"]) == ("SIGN_VERIFY", "ECC_NIST_P256")
+    _owner, sign, grant = key.json("policy")["Statement"]
+    assert sign["Principal"] == grant["Principal"] == {"Service": "dnssec-route53.amazonaws.com"}
+    assert sign["Action"] == ["kms:DescribeKey", "kms:GetPublicKey", "kms:Sign"]
+    assert sign["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": ACCOUNT},
+        "ArnEquals": {"aws:SourceArn": "arn:aws:route53:::hostedzone/ZNEW"},
+    }
+    assert grant["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    ksk = found.one("KeySigningKey").inputs
+    assert (ksk["hostedZoneId"], ksk["keyManagementServiceArn"]) == ("ZNEW", f"arn:aws:kms:us-east-1:{ACCOUNT}:key/dns-signing-key")
+    assert ksk["name"] == "my_shop_ksk", "letters, digits and underscores alone"
+    assert found.one("HostedZoneDnsSec").inputs["hostedZoneId"] == "ZNEW"
+    assert [one.pulumi_resource_name for one in found.options["dns-dnssec"]["depends_on"]] == ["dns-ksk"]
+    assert seen == ["12345 13 2 ABCDEF"]
+
+
+def test_a_query_log(record: Record) -> None:
+    found = record(lambda: Dns("dns", {**ARGS, "query_logging": True, "query_log_days": 90}))
+    group = found.one("LogGroup").inputs
+    assert (group["name"], group["region"], group["retentionInDays"]) == ("/eeyore/dns/queries", "us-east-1", 90)
+    leave = found.one("LogResourcePolicy")
+    assert leave.inputs["region"] == "us-east-1"
+    (statement,) = leave.json("policyDocument")["Statement"]
+    assert statement["Principal"] == {"Service": "route53.amazonaws.com"}
+    assert statement["Resource"] == f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/eeyore/dns/queries:*"
+    assert statement["Condition"]["ArnLike"] == {"aws:SourceArn": "arn:aws:route53:::hostedzone/ZNEW"}
+    assert found.one("QueryLog").inputs["zoneId"] == "ZNEW"
+    assert [one.pulumi_resource_name for one in found.options["dns-query-log"]["depends_on"]] == ["dns-queries-policy"]
+
+
+def test_neither_by_default_nor_in_an_adopted_zone(record: Record) -> None:
+    kinds = {"Key", "KeySigningKey", "HostedZoneDnsSec", "LogGroup", "LogResourcePolicy", "QueryLog"}
+    assert not kinds & set(record(lambda: Dns("dns", ARGS)).counts())
+    adopted = record(lambda: Dns("dns", {**ARGS, "zone_id": "ZOLD", "dnssec": True, "query_logging": True}))
+    assert not kinds & set(adopted.counts())

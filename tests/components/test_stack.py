@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -16,6 +17,8 @@ from amianai_infra.errors import ConfigurationError
 from amianai_infra.naming import TAG_STACK, TAG_URN
 from amianai_infra.outputs import StackOutputs
 from tests.components.recorder import ACCOUNT, Record, Recording, record_program
+
+ROOT = Path(__file__).parents[2]
 
 
 def config(**flags: str) -> dict[str, str]:
@@ -29,6 +32,31 @@ def run(record: Record, values: Mapping[str, Any]) -> Recording:
         stack.program()
 
     return record(build)
+
+
+EVERYTHING = {
+    "github_username": "someone",
+    "delivery__repository": "shop",
+    "network__nat": "per-az",
+    "database__proxy": "true",
+    "database__managed_password": "false",
+    "database__replicas": "1",
+    "database__backup_region": "us-west-2",
+    "access__alarm_email": "ops@example.com",
+    "dns__dnssec": "true",
+    "dns__query_logging": "true",
+    "site__bucket_logging": "true",
+}
+"""Every option that adds resources."""
+
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/eeyore-boundary"
+
+
+@pytest.fixture(scope="module")
+def everything() -> Recording:
+    """The stack with every option: recorded once."""
+    values = config(**EVERYTHING, iam__permissions_boundary=BOUNDARY)
+    return run(lambda build: contextvars.Context().run(record_program, build), values)
 
 
 @pytest.fixture(scope="module")
@@ -251,3 +279,57 @@ def test_sign_in_follows_the_settings(record: Record, default: Recording) -> Non
     assert found.one("UserPool").inputs["adminCreateUserConfig"] == {"allowAdminCreateUserOnly": True}
     assert found.one("WebAcl").inputs["rules"][0]["statement"]["rateBasedStatement"]["limit"] == 25
     assert StackOutputs.model_validate_json(found.one("Parameter").inputs["value"]).auth.development_client_id == ""
+
+
+def test_every_role_has_the_boundary(everything: Recording, default: Recording) -> None:
+    roles = everything.of("Role")
+    assert {one.name for one in roles} == {
+        *("network-flow-logs-role", "database-monitoring-role", "database-master-role", "proxy-role"),
+        *("access-closer", "access-bastion-role", "delivery-role"),
+    }, "a new role belongs into this list, and its rights into the boundary of docs/aws.md"
+    assert {one.inputs["permissionsBoundary"] for one in roles} == {BOUNDARY}
+    others = [one for one in everything.resources if "permissionsBoundary" in one.inputs and one not in roles]
+    assert others == []
+    assert not any("permissionsBoundary" in one.inputs for one in default.of("Role"))
+
+
+def test_nothing_else_makes_roles() -> None:
+    """The boundary is put on what the program declares: a role that a command made would not have it."""
+    sources = [path for path in (ROOT / "amianai_infra").rglob("*.py") if "sandbox" not in path.parts]
+    assert len(sources) > 50
+    assert [path.name for path in sources if ".create_role(" in path.read_text(encoding="utf-8")] == []
+
+
+def test_every_secret_is_closed_to_other_accounts(everything: Recording) -> None:
+    secrets = everything.of("Secret")
+    assert len(secrets) == 3
+    for secret in secrets:
+        outside, plain = secret.json("policy")["Statement"]
+        assert outside["Effect"] == plain["Effect"] == "Deny"
+        assert outside["Condition"] == {"StringNotEquals": {"aws:PrincipalAccount": ACCOUNT}}
+        assert plain["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_the_ds_record_is_published(everything: Recording, default: Recording) -> None:
+    def published(found: Recording) -> str:
+        return StackOutputs.model_validate_json(found.one("Parameter").inputs["value"]).dns.ds_record
+
+    assert published(everything) == "12345 13 2 ABCDEF"
+    assert published(default) == ""
+
+
+def test_the_boundary_of_the_docs_allows_what_the_roles_do(everything: Recording) -> None:
+    text = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
+    (document,) = [json.loads(part.partition("```")[0]) for part in text.split("```json") if "EeyoreBoundary" in part]
+    (allowed,) = document["Statement"]
+    needed = {
+        action
+        for policy in everything.of("RolePolicy")
+        for statement in policy.json("policy")["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+    assert needed <= set(allowed["Action"])
+    # AmazonRDSEnhancedMonitoringRole, as AWS publishes it.
+    monitoring = {"CreateLogGroup", "PutRetentionPolicy", "CreateLogStream", "PutLogEvents", "DescribeLogStreams", "GetLogEvents"}
+    assert set(allowed["Action"]) == needed | {f"logs:{name}" for name in monitoring}, "a boundary as narrow as that"
+    assert not any(action.startswith(("iam:", "sts:", "organizations:")) or "*" in action for action in allowed["Action"])

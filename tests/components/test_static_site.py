@@ -9,6 +9,7 @@ from tests.components.recorder import ACCOUNT, Record
 
 ARGS: StaticSiteArgs = {
     "prefix": "eeyore",
+    "account": ACCOUNT,
     "domain": "example.com",
     "names": ["example.com", "www.example.com"],
     "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/1",
@@ -133,3 +134,19 @@ def test_two_sites_coexist(record: Record, kind: str) -> None:
 
     names = [one.inputs.get("bucket") or one.inputs.get("name") or str(one.inputs["aliases"]) for one in record(both).of(kind)]
     assert len(names) == len(set(names)) >= 2
+
+
+def test_the_buckets_own_log_goes_beside_the_cdns(record: Record) -> None:
+    assert not record(lambda: StaticSite("site", ARGS)).of("BucketLogging")
+    found = record(lambda: StaticSite("site", {**ARGS, "bucket_logging": True}))
+    log = found.one("BucketLogging").inputs
+    assert (log["bucket"], log["targetBucket"], log["targetPrefix"]) == ("site-bucket-id", "site-logs-id", "s3/")
+    tls, writer = found.one("BucketPolicy", "site-logs-policy").json("policy")["Statement"]
+    assert (tls["Effect"], tls["Sid"]) == ("Deny", "TlsOnly")
+    assert writer["Principal"] == {"Service": "logging.s3.amazonaws.com"}
+    assert (writer["Action"], writer["Resource"]) == ("s3:PutObject", "arn:aws:s3:::eeyore-logs-example-com/s3/*")
+    assert writer["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": ACCOUNT},
+        "ArnLike": {"aws:SourceArn": "arn:aws:s3:::eeyore-site-example-com"},
+    }
+    assert [one.pulumi_resource_name for one in found.options["site-bucket-log"]["depends_on"]] == ["site-logs-policy"]

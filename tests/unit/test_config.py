@@ -22,6 +22,7 @@ from amianai_infra.config import (
     to_pulumi,
 )
 from amianai_infra.errors import ConfigurationError
+from amianai_infra.naming import TAGS_AT_MOST, default_tags, tag_problems
 
 DOMAIN = {"DOMAIN_NAME": "example.com"}
 
@@ -187,6 +188,8 @@ def test_all_problems_are_reported_at_once_with_key_value_place_unit_and_range()
         ("site.output", "/elsewhere", "must be relative"),
         ("auth.user_pool_id", "pool", "right form"),
         ("dns.zone_id", "example.com", "right form"),
+        ("iam.permissions_boundary", "boundary", "right form"),
+        ("iam.permissions_boundary", "arn:aws:iam::123456789012:role/boundary", "right form"),
         ("region", "virginia", "such as us-east-1"),
     ],
 )
@@ -195,6 +198,43 @@ def test_bad_values(key: str, value: str, says: str | None) -> None:
         load_settings({key: value}, DOMAIN, {})
     else:
         assert says in problem({key: value})
+
+
+@pytest.mark.parametrize(
+    "key", [*default_tags(), "Name", "name", "ENVIRONMENT", "amianai:access", "Amianai:anything", "aws:x", "AWS:cloudformation"]
+)
+def test_tags_that_the_stack_or_aws_sets_are_refused_by_name(key: str) -> None:
+    text = problem({"tags": json.dumps({"Team": "web", key: "mine"})})
+    assert f"tags.{key}: is set by" in text
+    assert "tags.Team" not in text
+
+
+@pytest.mark.parametrize(
+    ("tags", "says"),
+    [
+        ({"": "x"}, "tags.: a key has 1 to 128"),
+        ({"k" * 129: "x"}, "a key has 1 to 128"),
+        ({"k": "v" * 257}, "tags.k: a key has 1 to 128 characters, a value at most 256"),
+        ({"a;b": "x"}, "tags.a;b: only letters"),
+        ({"k": "x|y"}, "tags.k: only letters"),
+        ({"Team": "a", "team": "b"}, "tags.team: is given twice in another case"),
+        ({f"k{number}": "" for number in range(TAGS_AT_MOST + 1)}, f"{TAGS_AT_MOST + 1} are more than the {TAGS_AT_MOST}"),
+    ],
+)
+def test_tags_that_aws_refuses(tags: dict[str, str], says: str) -> None:
+    assert says in problem({"tags": json.dumps(tags)})
+
+
+def test_the_most_tags_that_aws_takes() -> None:
+    tags = {f"k{number}".ljust(128, "x"): "v" * 256 for number in range(TAGS_AT_MOST)}
+    assert load_settings({"tags": json.dumps(tags)}, DOMAIN, {}).tags == tags
+    assert len(default_tags(tags)) + len({"Name", "amianai:urn", "amianai:purpose", "amianai:access"}) <= 50
+
+
+@pytest.mark.parametrize("key", ["dns.dnssec", "dns.query_logging"])
+def test_an_adopted_zone_is_neither_signed_nor_logged(key: str) -> None:
+    load_settings({key: "true"}, DOMAIN, {})
+    assert "is adopted" in problem({key: "true", "dns.zone_id": "Z123"})
 
 
 def test_lists_and_maps_are_json_or_separated_by_commas() -> None:
@@ -286,13 +326,15 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), max_
 ASCII = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=20)
 ADDRESSES = st.lists(st.builds("https://{}.example.com:{}".format, st.from_regex("[a-z0-9]{1,8}", fullmatch=True), st.integers(1, 65535)))
 
+TAG = st.text("abcXYZäß019 .:/=+@-_", min_size=1, max_size=20)
+
 SETTINGS = st.builds(
     Settings,
     domain_name=st.sampled_from(["example.com", "a.example.org"]),
     prefix=st.sampled_from(["eeyore", "tigger"]),
     github_username=st.sampled_from(["", "someone"]),
     region=st.sampled_from(["us-east-1", "eu-central-1"]),
-    tags=st.dictionaries(TEXT, TEXT, max_size=3),
+    tags=st.dictionaries(TAG, TAG, max_size=3).filter(lambda tags: not tag_problems(tags)),
     network=st.builds(
         NetworkSettings,
         cidr=st.sampled_from(["10.0.0.0/16", "172.16.0.0/20"]),

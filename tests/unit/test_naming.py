@@ -45,9 +45,9 @@ def test_the_state_bucket_carries_account_and_region_and_fits(region: str) -> No
 
 
 def test_tags_of_everything_and_of_ones_own() -> None:
-    tags = naming.default_tags({"Team": "web", "Environment": "mine"})
+    tags = naming.default_tags({"Team": "web", "Environment": "mine", naming.TAG_STACK: "another"})
     assert tags["Team"] == "web"
-    assert tags["Environment"] == "mine"
+    assert tags["Environment"] == "production"
     assert tags[naming.TAG_STACK] == "amianai-infra/prod"
 
 

@@ -48,7 +48,12 @@ def example() -> dict[str, Any]:
             "hosted_domain": "h",
             "development_client_id": "",
         },
-        "dns": {"zone_id": "Z1", "name_servers": ["ns-1.example"], "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/x"},
+        "dns": {
+            "zone_id": "Z1",
+            "name_servers": ["ns-1.example"],
+            "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/x",
+            "ds_record": "",
+        },
         "network": {
             "vpc_id": "vpc-1",
             "internet_gateway_id": "igw-1",

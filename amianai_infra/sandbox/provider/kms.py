@@ -15,6 +15,7 @@ class Key(Resource):
     props = {
         "description": text(computed=True),
         "keyUsage": text(default="ENCRYPT_DECRYPT", force_new=True, choices=("ENCRYPT_DECRYPT", "SIGN_VERIFY", "GENERATE_VERIFY_MAC")),
+        "customerMasterKeySpec": text(default="SYMMETRIC_DEFAULT", force_new=True),
         "policy": document(computed=True),
         "enableKeyRotation": flag(default=False),
         "deletionWindowInDays": number(default=30, write_only=True),
@@ -31,6 +32,7 @@ class Key(Resource):
     def create(self, ctx: Context, inputs: Inputs) -> str:
         made = ctx.client().create_key(
             KeyUsage=inputs["keyUsage"],
+            KeySpec=inputs["customerMasterKeySpec"],
             Tags=[{"TagKey": key, "TagValue": value} for key, value in ctx.tags(inputs).items()],
             **given(Description=inputs.get("description"), Policy=inputs.get("policy")),
         )
@@ -51,6 +53,7 @@ class Key(Resource):
             "keyId": found["KeyId"],
             "description": found.get("Description") or None,
             "keyUsage": found["KeyUsage"],
+            "customerMasterKeySpec": found["KeySpec"],
             "policy": kms.get_key_policy(KeyId=ident, PolicyName="default")["Policy"],
             "enableKeyRotation": bool(kms.get_key_rotation_status(KeyId=ident).get("KeyRotationEnabled")),
             "tags": {tag["TagKey"]: tag["TagValue"] for tag in kms.list_resource_tags(KeyId=ident).get("Tags", [])},

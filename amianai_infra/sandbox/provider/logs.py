@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amianai_infra.sandbox.provider.properties import flag, number, text
+from amianai_infra.sandbox.provider.properties import document, flag, number, text
 from amianai_infra.sandbox.provider.resource import Context, Inputs, ProviderError, Resource, State, given
 
 # Source: CloudWatch Logs API Reference, PutRetentionPolicy; 0 is pulumi-aws's "never expire".
@@ -110,4 +110,30 @@ def _group(ctx: Context, name: str) -> dict[str, Any] | None:
     return None
 
 
-RESOURCES = (LogGroup,)
+class LogResourcePolicy(Resource):
+    """`aws.cloudwatch.LogResourcePolicy` of the account; its id is its name."""
+
+    token = "aws:cloudwatch/logResourcePolicy:LogResourcePolicy"
+    service = "logs"
+    props = {"policyName": text(required=True, force_new=True), "policyDocument": document(required=True)}
+    missing = ("ResourceNotFoundException",)
+
+    def create(self, ctx: Context, inputs: Inputs) -> str:
+        ctx.client().put_resource_policy(policyName=inputs["policyName"], policyDocument=inputs["policyDocument"])
+        return str(inputs["policyName"])
+
+    def read(self, ctx: Context, ident: str, known: Inputs) -> State | None:
+        for page in ctx.client().get_paginator("describe_resource_policies").paginate():
+            for found in page["resourcePolicies"]:
+                if found.get("policyName") == ident:
+                    return {"policyName": ident, "policyDocument": found["policyDocument"]}
+        return None
+
+    def update(self, ctx: Context, ident: str, old: Inputs, new: Inputs, changed: frozenset[str]) -> None:
+        self.create(ctx, new)
+
+    def delete(self, ctx: Context, ident: str, state: Inputs) -> None:
+        ctx.client().delete_resource_policy(policyName=ident)
+
+
+RESOURCES = (LogGroup, LogResourcePolicy)

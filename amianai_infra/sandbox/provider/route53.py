@@ -6,7 +6,7 @@ import ipaddress
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from amianai_infra.sandbox.provider.properties import Problem, flag, number, objects, text, text_set
 from amianai_infra.sandbox.provider.resource import Context, Inputs, ProviderError, Resource, State, tag_list, tag_map
@@ -289,4 +289,48 @@ _VALUES: dict[str, Callable[[str], bool]] = {
     "NS": _is_name,
 }
 
-RESOURCES = (Zone, Record)
+
+class _NotHere(Resource):
+    """What the emulator's Route 53 does not have, which is said in the preview."""
+
+    service = "route53"
+    regional = False
+    setting: ClassVar[str]
+    lacks: ClassVar[str]
+
+    def check(self, inputs: Inputs) -> list[Problem]:
+        return [Problem(next(iter(self.props)), f"the sandbox {self.lacks}; leave {self.setting} off here")]
+
+
+class KeySigningKey(_NotHere):
+    """`aws.route53.KeySigningKey`."""
+
+    token = "aws:route53/keySigningKey:KeySigningKey"
+    setting, lacks = "dns.dnssec", "signs no zone"
+    props = {
+        "hostedZoneId": text(required=True, force_new=True),
+        "keyManagementServiceArn": text(required=True, force_new=True),
+        "name": text(force_new=True, autoname=True),
+        "status": text(default="ACTIVE", choices=("ACTIVE", "INACTIVE")),
+    }
+    outputs = ("dsRecord",)
+
+
+class HostedZoneDnsSec(_NotHere):
+    """`aws.route53.HostedZoneDnsSec`."""
+
+    token = "aws:route53/hostedZoneDnsSec:HostedZoneDnsSec"
+    setting, lacks = "dns.dnssec", "signs no zone"
+    props = {"hostedZoneId": text(required=True, force_new=True), "signingStatus": text(default="SIGNING")}
+
+
+class QueryLog(_NotHere):
+    """`aws.route53.QueryLog`."""
+
+    token = "aws:route53/queryLog:QueryLog"
+    setting, lacks = "dns.query_logging", "logs no queries"
+    props = {"zoneId": text(required=True, force_new=True), "cloudwatchLogGroupArn": text(required=True, force_new=True)}
+    outputs = ("arn",)
+
+
+RESOURCES = (Zone, Record, KeySigningKey, HostedZoneDnsSec, QueryLog)

@@ -201,6 +201,28 @@ class BucketOwnershipControls(_BucketPart):
         ctx.client().delete_bucket_ownership_controls(Bucket=ident)
 
 
+class BucketLogging(_BucketPart):
+    """Where S3 writes down the requests to a bucket."""
+
+    token = "aws:s3/bucketLogging:BucketLogging"
+    props = {
+        "bucket": text(required=True, force_new=True),
+        "targetBucket": text(required=True),
+        "targetPrefix": text(required=True),
+    }
+
+    def put(self, client: Any, bucket: str, inputs: Inputs) -> None:
+        enabled = to_api({name: inputs[name] for name in ("targetBucket", "targetPrefix")})
+        client.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={"LoggingEnabled": enabled})
+
+    def read(self, ctx: Context, ident: str, known: Inputs) -> State | None:
+        enabled = ctx.client().get_bucket_logging(Bucket=ident).get("LoggingEnabled")
+        return {"bucket": ident, **from_api(enabled)} if enabled else None
+
+    def delete(self, ctx: Context, ident: str, state: Inputs) -> None:
+        ctx.client().put_bucket_logging(Bucket=ident, BucketLoggingStatus={})
+
+
 _SSE_NAMES = {"sseAlgorithm": "SSEAlgorithm", "kmsMasterKeyId": "KMSMasterKeyID"}
 
 
@@ -358,5 +380,6 @@ RESOURCES = (
     BucketOwnershipControls,
     BucketServerSideEncryptionConfiguration,
     BucketLifecycleConfiguration,
+    BucketLogging,
     BucketPolicy,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 
-from amianai_infra.sandbox.provider.properties import Problem, flag, number, obj, text
+from amianai_infra.sandbox.provider.properties import Problem, document, flag, number, obj, text
 from amianai_infra.sandbox.provider.rds import server
 from amianai_infra.sandbox.provider.resource import Context, Inputs, Resource, State, given, tag_list, tag_map
 
@@ -20,6 +20,7 @@ class Secret(Resource):
         "name": text(force_new=True, autoname=True),
         "description": text(),
         "kmsKeyId": text(),
+        "policy": document(),
         "recoveryWindowInDays": number(default=30, write_only=True),
     }
     outputs = ("arn",)
@@ -40,6 +41,10 @@ class Secret(Resource):
         )
         return str(made["ARN"])
 
+    def configure(self, ctx: Context, ident: str, inputs: Inputs) -> None:
+        if inputs.get("policy"):
+            ctx.client().put_resource_policy(SecretId=ident, ResourcePolicy=inputs["policy"])
+
     def read(self, ctx: Context, ident: str, known: Inputs) -> State | None:
         found = ctx.client().describe_secret(SecretId=ident)
         if found.get("DeletedDate"):
@@ -50,6 +55,7 @@ class Secret(Resource):
             "arn": found["ARN"],
             "description": found.get("Description") or None,
             "kmsKeyId": found.get("KmsKeyId"),
+            "policy": ctx.client().get_resource_policy(SecretId=ident).get("ResourcePolicy"),
             "tags": tag_map(found.get("Tags")),
         }
 
@@ -57,6 +63,8 @@ class Secret(Resource):
         if changed & {"description", "kmsKeyId"}:
             parameters = given(KmsKeyId=new.get("kmsKeyId"))
             ctx.client().update_secret(SecretId=ident, Description=new.get("description") or "", **parameters)
+        if "policy" in changed:
+            self.configure(ctx, ident, new)
 
     def delete(self, ctx: Context, ident: str, state: Inputs) -> None:
         days = int(state.get("recoveryWindowInDays") or 0)

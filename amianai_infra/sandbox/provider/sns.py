@@ -14,13 +14,13 @@ class Topic(Resource):
     token = "aws:sns/topic:Topic"
     service = "sns"
     tagged = True
-    props = {"name": text(force_new=True, autoname=True), "displayName": text()}
+    props = {"name": text(force_new=True, autoname=True), "displayName": text(), "kmsMasterKeyId": text()}
     outputs = ("arn", "owner")
     name_prop = "name"
     missing = _MISSING
 
     def create(self, ctx: Context, inputs: Inputs) -> str:
-        attributes = given(DisplayName=inputs.get("displayName"))
+        attributes = given(DisplayName=inputs.get("displayName"), KmsMasterKeyId=inputs.get("kmsMasterKeyId"))
         answer = ctx.client().create_topic(
             Name=inputs["name"], **given(Attributes=attributes or None, Tags=tag_list(ctx.tags(inputs)) or None)
         )
@@ -31,14 +31,16 @@ class Topic(Resource):
         return {
             "name": ident.rpartition(":")[2],
             "displayName": found.get("DisplayName") or None,
+            "kmsMasterKeyId": found.get("KmsMasterKeyId") or None,
             "arn": ident,
             "owner": found.get("Owner", ctx.account),
             "tags": tag_map(ctx.client().list_tags_for_resource(ResourceArn=ident)["Tags"]),
         }
 
     def update(self, ctx: Context, ident: str, old: Inputs, new: Inputs, changed: frozenset[str]) -> None:
-        if "displayName" in changed:
-            ctx.client().set_topic_attributes(TopicArn=ident, AttributeName="DisplayName", AttributeValue=new.get("displayName", ""))
+        for prop, attribute in (("displayName", "DisplayName"), ("kmsMasterKeyId", "KmsMasterKeyId")):
+            if prop in changed:
+                ctx.client().set_topic_attributes(TopicArn=ident, AttributeName=attribute, AttributeValue=new.get(prop) or "")
 
     def delete(self, ctx: Context, ident: str, state: Inputs) -> None:
         ctx.client().delete_topic(TopicArn=ident)

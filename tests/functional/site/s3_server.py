@@ -91,6 +91,8 @@ class World:
 
     def __init__(self) -> None:
         self.bucket = Bucket()
+        self.owner = "123456789012"
+        self.unasked: list[tuple[str, str]] = []
         self.turn = threading.RLock()
         self.requests: list[tuple[str, str]] = []
         self.confirmed: Counter[str] = Counter()
@@ -201,7 +203,7 @@ class _S3(_Handler):
             if fault == "slow":
                 time.sleep(self.world.faults.delay)
             self._lost = fault == "lost"
-            self._perform(key, query, body)
+            self._as_owner(key, query, body)
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = run
     _lost = False
@@ -214,6 +216,17 @@ class _S3(_Handler):
 
     def _error(self, status: int, code: str) -> None:
         self.answer(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode(), {"Content-Type": "application/xml"})
+
+    def _as_owner(self, key: str, query: dict[str, str], body: bytes) -> None:
+        """As S3 does: a request that expects another owner is refused, and the header must be signed."""
+        expected = self.headers.get("x-amz-expected-bucket-owner")
+        if expected is None:
+            self.world.unasked.append((self.command, key))
+        signed = "x-amz-expected-bucket-owner" in self.headers.get("Authorization", "")
+        if expected is not None and (expected != self.world.owner or not signed):
+            self._error(403, "AccessDenied")
+        else:
+            self._perform(key, query, body)
 
     def _perform(self, key: str, query: dict[str, str], body: bytes) -> None:
         with self.world.turn:

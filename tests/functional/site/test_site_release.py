@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from amianai_infra.errors import BuildError, NotFoundError, UnreachableError, VerificationError
+from amianai_infra.errors import BuildError, ForbiddenError, NotFoundError, UnreachableError, VerificationError
 from amianai_infra.site.release import Publisher
 from amianai_infra.site.texts import describe
 from tests.functional.site.site_world import Stage, next_site
@@ -244,3 +244,23 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(stage: Stage) -> None:
     assert release.dry
     assert "index.html" in "\n".join(describe(release))
     assert stage.world.count("PUT") == 0
+
+
+def test_every_request_expects_the_stacks_account_as_the_buckets_owner(stage: Stage) -> None:
+    stage.write({**next_site("one"), "film.mp4": b"x" * (20 << 20)})
+    stage.deploy()
+    stage.write(next_site("two"))
+    stage.deploy(later=86400 * 60)
+    stage.rollback()
+    assert {method for method, _ in stage.world.requests} >= {"GET", "PUT", "POST"}
+    assert set(stage.world.unasked) == {("GET", "")}, "the library does not sign it in a listing, which S3 would refuse"
+
+
+def test_a_bucket_that_somebody_else_took_gets_nothing(stage: Stage) -> None:
+    """The cached outputs may name a bucket that was deleted meanwhile, and made again by anybody."""
+    stage.write(next_site("one"))
+    stage.world.owner = "999999999999"
+    with pytest.raises(ForbiddenError, match="belongs to another account"):
+        stage.deploy()
+    assert stage.world.bucket.versions == {}
+    assert stage.world.bucket.parts == {}

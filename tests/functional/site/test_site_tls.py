@@ -159,6 +159,8 @@ def test_a_bucket_behind_an_authority_of_ones_own(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     with serving(World(), context) as (port, _):
-        trusting = SiteBucket("site", "us-east-1", f"https://localhost:{port}", Credentials("a", "b"), ca=str(authority))
+        trusting = SiteBucket(
+            "site", "us-east-1", f"https://localhost:{port}", Credentials("a", "b"), owner="123456789012", ca=str(authority)
+        )
         assert trusting.put("a.txt", b"x", {"Content-Type": "text/plain"}, replaces=None).version
         assert [key for key, _ in trusting.list()] == ["a.txt"]

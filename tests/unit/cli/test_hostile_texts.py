@@ -102,7 +102,7 @@ def locks(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
 
 @case("preview")
 def previewed(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
-    patch.setattr(change, "preview", giving(Summary("preview", {"update": 1}, [step(text)], 1.0, True)))
+    patch.setattr(change, "preview", giving(change.Foreseen(Summary("preview", {"update": 1}, [step(text)], 1.0, True), None)))
 
 
 @case("up")

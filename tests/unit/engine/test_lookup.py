@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -62,6 +63,10 @@ def test_every_type_of_the_stack_can_be_looked_up() -> None:
         ("aws:iam/rolePolicy:RolePolicy", {"role": "r", "name": "p"}, "r:p"),
         ("aws:iam/rolePolicyAttachment:RolePolicyAttachment", {"role": "r", "policyArn": "arn:p"}, "r/arn:p"),
         ("aws:s3/bucketPolicy:BucketPolicy", {"bucket": "b"}, "b"),
+        ("aws:s3/bucketLogging:BucketLogging", {"bucket": "b"}, "b"),
+        ("aws:route53/keySigningKey:KeySigningKey", {"hostedZoneId": "Z1", "name": "ksk"}, "Z1,ksk"),
+        ("aws:route53/hostedZoneDnsSec:HostedZoneDnsSec", {"hostedZoneId": "Z1"}, "Z1"),
+        ("aws:cloudwatch/logResourcePolicy:LogResourcePolicy", {"policyName": "p"}, "p"),
         ("aws:cloudfront/function:Function", {"name": "f"}, "f"),
         ("aws:secretsmanager/secretRotation:SecretRotation", {"secretId": "arn:secret"}, "arn:secret"),
         ("aws:lambda/permission:Permission", {"function": "f", "statementId": "s"}, "f/s"),
@@ -435,3 +440,14 @@ def test_a_web_acl_on_a_later_page_is_found() -> None:
             return {"TagInfoForResource": {"ResourceARN": ResourceARN, "TagList": listed(resource)}}
 
     assert Lookup(lambda *_: Pages(), REGION).find(resource) == ["b/eeyore-sign-in/REGIONAL"]
+
+
+def test_a_query_log_is_told_by_its_zone() -> None:
+    """Moto takes no zone here as AWS does."""
+    route53 = Mock(spec=["list_query_logging_configs"])
+    route53.list_query_logging_configs.side_effect = [{"QueryLoggingConfigs": [{"Id": "q-1"}]}, {"QueryLoggingConfigs": []}]
+    clients = Mock(return_value=route53)
+    look, zoned = Lookup(clients, REGION), interrupted("aws:route53/queryLog:QueryLog", zoneId="Z1")
+    assert [look.find(zoned), look.find(zoned)] == [["q-1"], []]
+    route53.list_query_logging_configs.assert_called_with(HostedZoneId="Z1")
+    assert find(interrupted("aws:route53/queryLog:QueryLog")) == []

@@ -74,10 +74,10 @@ def machine(tmp_path: Path, host: dict[str, bytes]) -> Machine:
     return Machine(tmp_path)
 
 
-def test_it_is_downloaded_checked_and_handed_to_the_engine_once(machine: Machine) -> None:
+def test_it_is_downloaded_checked_and_handed_to_the_engine_once(machine: Machine, host: dict[str, bytes]) -> None:
     assert find_plugin(machine.environ, VERSION) is None
     assert machine.ensure() == machine.installed()
-    assert machine.seen() == {archive_name(VERSION): hashlib.sha256(archive()).hexdigest()}
+    assert machine.seen() == {archive_name(VERSION): hashlib.sha256(host[archive_name(VERSION)]).hexdigest()}
     assert machine.log.read_text().startswith(f"plugin install resource aws {VERSION} --file ")
     assert machine.ensure() == find_plugin(machine.environ, VERSION) == machine.installed()
     assert machine.calls() == 1

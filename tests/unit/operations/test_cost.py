@@ -75,3 +75,11 @@ def test_a_replica_costs_as_much_as_the_instance() -> None:
 
 def test_a_limit_of_requests_costs_a_web_acl_and_its_rule() -> None:
     assert priced(auth__request_limit="100") - priced() == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "dollars"),
+    [({"dns__dnssec": "true"}, 1.0), ({"dns__query_logging": "true"}, 0.05), ({"access__alarm_email": "ops@example.com"}, 1.0)],
+)
+def test_keys_and_logs_that_settings_add(flags: dict[str, str], dollars: float) -> None:
+    assert priced(**flags) - priced() == pytest.approx(dollars)

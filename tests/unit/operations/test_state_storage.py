@@ -75,6 +75,53 @@ def test_what_somebody_changed_is_put_right(target: Target, storage: StateStorag
     assert ensure(target, storage) == ["state bucket: versioned", "state bucket: private"]
 
 
+def test_a_policy_that_says_more_or_less_is_put_right(target: Target, storage: StateStorage) -> None:
+    """A word in it proves nothing: each of these mentions aws:SecureTransport."""
+    ensure(target, storage)
+    s3 = target.clients["s3"]
+    ours = json.loads(s3.get_bucket_policy(Bucket=storage.bucket)["Policy"])
+    (tls,) = ours["Statement"]
+    everybody = {"Sid": "Share", "Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": tls["Resource"]}
+    for statements in (
+        [tls, everybody],
+        [{**tls, "Effect": "Allow"}],
+        [{**tls, "Resource": [tls["Resource"][0]]}],
+        [{**tls, "Condition": {"Bool": {"aws:SecureTransport": "true"}}}],
+        [{**tls, "Action": "s3:PutObject"}],
+        [{**tls, "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}],
+        [],
+    ):
+        s3.put_bucket_policy(Bucket=storage.bucket, Policy=json.dumps({**ours, "Statement": statements}))
+        assert ensure(target, storage) == ["state bucket: reachable over TLS only, by nobody else"]
+        assert json.loads(s3.get_bucket_policy(Bucket=storage.bucket)["Policy"]) == ours
+    s3.delete_bucket_policy(Bucket=storage.bucket)
+    assert ensure(target, storage) == ["state bucket: reachable over TLS only, by nobody else"]
+
+
+def test_a_policy_that_says_the_same_is_left_alone(target: Target, storage: StateStorage) -> None:
+    ensure(target, storage)
+    s3 = target.clients["s3"]
+    (tls,) = json.loads(s3.get_bucket_policy(Bucket=storage.bucket)["Policy"])["Statement"]
+    same = {
+        "Statement": {
+            **{name: tls[name] for name in reversed(tls) if name != "Sid"},
+            "Principal": {"AWS": "*"},
+            "Action": ["s3:*"],
+            "Resource": tls["Resource"][::-1],
+            "Condition": {"Bool": {"aws:SecureTransport": False}},
+        },
+        "Version": "2012-10-17",
+    }
+    s3.put_bucket_policy(Bucket=storage.bucket, Policy=json.dumps(same))
+    assert ensure(target, storage) == []
+
+
+def test_tags_that_recovery_needs_are_put_back(target: Target, storage: StateStorage) -> None:
+    ensure(target, storage)
+    target.clients["s3"].put_bucket_tagging(Bucket=storage.bucket, Tagging={"TagSet": [{"Key": "Team", "Value": "web"}]})
+    assert ensure(target, storage) == ["state bucket: tagged"]
+
+
 def test_only_what_is_used_is_made(target: Target, storage: StateStorage) -> None:
     ensure(target, storage, bucket=False)
     assert target.clients["s3"].list_buckets()["Buckets"] == []
@@ -105,7 +152,7 @@ def test_a_bucket_that_is_not_ours_to_read_is_said_so(target: Target, storage: S
         raise ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadBucket")
 
     monkeypatch.setattr(target.clients["s3"], "head_bucket", head_bucket)
-    with pytest.raises(ForbiddenError, match="not accessible"):
+    with pytest.raises(ForbiddenError, match="another account, or these credentials may not use it"):
         ensure(target, storage)
 
 

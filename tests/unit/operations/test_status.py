@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from botocore.exceptions import ClientError
@@ -99,6 +100,14 @@ def test_the_screen_is_a_hundred_columns_wide() -> None:
     part = status.Part("dns", True, "served", {"name servers": " ".join(servers), "zone": "Z" * 90})
     _, _, *lines = status.screen("title", [part])
     assert lines == [f"    name servers  {' '.join(servers[:3])}", f"{'':16}| {servers[3]}", f"    zone{'':10}{'Z' * 90}"]
+
+
+def test_the_ds_record_is_shown_where_the_zone_is_signed() -> None:
+    route53 = Mock(spec=["get_hosted_zone"])
+    route53.get_hosted_zone.return_value = {"HostedZone": {"ResourceRecordSetCount": 5}}
+    signed = OUTPUTS.model_copy({"dns": OUTPUTS.dns.model_copy({"ds_record": "12345 13 2 ABCDEF"})})
+    assert status._dns(route53, signed).facts["DS record"] == "12345 13 2 ABCDEF"
+    assert "DS record" not in status._dns(route53, OUTPUTS).facts
 
 
 def test_replicas_are_shown_where_there_are_some() -> None:

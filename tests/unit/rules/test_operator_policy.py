@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatch
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch, fnmatchcase
 from typing import Any
 
 import pytest
 from botocore.session import Session
 
-from amianai_infra.config import Settings, load_settings
+from amianai_infra.config import IamSettings, Settings, load_settings
 from amianai_infra.database.restore import beside
 from amianai_infra.rules.operator_policy import LONGEST, operator_policies, probes, size, statements
-from amianai_infra.rules.policies import actions_of
+from amianai_infra.rules.policies import RDS_MONITORING_POLICY, actions_of
 
 ACCOUNT = "123456789012"
 SETTINGS = Settings(domain_name="example.com")
@@ -68,19 +69,26 @@ ELSEWHERE = load_settings(
         "database.replicas": "2",
         "auth.request_limit": "100",
         "auth.ses_identity_arn": "arn:aws:ses:us-east-1:123456789012:identity/example.com",
+        "access.alarm_email": "ops@example.com",
+        "dns.dnssec": "true",
+        "dns.query_logging": "true",
+        "site.bucket_logging": "true",
     },
     {},
     {},
 )
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/eeyore-boundary"
+BOUNDED = ELSEWHERE.model_copy(update={"iam": IamSettings(permissions_boundary=BOUNDARY)})
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, LONG, ELSEWHERE], ids=["default", "long", "backups elsewhere"])
+@pytest.mark.parametrize("settings", [SETTINGS, LONG, ELSEWHERE, BOUNDED], ids=["default", "long", "everything", "bounded"])
 def test_every_policy_fits_its_quota(settings: Settings) -> None:
     policies = operator_policies(settings, ACCOUNT)
     assert 1 <= len(policies) <= 5, "a principal takes ten managed policies"
     for policy in policies:
         assert size(policy) <= LONGEST
-        assert all(one["Effect"] == "Allow" for one in policy["Statement"])
+        effects = {one["Effect"] for one in policy["Statement"]}
+        assert effects <= {"Allow", "Deny"} if settings is BOUNDED else effects == {"Allow"}
     sids = [one["Sid"] for policy in policies for one in policy["Statement"]]
     assert len(sids) == len(set(sids))
     assert all(sid.isalnum() for sid in sids)
@@ -90,7 +98,7 @@ def test_every_action_exists() -> None:
     """Names are those of API operations, but for the known exceptions: a typing error would grant nothing, silently."""
     session = Session()
     models: dict[str, set[str]] = {}
-    for action in set(actions_of(operator_policies(ELSEWHERE, ACCOUNT))) - NO_OPERATION:
+    for action in set(actions_of(operator_policies(BOUNDED, ACCOUNT))) - NO_OPERATION:
         service, _, name = action.partition(":")
         if service not in models:
             model = session.get_service_model(SERVICES.get(service, service))
@@ -107,7 +115,7 @@ def test_nothing_that_is_not_named_is_unbounded() -> None:
         for statement in policy["Statement"]
         if statement["Resource"] == "*" and "Condition" not in statement
     }
-    assert unbounded == {"CdnChange", "DnsFind", "FindByTag", "IamFind"}
+    assert unbounded == {"CdnCreateAndRead", "DnsFind", "FindByTag", "IamFind"}
 
 
 def test_a_web_acl_is_allowed_where_requests_are_limited_and_bounded_by_prefix_and_tag() -> None:
@@ -176,6 +184,151 @@ def test_what_recovery_and_doctor_ask() -> None:
     assert role["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/*", "whichever role the operator has assumed"
 
 
+STACK_TAG = {"aws:ResourceTag/amianai:stack": "amianai-infra/prod"}
+FOREIGN = {"aws:ResourceTag/amianai:stack": "amianai-infra/staging"}
+
+
+def listed(value: str | Sequence[str]) -> Sequence[str]:
+    return (value,) if isinstance(value, str) else value
+
+
+def holds(condition: Mapping[str, Any], context: Mapping[str, str]) -> bool:
+    """IAM's rule for the operators that we use: without the key only a negated one holds, and what is said of all values."""
+    for test, keys in condition.items():
+        for key, wanted in keys.items():
+            matches = [one for one in listed(wanted) if fnmatchcase(context.get(key, ""), one)] if key in context else []
+            if not {"StringNotEquals": not matches}.get(test, bool(matches) or (test.startswith("ForAllValues:") and key not in context)):
+                return False
+    return True
+
+
+def may(settings: Settings, action: str, resource: str, context: Mapping[str, str] | None = None) -> bool:
+    """What IAM would answer by these policies alone."""
+    effects = {
+        one["Effect"]
+        for policy in operator_policies(settings, ACCOUNT)
+        for one in policy["Statement"]
+        if any(fnmatchcase(action, pattern) for pattern in listed(one["Action"]))
+        and any(fnmatchcase(resource, pattern) for pattern in listed(one["Resource"]))
+        and holds(one.get("Condition", {}), {"aws:RequestedRegion": "us-east-1", **(context or {})})
+    }
+    return effects == {"Allow"}
+
+
+@pytest.mark.parametrize("action", ["UpdateDistribution", "DeleteDistribution", "CreateInvalidation", "UntagResource"])
+def test_a_distribution_is_changed_only_if_it_is_the_stacks(action: str) -> None:
+    distribution = f"arn:aws:cloudfront::{ACCOUNT}:distribution/E1"
+    assert may(SETTINGS, f"cloudfront:{action}", distribution, STACK_TAG)
+    for context in ({}, FOREIGN):
+        assert not may(SETTINGS, f"cloudfront:{action}", distribution, context)
+
+
+def test_a_distribution_is_created_with_the_stacks_tag_alone() -> None:
+    tagging = {"aws:RequestTag/amianai:stack": "amianai-infra/prod"}
+    for action in ("cloudfront:CreateDistribution", "cloudfront:TagResource"):
+        assert may(SETTINGS, action, "*", tagging)
+        assert not may(SETTINGS, action, "*")
+        assert not may(SETTINGS, action, "*", {"aws:RequestTag/amianai:stack": "another"})
+    assert may(SETTINGS, "cloudfront:CreateFunction", "*"), "AWS takes no resource for it"
+
+
+@pytest.mark.parametrize("action", ["DeleteCertificate", "RemoveTagsFromCertificate", "UpdateCertificateOptions"])
+def test_a_certificate_is_changed_only_if_it_is_the_stacks(action: str) -> None:
+    certificate = f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/1"
+    assert may(SETTINGS, f"acm:{action}", certificate, STACK_TAG)
+    for context in ({}, FOREIGN):
+        assert not may(SETTINGS, f"acm:{action}", certificate, context)
+    assert may(SETTINGS, "acm:ListTagsForCertificate", certificate), "recovery looks for its own"
+
+
+@pytest.mark.parametrize("action", ["GetSecretValue", "DescribeSecret", "DeleteSecret", "RotateSecret", "UpdateSecret"])
+def test_the_master_secret_of_another_database_is_out_of_reach(action: str) -> None:
+    secret = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:rds!db-0000-AbCdEf"
+
+    def of(identifier: str) -> dict[str, str]:
+        return {"aws:ResourceTag/aws:rds:primaryDBInstanceArn": f"arn:aws:rds:us-east-1:{ACCOUNT}:db:{identifier}"}
+
+    assert may(SETTINGS, f"secretsmanager:{action}", secret, of("eeyore-postgres"))
+    assert may(SETTINGS, f"secretsmanager:{action}", secret, of(beside("eeyore-postgres", "copy", "260301120000")))
+    for context in ({}, of("another"), STACK_TAG):
+        assert not may(SETTINGS, f"secretsmanager:{action}", secret, context)
+    assert may(SETTINGS, "secretsmanager:CreateSecret", secret), "RDS makes it on the operator's behalf, before it has a tag"
+
+
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/eeyore-deploy"
+GRANTS = ["iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"]
+
+
+@pytest.mark.parametrize("action", [*GRANTS, "iam:AttachRolePolicy"])
+def test_rights_are_given_under_the_boundary_alone(action: str) -> None:
+    attached = {"iam:PolicyARN": RDS_MONITORING_POLICY}
+    assert may(BOUNDED, action, ROLE, {"iam:PermissionsBoundary": BOUNDARY, **attached})
+    for context in ({}, {"iam:PermissionsBoundary": f"arn:aws:iam::{ACCOUNT}:policy/wide"}):
+        assert not may(BOUNDED, action, ROLE, {**context, **attached})
+    assert may(SETTINGS, action, ROLE, attached) is (action != "iam:PutRolePermissionsBoundary")
+
+
+def test_the_boundary_can_be_neither_taken_off_nor_changed() -> None:
+    bounded = {"iam:PermissionsBoundary": BOUNDARY}
+    denied = {
+        action: one["Sid"]
+        for policy in operator_policies(BOUNDED, ACCOUNT)
+        for one in policy["Statement"]
+        if one["Effect"] == "Deny"
+        for action in listed(one["Action"])
+    }
+    assert not may(BOUNDED, "iam:DeleteRolePermissionsBoundary", ROLE, bounded)
+    assert {"iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary"} <= set(denied), "whatever else the operator holds"
+    assert {"iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion", "iam:DeletePolicy", "iam:DeletePolicyVersion"} <= set(denied)
+    for probe in probes(BOUNDED, ACCOUNT):
+        assert not set(denied) & set(probe.actions) - {"iam:PutRolePermissionsBoundary"}, "doctor asks for what is needed"
+
+
+def test_a_proxy_is_created_with_the_stacks_tag_alone() -> None:
+    """AWS takes no resource for it."""
+    tagging = {"aws:RequestTag/amianai:stack": "amianai-infra/prod"}
+    assert may(ELSEWHERE, "rds:CreateDBProxy", "*", tagging)
+    assert not may(ELSEWHERE, "rds:CreateDBProxy", "*")
+    assert not may(SETTINGS, "rds:CreateDBProxy", "*", tagging)
+
+
+def test_what_asks_about_a_subscription_takes_no_resource() -> None:
+    for action in ("sns:GetSubscriptionAttributes", "sns:Unsubscribe"):
+        assert may(SETTINGS, action, "*")
+
+
+@pytest.mark.parametrize(
+    ("key", "action", "resource"),
+    [
+        ("dns.dnssec", "route53:EnableHostedZoneDNSSEC", "arn:aws:route53:::hostedzone/Z1"),
+        ("dns.dnssec", "route53:CreateKeySigningKey", "arn:aws:route53:::hostedzone/Z1"),
+        ("dns.query_logging", "route53:CreateQueryLoggingConfig", "arn:aws:route53:::hostedzone/Z1"),
+        ("dns.query_logging", "logs:PutResourcePolicy", "*"),
+        ("dns.query_logging", "logs:CreateLogGroup", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/eeyore/dns/queries"),
+    ],
+)
+def test_an_option_brings_its_rights_and_no_other_stack_has_them(key: str, action: str, resource: str) -> None:
+    elsewhere = {"domain_name": "example.com", "region": "eu-west-1"}
+    assert may(load_settings({**elsewhere, key: "true"}, {}, {}), action, resource)
+    assert not may(load_settings(elsewhere, {}, {}), action, resource)
+
+
+@pytest.mark.parametrize(
+    ("settings", "region"),
+    [
+        ({"dns.dnssec": "true", "region": "eu-west-1"}, "us-east-1"),
+        ({"access.alarm_email": "ops@example.com", "region": "eu-west-1"}, "eu-west-1"),
+    ],
+)
+def test_a_key_of_the_stacks_own_is_made_where_it_is_needed(settings: dict[str, str], region: str) -> None:
+    chosen = load_settings({"domain_name": "example.com", **settings}, {}, {})
+    key = f"arn:aws:kms:{region}:{ACCOUNT}:key/1"
+    tagging = {"aws:RequestTag/amianai:stack": "amianai-infra/prod", "aws:RequestedRegion": region}
+    assert may(chosen, "kms:CreateKey", "*", tagging)
+    assert may(chosen, "kms:PutKeyPolicy", key, {**STACK_TAG, "aws:RequestedRegion": region})
+    assert not may(chosen, "kms:PutKeyPolicy", key, {"aws:RequestedRegion": region})
+
+
 def test_a_role_is_passed_to_four_services_and_takes_one_managed_policy() -> None:
     found: dict[str, Any] = {one["Sid"]: one for one in statements(SETTINGS, ACCOUNT)["iam"]}
     assert found["IamPass"]["Condition"]["StringEquals"]["iam:PassedToService"] == [
@@ -213,10 +366,13 @@ def test_the_second_region_takes_backups_and_nothing_else() -> None:
 
     assert there(SETTINGS) == {}
     found = there(ELSEWHERE)
-    assert set(found) == {"BackupCopy", "BackupCopyRead", "BackupKeyCreate", "BackupKey", "BackupFetch", "BackupKeyThroughRds"}
+    assert set(found) == {
+        *("BackupCopy", "BackupCopyRead", "BackupFetch"),
+        *("BackupKey", "BackupKeyCreate", "BackupKeyFind", "BackupKeyTag", "BackupKeyTags", "BackupKeyThroughRds"),
+    }
     deleted = [name for name in found["BackupFetch"]["Resource"] if ":db:" in name or ":snapshot:" in name]
     assert deleted == [f"arn:aws:rds:us-west-2:{ACCOUNT}:{kind}:{ELSEWHERE.database.identifier}-away-*" for kind in ("db", "snapshot")]
-    assert {action.partition(":")[0] for one in found.values() for action in one["Action"]} == {"rds", "kms"}
+    assert {action.partition(":")[0] for one in found.values() for action in listed(one["Action"])} == {"rds", "kms"}
     assert "aws:RequestTag/amianai:stack" in found["BackupKeyCreate"]["Condition"]["StringEquals"]
     assert "aws:ResourceTag/amianai:stack" in found["BackupKey"]["Condition"]["StringEquals"]
 

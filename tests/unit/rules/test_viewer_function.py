@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -75,10 +77,31 @@ def test_www_goes_to_the_apex_with_path_and_query() -> None:
         "https://example.com/docs/start",
         "https://example.com/docs/?a=1&a=2&b",
         "https://example.com/caf%C3%A9?q=a%20b",
-        "https://example.com//evil.test",
+        "https://example.com/evil.test",
         "https://example.com/x?q=a%20b%0D%0Aset-cookie:%20%22x%22",
     ]
     assert found[0]["headers"]["strict-transport-security"]["value"] == "max-age=60"
+
+
+HOSTILE = [
+    *("evil.test", ".evil.test", "@evil.test", ":80@evil.test/", "-x.evil.test", "https://evil.test/", "*", "", "?x", "#x", "index.html"),
+    *("//evil.test", "///evil.test/", "/\\evil.test", "\\\\evil.test", "\\evil.test", "//evil.test/index.html", "\\/evil.test"),
+    *("%2F%2Fevil.test", "%5Cevil.test", "%2e%2e//evil.test", "%40evil.test", "%0d%0alocation:x", "\u2028evil.test"),
+]
+
+
+def test_no_path_leads_away_from_the_apex() -> None:
+    found = run([event(uri, "www.example.com") for uri in HOSTILE], viewer_function("example.com"))
+    for uri, one in zip(HOSTILE, found, strict=True):
+        location = one["headers"]["location"]["value"]
+        assert urlsplit(location).netloc == "example.com", (uri, location)
+        assert re.match(r"https://example\.com/(?![/\\])", location), (uri, location)
+        assert not set(location) & set("\r\n\t \u2028"), (uri, location)
+
+
+def test_what_the_origin_is_asked_for_begins_with_a_slash() -> None:
+    found = run([event(uri) for uri in HOSTILE], viewer_function("example.com"))
+    assert [one["uri"] for one in found if not one["uri"].startswith("/")] == []
 
 
 def test_other_hosts_are_served() -> None:
