@@ -266,6 +266,13 @@ def test_another_user_of_the_machine_reads_no_secret_and_runs_nothing(sandbox: S
 # ---- requests that look like another one
 
 
+def test_keys_of_a_pool_that_does_not_exist_are_no_way_to_another_service(sandbox: Sandbox) -> None:
+    for action in ("ListRoles", "DescribeInstances", "ListQueues", "ConfirmSubscription", "AssumeRoleWithWebIdentity"):
+        for path in ("/us-east-1_x/.well-known/jwks.json", "/us-east-1_x/.well-known/openid-configuration"):
+            _, text = ask(sandbox, "GET", path, f"Action={action}&Version=2010-05-08", **FORM_TYPE)
+            assert (b"ErrorResponse" in text, b"Response><Errors" in text) == (False, False), (action, text)
+
+
 @pytest.mark.parametrize("host", ["x.alb.localhost", "localhost", f"{'a' * 32}.lambda-url.us-east-1.localhost"])
 @pytest.mark.parametrize("path", ["/", "/restapis/a/b/_user_request_/c"])
 def test_no_preflight_is_another_request(sandbox: Sandbox, host: str, path: str) -> None:
@@ -352,7 +359,7 @@ def test_a_user_signs_as_nobody_else(sandbox: Sandbox, buckets: tuple[str, str])
     for name in ("X-Amz-Credential", "x-amz-credential"):
         asked = AWSRequest("GET", f"{address}/hidden/k?{name}={scope}")
         S3SigV4QueryAuth(user, "s3", "us-east-1").add_auth(asked)
-        parts = urlsplit(asked.url)
+        parts = urlsplit(str(asked.url))
         status, text = ask(sandbox, "GET", f"{parts.path}?{parts.query}")
         assert (status, b"hidden" in text) == (403, False), name
 

@@ -57,7 +57,9 @@ _LARGEST_UNSIGNED = 2**20
 _LARGEST_UNCHECKED = 2**27
 _ADDRESS = re.compile(rb"/[!-~]*")
 _ASKING = (b"host", b"origin", b"access-control-request-method", b"access-control-request-headers")
-_to_s3: ContextVar[bool] = ContextVar("_to_s3", default=False)
+# The one service that answers what is not signed in a header; everything else says itself for which it was signed.
+_ONE_SERVICE = {Kind.PRESIGNED: "s3", Kind.SIGN_IN: "cognito-idp", Kind.PAGE: "cognito-idp", Kind.FORM: "cognito-idp"}
+_only: ContextVar[str | None] = ContextVar("_only", default=None)
 _log = logging.getLogger("sandbox")
 
 
@@ -129,7 +131,7 @@ class Guard:
             await self._service(scope, caller, kind, receive, _as_allowed(send, kind, caller.origin, origins))
 
     async def _service(self, scope: Scope, caller: Caller, kind: Kind, receive: Receive, send: Send) -> None:
-        _to_s3.set(kind is Kind.PRESIGNED)
+        _only.set(_ONE_SERVICE.get(kind))
         if kind is Kind.PRESIGNED and caller.method == "OPTIONS":
             scope, receive = _only_asking(scope)
         try:
@@ -299,11 +301,11 @@ def _not_executed(function: object, event: object) -> dict[str, Any]:
     return {"error": True, "function_error": "Unhandled", "body": body, "log": ""}
 
 
-def _or_s3(detect: Callable[..., str]) -> Callable[..., str]:
-    """The emulator's choice of service, but for presigned addresses: it would let a form in the body name another one than S3."""
+def _or_only(detect: Callable[..., str]) -> Callable[..., str]:
+    """The emulator's choice of service, where the kind of request leaves one: it would let a form in the body name another."""
 
     def chosen(*request: Any) -> str:
-        return "s3" if _to_s3.get() else detect(*request)
+        return _only.get() or detect(*request)
 
     return chosen
 
@@ -320,7 +322,7 @@ class MiniStack:
         self._iam = iam_evaluator
         self._persistence = persistence
         self._own = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-        gateway.detect_service = _or_s3(gateway.detect_service)
+        gateway.detect_service = _or_only(gateway.detect_service)
         gateway._get_module("lambda_svc")._execute_function = _not_executed
         # CloudFront functions run in Node: with nothing of this process's environment, whose key opens every service.
         bare = {name: os.environ[name] for name in ("PATH",) if name in os.environ}
