@@ -114,7 +114,7 @@ class Guard:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(scope)
         if caller is None:
-            await _turn_away(scope, send, "AccessDenied", "a request has one Host header, at most one Origin, and an address of the form /path?query")
+            await _turn_away(scope, send, "AccessDenied", "a request has one Host, at most one Origin, and an address like /path?query")
             return
         origins = self._emulator.origins() if caller.origin is not None else ()
         if access.preflight(caller, origins):
