@@ -452,6 +452,16 @@ def test_cognito_refuses_what_it_refuses_on_aws(sandbox: Sandbox, pool: dict[str
     assert sensitive == 400
 
 
+@pytest.mark.parametrize("body", ["{", "[]", "5", "[" * 200_000, '{"a":' * 100_000, '{"ClientId":' + "9" * 5000 + "}", "\xff\xfe"])
+def test_what_is_no_request_is_refused_without_a_word_in_the_log(sandbox: Sandbox, body: str) -> None:
+    log = sandbox.log_files()["emulator"]
+    before = log.stat().st_size
+    target = {"x_amz_target": "AWSCognitoIdentityProviderService.InitiateAuth", "content_type": "application/x-amz-json-1.1"}
+    status, text = ask(sandbox, "POST", "/", body, **target)
+    assert (status, b"SerializationException" in text) == (400, True)
+    assert b"Traceback" not in log.read_bytes()[before:]
+
+
 def test_actions_that_aws_signs_stay_closed_for_cognito_too(sandbox: Sandbox, pool: dict[str, str]) -> None:
     target = {"x_amz_target": "AWSCognitoIdentityProviderService.AdminCreateUser", "content_type": "application/x-amz-json-1.1"}
     status, text = ask(sandbox, "POST", "/", json.dumps({"UserPoolId": pool["pool"], "Username": "x@example.test"}), **target)

@@ -387,11 +387,11 @@ class MiniStack:
     def as_cognito(self, action: str, body: bytes, authorization: str) -> bytes | tuple[str, str]:
         """A request to Cognito, corrected where the emulator takes what Cognito does not."""
         try:
-            content = json.loads(body)
+            content = json.loads(body or b"{}")
         except (ValueError, RecursionError):
-            return body
+            content = None
         if not isinstance(content, dict):
-            return body
+            return "SerializationException", "the body is not a JSON object"
         pool, client = cognito.owner(self._gateway._get_module("cognito")._user_pools.all_values(), content)
         refused = cognito.refusal(action, content, pool, client)
         # The emulator itself checks the signatures of other keys than its own, over the body as it was sent.
