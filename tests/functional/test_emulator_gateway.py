@@ -469,6 +469,21 @@ def test_actions_that_aws_signs_stay_closed_for_cognito_too(sandbox: Sandbox, po
 
 
 @pytest.mark.parametrize("version", ["s3v4", "s3"])
+def test_a_page_that_signs_in_uploads_to_a_presigned_address(
+    sandbox: Sandbox, pool: dict[str, str], buckets: tuple[str, str], version: str
+) -> None:
+    ours = "http://localhost:3000"
+    rule = {"AllowedOrigins": [ours], "AllowedMethods": ["PUT"], "AllowedHeaders": ["content-type"]}
+    client(sandbox, "s3").put_bucket_cors(Bucket=buckets[0], CORSConfiguration={"CORSRules": [rule]})
+    address = "?".join(presigned(sandbox, "put_object", buckets[0], version))
+    asked = {"access_control_request_method": "PUT", "sec_fetch_site": "cross-site", "sec_fetch_mode": "cors"}
+    assert ask(sandbox, "OPTIONS", address, origin=ours, **asked)[0] == 200
+    assert ask(sandbox, "OPTIONS", address, origin="http://localhost:8000", **asked)[0] == 403
+    assert ask(sandbox, "OPTIONS", address, origin=ours, **{**asked, "access_control_request_method": "DELETE"})[0] == 403
+    assert ask(sandbox, "PUT", address, "from a page", origin=ours, sec_fetch_site="cross-site")[0] == 200
+
+
+@pytest.mark.parametrize("version", ["s3v4", "s3"])
 def test_presigned_addresses_work(sandbox: Sandbox, version: str) -> None:
     s3 = client(sandbox, "s3", signature_version=version)
     client(sandbox, "s3").create_bucket(Bucket="presigned")
