@@ -17,7 +17,11 @@ from hypothesis import strategies as st
 from amianai_infra.sandbox.emulator_gateway.signature import Request, UnsignedError, check, check_body, check_key, declares_hash
 
 KEY, SECRET = "AKIAEXAMPLEEXAMPLE22", "a-secret-of-forty-characters-as-aws-draws"
-NOW = datetime.now(UTC)
+
+
+def now() -> datetime:
+    """When a test asks, not when pytest began: a whole run takes longer than an address is good for."""
+    return datetime.now(UTC)
 
 
 def secret_of(key: str, token: str) -> str | None:
@@ -81,7 +85,7 @@ def test_what_an_sdk_signs_is_accepted_and_any_change_is_not(name: str) -> None:
         dataclasses.replace(request, query=f"{request.query}&x=1"),
         dataclasses.replace(request, headers={**request.headers, "host": "127.0.0.1:4567"}),
         dataclasses.replace(request, headers={**request.headers, "x-amz-added": "1"}),
-        dataclasses.replace(request, headers={**request.headers, "x-amz-date": f"{NOW - timedelta(minutes=1):%Y%m%dT%H%M%SZ}"}),
+        dataclasses.replace(request, headers={**request.headers, "x-amz-date": f"{now() - timedelta(minutes=1):%Y%m%dT%H%M%SZ}"}),
         dataclasses.replace(request, headers={name: value for name, value in request.headers.items() if name != "authorization"}),
     ]
     check_key(request, secret_of)
@@ -99,13 +103,13 @@ def test_what_an_sdk_signs_is_accepted_and_any_change_is_not(name: str) -> None:
 def test_another_key_another_secret_and_another_time_are_refused() -> None:
     call = CALLS["query"][1]
     cases = {
-        "InvalidClientTokenId": (sent(client("sts", "AKIAOTHER"), call), NOW),
-        "SignatureDoesNotMatch": (sent(client("sts", secret="test"), call), NOW),
-        "RequestTimeTooSkewed": (sent(client("sts"), call), NOW + timedelta(minutes=16)),
+        "InvalidClientTokenId": (sent(client("sts", "AKIAOTHER"), call), now()),
+        "SignatureDoesNotMatch": (sent(client("sts", secret="test"), call), now()),
+        "RequestTimeTooSkewed": (sent(client("sts"), call), now() + timedelta(minutes=16)),
     }
-    for code, (request, now) in cases.items():
+    for code, (request, at) in cases.items():
         with pytest.raises(UnsignedError) as raised:
-            check(request, secret_of, now)
+            check(request, secret_of, at)
         assert raised.value.code == code
 
 
@@ -118,7 +122,7 @@ def test_presigned_addresses_are_accepted_until_they_expire(version: str, operat
     request = received("GET" if operation == "get_object" else "PUT", url, {})
     check(request, secret_of)
     with pytest.raises(UnsignedError, match="expired"):
-        check(request, secret_of, NOW + timedelta(minutes=2))
+        check(request, secret_of, now() + timedelta(minutes=2))
     for other in (
         dataclasses.replace(request, path="/b/other"),
         dataclasses.replace(request, method="DELETE"),
@@ -151,7 +155,7 @@ JUNK = [
 
 @pytest.mark.parametrize("authorization", JUNK)
 def test_junk_is_no_signature(authorization: str) -> None:
-    headers = {"host": "127.0.0.1", "x-amz-date": f"{NOW:%Y%m%dT%H%M%SZ}", "authorization": authorization}
+    headers = {"host": "127.0.0.1", "x-amz-date": f"{now():%Y%m%dT%H%M%SZ}", "authorization": authorization}
     with pytest.raises(UnsignedError):
         check(Request("POST", "/", "", headers), secret_of)
 
