@@ -97,6 +97,8 @@ TYPES = {
     "sns/topicSubscription:TopicSubscription": "aws_sns_topic_subscription",
     "sqs/queue:Queue": "aws_sqs_queue",
     "ssm/parameter:Parameter": "aws_ssm_parameter",
+    "wafv2/webAcl:WebAcl": "aws_wafv2_web_acl",
+    "wafv2/webAclAssociation:WebAclAssociation": "aws_wafv2_web_acl_association",
     "vpc/securityGroupEgressRule:SecurityGroupEgressRule": "aws_vpc_security_group_egress_rule",
     "vpc/securityGroupIngressRule:SecurityGroupIngressRule": "aws_vpc_security_group_ingress_rule",
 }

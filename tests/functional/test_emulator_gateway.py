@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import os
 import pwd
+import select
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -14,11 +17,14 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import boto3
 import pytest
+from botocore.auth import S3SigV4QueryAuth, SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
@@ -257,6 +263,147 @@ def test_another_user_of_the_machine_reads_no_secret_and_runs_nothing(sandbox: S
     assert sandbox.key().secret_key not in as_nobody("sh", "-c", "cat /proc/[0-9]*/environ 2>/dev/null; ps axeww")
 
 
+# ---- requests that look like another one
+
+
+def test_keys_of_a_pool_that_does_not_exist_are_no_way_to_another_service(sandbox: Sandbox) -> None:
+    for action in ("ListRoles", "DescribeInstances", "ListQueues", "ConfirmSubscription", "AssumeRoleWithWebIdentity"):
+        for path in ("/us-east-1_x/.well-known/jwks.json", "/us-east-1_x/.well-known/openid-configuration"):
+            _, text = ask(sandbox, "GET", path, f"Action={action}&Version=2010-05-08", **FORM_TYPE)
+            assert (b"ErrorResponse" in text, b"Response><Errors" in text) == (False, False), (action, text)
+
+
+@pytest.mark.parametrize("host", ["x.alb.localhost", "localhost", f"{'a' * 32}.lambda-url.us-east-1.localhost"])
+@pytest.mark.parametrize("path", ["/", "/restapis/a/b/_user_request_/c"])
+def test_no_preflight_is_another_request(sandbox: Sandbox, host: str, path: str) -> None:
+    name = f"asked-{abs(hash((host, path)))}"
+    client(sandbox, "secretsmanager").create_secret(Name=name, SecretString="do not tell")
+    scope = {"X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Credential": "test/20260101/us-east-1/iam/aws4_request", "X-Amz-Signature": "0"}
+    for more in ({}, {"origin": "http://localhost:3000", "access_control_request_method": "GET"}):
+        target = {"host": host, "x_amz_target": "secretsmanager.GetSecretValue", "content_type": "application/x-amz-json-1.1"}
+        _, text = ask(sandbox, "OPTIONS", f"{path}?{urlencode(scope)}", json.dumps({"SecretId": name}), **target, **more)
+        assert b"do not tell" not in text
+
+
+def presigned(sandbox: Sandbox, operation: str, bucket: str, version: str = "s3v4", **more: Any) -> tuple[str, str]:
+    parameters = {"Bucket": bucket, "Key": "k", **more}
+    parts = urlsplit(client(sandbox, "s3", signature_version=version).generate_presigned_url(operation, Params=parameters, ExpiresIn=600))
+    return parts.path, parts.query
+
+
+@pytest.fixture(scope="module")
+def buckets(sandbox: Sandbox) -> tuple[str, str]:
+    s3 = client(sandbox, "s3")
+    for bucket, key in (("shared", "k"), ("shared", "k#x"), ("hidden", "k"), ("hidden", "shared/k")):
+        s3.create_bucket(Bucket=bucket)
+        s3.put_object(Bucket=bucket, Key=key, Body=f"{bucket} {key}".encode())
+    return "shared", "hidden"
+
+
+def test_a_presigned_address_is_a_request_to_s3_whatever_its_body_says(sandbox: Sandbox, buckets: tuple[str, str]) -> None:
+    form = "Action=CreateUser&UserName=made-by-a-form&Version=2010-05-08"
+    for operation, method in (("create_multipart_upload", "POST"), ("put_object", "PUT"), ("get_object", "GET")):
+        path, query = presigned(sandbox, operation, buckets[0])
+        status, _ = ask(sandbox, method, f"{path}?{query}", form, **FORM_TYPE)
+        assert status == 200, operation
+    assert "made-by-a-form" not in [user["UserName"] for user in client(sandbox, "iam").list_users()["Users"]]
+    assert client(sandbox, "s3").get_object(Bucket=buckets[0], Key="k")["Body"].read() == form.encode()
+
+
+@pytest.mark.parametrize("version", ["s3v4", "s3"])
+def test_a_presigned_address_opens_one_object(sandbox: Sandbox, buckets: tuple[str, str], version: str) -> None:
+    path, query = presigned(sandbox, "get_object", buckets[0], version)
+    addresses = [f"{path}#x?{query}", f"hidden{path}?{query}", f"]{path}?{query}", f"http://localhost{path}?{query}", f"{path}?{query}#"]
+    for address in addresses:
+        assert ask(sandbox, "GET", address)[0] == 403, address
+    for host in ("hidden.localhost", "hidden.s3.localhost", "hidden.s3.us-east-1.localhost"):
+        assert ask(sandbox, "GET", f"{path}?{query}", host=host)[0] == 403, host
+
+
+@pytest.mark.parametrize("version", ["s3v4", "s3"])
+def test_nothing_is_added_to_a_presigned_address(sandbox: Sandbox, buckets: tuple[str, str], version: str) -> None:
+    path, query = presigned(sandbox, "put_object", buckets[0], version)
+    key = sandbox.key().access_key
+    for added in (
+        "x-amz-copy-source=/hidden/k", "X-Amz-Copy-Source=%2Fhidden%2Fk", "%74agging", "tagging", "retention", "x-amz-meta-a=b",
+        f"X-Amz-Credential={key}/20260101/us-east-1/s3/aws4_request", "x-amz-credential=000000000000/20260101/us-east-1/s3/aws4_request",
+        "AWSAccessKeyId=test", "prefix=%23&tagging",
+    ):  # fmt: skip
+        assert ask(sandbox, "PUT", f"{path}?{query}&{added}", "x")[0] == 403, added
+        assert ask(sandbox, "PUT", f"{path}?{added}&{query}", "x")[0] == 403, added
+
+
+def test_a_listing_presigned_with_version_2_works(sandbox: Sandbox, buckets: tuple[str, str]) -> None:
+    parameters = {"Bucket": buckets[0], "Prefix": "k#", "MaxKeys": 5}
+    url = client(sandbox, "s3", signature_version="s3").generate_presigned_url("list_objects_v2", Params=parameters)
+    with urllib.request.urlopen(url) as answer:
+        assert b"<Key>k%23x</Key>" in answer.read()
+
+
+def test_a_user_signs_as_nobody_else(sandbox: Sandbox, buckets: tuple[str, str]) -> None:
+    iam, own = client(sandbox, "iam"), sandbox.key().access_key
+    iam.create_user(UserName="climber")
+    made = iam.create_access_key(UserName="climber")["AccessKey"]
+    user = Credentials(made["AccessKeyId"], made["SecretAccessKey"])
+    form = {"Content-Type": FORM_TYPE["content_type"]}
+    body, address = "Action=ListRoles&Version=2010-05-08", f"http://127.0.0.1:{sandbox.ports().emulator}"
+    for hidden in ("Credential={own}, ", "SignedHeaders=credential;Credential={own}, ", "Credential={own},SignedHeaders=host, "):
+        asked = AWSRequest("POST", f"{address}/", form, data=body)
+        SigV4Auth(user, "iam", "us-east-1").add_auth(asked)
+        first = hidden.format(own=f"{own}/{asked.context['timestamp'][:8]}/us-east-1/iam/aws4_request")
+        sent = {name.replace("-", "_").lower(): value for name, value in asked.headers.items()}
+        sent["authorization"] = sent["authorization"].replace("AWS4-HMAC-SHA256 ", f"AWS4-HMAC-SHA256 {first}")
+        status, text = ask(sandbox, "POST", "/", body, **sent)
+        assert (status, b"<Roles" in text) == (403, False), hidden
+    scope = quote(f"{own}/20260101/us-east-1/s3/aws4_request", safe="")
+    for name in ("X-Amz-Credential", "x-amz-credential"):
+        asked = AWSRequest("GET", f"{address}/hidden/k?{name}={scope}")
+        S3SigV4QueryAuth(user, "s3", "us-east-1").add_auth(asked)
+        parts = urlsplit(str(asked.url))
+        status, text = ask(sandbox, "GET", f"{parts.path}?{parts.query}")
+        assert (status, b"hidden" in text) == (403, False), name
+
+
+# ---- what a stranger's request may cost
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": old_signature("AKIAIOSFODNN7EXAMPLE")},
+        {"authorization": "x"},
+        {},
+        {"x_amz_target": "AWSCognitoIdentityProviderService.SignUp"},
+    ],
+)
+def test_a_strangers_body_is_not_kept(sandbox: Sandbox, headers: dict[str, str]) -> None:
+    """It never ends; the answer comes all the same."""
+    with socket.create_connection(("127.0.0.1", sandbox.ports().emulator), timeout=20) as connection:
+        lines = [f"{name.replace('_', '-')}: {value}" for name, value in {"host": "localhost", **headers}.items()]
+        head = "\r\n".join(["POST / HTTP/1.1", *lines, "transfer-encoding: chunked", "", ""])
+        connection.sendall(head.encode())
+        connection.setblocking(False)
+        chunk, sent, answer = b"10000\r\n" + b"x" * 0x10000 + b"\r\n", 0, b""
+        while not answer and sent < 64 * 2**20:
+            readable, writable, _ = select.select([connection], [connection], [], 20)
+            assert readable or writable, "neither read nor answered"
+            if readable:
+                answer = connection.recv(100)
+            else:
+                sent += connection.send(chunk[sent % len(chunk) :])
+    assert answer.split()[1] in (b"403", b"413")
+
+
+def test_a_small_body_stands_for_no_large_one(sandbox: Sandbox) -> None:
+    target = {"x-amz-target": "AWSCognitoIdentityProviderService.SignUp", "content-type": "application/x-amz-json-1.1"}
+    body = gzip.compress(b" " * 2**20)
+    for encoded in ({"content-encoding": "gzip"}, {"content-encoding": "GZIP, gzip"}, {"x-amz-decoded-content-length": "1"}):
+        connection = http.client.HTTPConnection("127.0.0.1", sandbox.ports().emulator, timeout=20)
+        connection.request("POST", "/", body, {**target, **encoded})
+        assert connection.getresponse().status == 403, encoded
+        connection.close()
+
+
 # ---- what AWS leaves unsigned
 
 
@@ -305,10 +452,35 @@ def test_cognito_refuses_what_it_refuses_on_aws(sandbox: Sandbox, pool: dict[str
     assert sensitive == 400
 
 
+@pytest.mark.parametrize("body", ["{", "[]", "5", "[" * 200_000, '{"a":' * 100_000, '{"ClientId":' + "9" * 5000 + "}", "\xff\xfe"])
+def test_what_is_no_request_is_refused_without_a_word_in_the_log(sandbox: Sandbox, body: str) -> None:
+    log = sandbox.log_files()["emulator"]
+    before = log.stat().st_size
+    target = {"x_amz_target": "AWSCognitoIdentityProviderService.InitiateAuth", "content_type": "application/x-amz-json-1.1"}
+    status, text = ask(sandbox, "POST", "/", body, **target)
+    assert (status, b"SerializationException" in text) == (400, True)
+    assert b"Traceback" not in log.read_bytes()[before:]
+
+
 def test_actions_that_aws_signs_stay_closed_for_cognito_too(sandbox: Sandbox, pool: dict[str, str]) -> None:
     target = {"x_amz_target": "AWSCognitoIdentityProviderService.AdminCreateUser", "content_type": "application/x-amz-json-1.1"}
     status, text = ask(sandbox, "POST", "/", json.dumps({"UserPoolId": pool["pool"], "Username": "x@example.test"}), **target)
     assert (status, b"MissingAuthenticationToken" in text) == (403, True)
+
+
+@pytest.mark.parametrize("version", ["s3v4", "s3"])
+def test_a_page_that_signs_in_uploads_to_a_presigned_address(
+    sandbox: Sandbox, pool: dict[str, str], buckets: tuple[str, str], version: str
+) -> None:
+    ours = "http://localhost:3000"
+    rule = {"AllowedOrigins": [ours], "AllowedMethods": ["PUT"], "AllowedHeaders": ["content-type"]}
+    client(sandbox, "s3").put_bucket_cors(Bucket=buckets[0], CORSConfiguration={"CORSRules": [rule]})
+    address = "?".join(presigned(sandbox, "put_object", buckets[0], version))
+    asked = {"access_control_request_method": "PUT", "sec_fetch_site": "cross-site", "sec_fetch_mode": "cors"}
+    assert ask(sandbox, "OPTIONS", address, origin=ours, **asked)[0] == 200
+    assert ask(sandbox, "OPTIONS", address, origin="http://localhost:8000", **asked)[0] == 403
+    assert ask(sandbox, "OPTIONS", address, origin=ours, **{**asked, "access_control_request_method": "DELETE"})[0] == 403
+    assert ask(sandbox, "PUT", address, "from a page", origin=ours, sec_fetch_site="cross-site")[0] == 200
 
 
 @pytest.mark.parametrize("version", ["s3v4", "s3"])

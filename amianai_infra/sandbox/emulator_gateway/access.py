@@ -116,13 +116,19 @@ def kind_of(caller: Caller, public_actions: Collection[str]) -> Kind:
         return Kind.SITE
     signed = "authorization" in caller.headers and caller.path not in _TOKENS
     names = {name for name, _ in parse_qsl(caller.query, keep_blank_values=True)}
-    if not signed and host_name(caller.host) in _LOCAL:
+    if not signed and host_name(caller.host) in _LOCAL and not _is_encoded(caller.headers):
         target = caller.headers.get("x-amz-target")
         kind = _path_kind(caller, names) if target is None else _target_kind(caller, target, public_actions)
         if kind is not None:
             return kind
     presigned = "X-Amz-Signature" in names or {"AWSAccessKeyId", "Signature"} <= names
     return Kind.PRESIGNED if presigned and "authorization" not in caller.headers else Kind.CONTROL
+
+
+def _is_encoded(headers: Mapping[str, str]) -> bool:
+    """Whether the emulator would read another body than the one that was sent: a few kilobytes can stand for gigabytes."""
+    chunked = headers.get("x-amz-content-sha256", "").startswith("STREAMING-") or "x-amz-decoded-content-length" in headers
+    return chunked or "content-encoding" in headers
 
 
 def _target_kind(caller: Caller, target: str, public_actions: Collection[str]) -> Kind | None:
@@ -161,6 +167,8 @@ def refusal(caller: Caller, kind: Kind, origins: Collection[str]) -> str | None:
         return None if caller.is_program or caller.method in ("GET", "HEAD") else "other web pages may only read the site"
     if caller.path.startswith("/_"):
         return "run `amianai sandbox reset` instead" if caller.path.startswith("/_ministack/reset") else "not a service of AWS"
+    if kind is Kind.PRESIGNED and not _signs_host(caller) and host_name(caller.host) not in _LOCAL:
+        return "a bucket is named in the path where the signature does not cover the host"
     if caller.method != "POST" and "Action" in dict(parse_qsl(caller.query, keep_blank_values=True)):
         return "an action is sent as POST"
     own_page = caller.origin is not None and caller.origin in origins
@@ -170,6 +178,11 @@ def refusal(caller: Caller, kind: Kind, origins: Collection[str]) -> str | None:
         Kind.PRESIGNED: own_page,
     }.get(kind, False)
     return None if welcome else f"web pages of {caller.origin or 'other origins'!r} may not call {kind.value}"
+
+
+def _signs_host(caller: Caller) -> bool:
+    """Whether a presigned request says for which host it was signed; version 2 does not, nor does a preflight."""
+    return caller.method != "OPTIONS" and "X-Amz-Signature" in dict(parse_qsl(caller.query, keep_blank_values=True))
 
 
 def preflight(caller: Caller, origins: Collection[str]) -> bool:

@@ -28,12 +28,11 @@ def owner(pools: Iterable[Body], body: Body) -> tuple[Body, Body]:
         pools: all of the emulator's.
         body: the request's JSON.
     """
-    named, client_id = body.get("UserPoolId"), _client_id(body)
-    for pool in pools:
-        client = pool.get("_clients", {}).get(client_id)
-        if client is not None or (named and pool.get("Id") == named):
-            return pool, client or {}
-    return {}, {}
+    known, client_id = list(pools), _client_id(body)
+    for pool in known:
+        if client_id in pool.get("_clients", {}):
+            return pool, pool["_clients"][client_id]
+    return next((pool for pool in known if pool.get("Id") == body.get("UserPoolId")), {}), {}
 
 
 def _client_id(body: Body) -> str:

@@ -15,11 +15,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import re
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from contextvars import ContextVar
+from dataclasses import replace
 from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -49,7 +52,19 @@ _PREFLIGHT = [
     (b"access-control-allow-headers", ", ".join(_SENT).encode()),
     (b"access-control-max-age", b"600"),
 ]
+# Bodies that are read before it is known who sent them; Cognito's own limits, and Lambda's on a function sent with its code, are lower.
+_LARGEST_UNSIGNED = 2**20
+_LARGEST_UNCHECKED = 2**27
+_ADDRESS = re.compile(rb"/[!-~]*")
+_ASKING = (b"host", b"origin", b"access-control-request-method", b"access-control-request-headers")
+# The one service that answers what is not signed in a header; everything else says itself for which it was signed.
+_ONE_SERVICE = {Kind.PRESIGNED: "s3", Kind.SIGN_IN: "cognito-idp", Kind.PAGE: "cognito-idp", Kind.FORM: "cognito-idp"}
+_only: ContextVar[str | None] = ContextVar("_only", default=None)
 _log = logging.getLogger("sandbox")
+
+
+class _TooLargeError(Exception):
+    """A body is longer than is read here."""
 
 
 class Emulator(Protocol):
@@ -99,7 +114,7 @@ class Guard:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(scope)
         if caller is None:
-            await _turn_away(scope, send, "AccessDenied", "a request has one Host header, and at most one Origin")
+            await _turn_away(scope, send, "AccessDenied", "a request has one Host, at most one Origin, and an address like /path?query")
             return
         origins = self._emulator.origins() if caller.origin is not None else ()
         if access.preflight(caller, origins):
@@ -116,16 +131,17 @@ class Guard:
             await self._service(scope, caller, kind, receive, _as_allowed(send, kind, caller.origin, origins))
 
     async def _service(self, scope: Scope, caller: Caller, kind: Kind, receive: Receive, send: Send) -> None:
-        if kind in (Kind.CONTROL, Kind.PRESIGNED) and not (kind is Kind.PRESIGNED and caller.method == "OPTIONS"):
-            body = b""
-            if kind is Kind.CONTROL and signature.hashes_body(caller.headers):
-                body, receive = await _read(receive)
-            request = signature.Request(caller.method, _raw_path(scope), caller.query, caller.headers, body)
-            try:
-                signature.check(request, self._emulator.secret_of)
-            except signature.UnsignedError as error:
-                await _turn_away(scope, send, error.code, str(error))
-                return
+        _only.set(_ONE_SERVICE.get(kind))
+        if kind is Kind.PRESIGNED and caller.method == "OPTIONS":
+            scope, receive = _only_asking(scope)
+        try:
+            scope, receive = await self._checked(scope, caller, kind, receive)
+        except signature.UnsignedError as error:
+            await _turn_away(scope, send, error.code, str(error))
+            return
+        except _TooLargeError:
+            await _turn_away(scope, send, "RequestTooLarge", "the body is longer than is read here", 413)
+            return
         target = caller.headers.get("x-amz-target", "")
         if target.startswith(access.COGNITO):
             body, _ = await _read(receive)
@@ -138,6 +154,24 @@ class Guard:
         if caller.method not in _READING:
             self._last = time.monotonic()
             self._changed.set()
+
+    async def _checked(self, scope: Scope, caller: Caller, kind: Kind, receive: Receive) -> tuple[Scope, Receive]:
+        """The request once it is known to be signed, where it has to be. No more is read of a stranger than is needed for that."""
+        if kind is Kind.PRESIGNED and caller.method == "OPTIONS":
+            return scope, receive
+        if kind not in (Kind.CONTROL, Kind.PRESIGNED):
+            body, _ = await _read(receive, _LARGEST_UNSIGNED)
+            return _with_body(scope, body)
+        request = signature.Request(caller.method, _raw_path(scope), caller.query, caller.headers)
+        if kind is Kind.CONTROL and not caller.headers.get("x-amz-content-sha256"):
+            signature.check_key(request, self._emulator.secret_of)
+            body, receive = await _read(receive, _LARGEST_UNCHECKED)
+            request = replace(request, body=body)
+        signature.check(request, self._emulator.secret_of)
+        if kind is Kind.CONTROL and signature.declares_hash(caller.headers):
+            body, receive = await _read(receive)
+            signature.check_body(caller.headers, body)
+        return scope, receive
 
     async def _save_after_changes(self) -> None:
         """Save once nothing changed for half a second, and every ten seconds under steady change.
@@ -164,26 +198,41 @@ def caller_of(scope: Scope) -> Caller | None:
         if name in headers and name in ("host", "origin", "authorization"):
             return None
         headers[name] = f"{headers[name]},{text}" if name in headers else text
-    if not headers.get("host"):
+    # An address that begins otherwise, or has a fragment, would be read as one thing here and as another by the emulator.
+    address = scope["raw_path"] + b"?" + scope["query_string"]
+    if not headers.get("host") or not _ADDRESS.fullmatch(address) or b"#" in address:
         return None
     return Caller(scope["method"], scope["path"], scope["query_string"].decode("latin-1"), headers)
 
 
 def _raw_path(scope: Scope) -> str:
     raw: bytes = scope["raw_path"]
-    return raw.partition(b"?")[0].decode("latin-1")
+    return raw.decode("ascii")
 
 
-async def _read(receive: Receive) -> tuple[bytes, Receive]:
-    """The whole body, and a channel that gives it once more."""
+def _only_asking(scope: Scope) -> tuple[Scope, Receive]:
+    """A preflight without anything that could make it another request: browsers send no body, no credentials, and sign nothing."""
+    asking = [(name, value) for name, value in scope["headers"] if name.lower() in _ASKING]
+    return _with_body({**scope, "headers": asking, "query_string": b""}, b"")
+
+
+async def _read(receive: Receive, largest: float = math.inf) -> tuple[bytes, Receive]:
+    """The whole body, and a channel that gives it once more.
+
+    Raises:
+        _TooLargeError: it is longer.
+    """
     parts: list[bytes] = []
-    more = True
+    length, more = 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             break
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
+        length += len(parts[-1])
+        if length > largest:
+            raise _TooLargeError
     body = b"".join(parts)
     return body, _once(body, receive)
 
@@ -221,16 +270,17 @@ def _as_allowed(send: Send, kind: Kind, origin: str | None, origins: Collection[
     return allowed
 
 
-async def _turn_away(scope: Scope, send: Send, code: str, why: str) -> None:
+async def _turn_away(scope: Scope, send: Send, code: str, why: str, status: int = 403) -> None:
     """Answer in the protocol of the request, so that an SDK names the code; one line in the log."""
+    why = re.sub(r"[^ -~]", "?", why)[:300]
     _log.warning("refused %r: %s: %s", f"{scope['method']} {scope['path']}"[:200], code, why)
     names = {name.lower(): value.lower() for name, value in scope["headers"]}
     if b"x-amz-target" in names or b"json" in names.get(b"content-type", b""):
-        await _refuse_as_json(send, 403, code, why)
+        await _refuse_as_json(send, status, code, why)
         return
-    error = f"<Error><Code>{code}</Code><Message>{escape(re.sub(r'[^ -~]', '?', why))}</Message></Error>"
+    error = f"<Error><Code>{code}</Code><Message>{escape(why)}</Message></Error>"
     body = f"<ErrorResponse>{error}</ErrorResponse>" if scope["method"] == "POST" else error
-    await _answer(send, 403, [(b"content-type", b"application/xml"), (b"x-content-type-options", b"nosniff")], body.encode())
+    await _answer(send, status, [(b"content-type", b"application/xml"), (b"x-content-type-options", b"nosniff")], body.encode())
 
 
 async def _refuse_as_json(send: Send, status: int, code: str, why: str) -> None:
@@ -251,6 +301,15 @@ def _not_executed(function: object, event: object) -> dict[str, Any]:
     return {"error": True, "function_error": "Unhandled", "body": body, "log": ""}
 
 
+def _or_only(detect: Callable[..., str]) -> Callable[..., str]:
+    """The emulator's choice of service, where the kind of request leaves one: it would let a form in the body name another."""
+
+    def chosen(*request: Any) -> str:
+        return _only.get() or detect(*request)
+
+    return chosen
+
+
 class MiniStack:
     """The emulator itself, by the parts of it that are used here."""
 
@@ -263,6 +322,7 @@ class MiniStack:
         self._iam = iam_evaluator
         self._persistence = persistence
         self._own = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+        gateway.detect_service = _or_only(gateway.detect_service)
         gateway._get_module("lambda_svc")._execute_function = _not_executed
         # CloudFront functions run in Node: with nothing of this process's environment, whose key opens every service.
         bare = {name: os.environ[name] for name in ("PATH",) if name in os.environ}
@@ -327,11 +387,11 @@ class MiniStack:
     def as_cognito(self, action: str, body: bytes, authorization: str) -> bytes | tuple[str, str]:
         """A request to Cognito, corrected where the emulator takes what Cognito does not."""
         try:
-            content = json.loads(body)
+            content = json.loads(body or b"{}")
         except (ValueError, RecursionError):
-            return body
+            content = None
         if not isinstance(content, dict):
-            return body
+            return "SerializationException", "the body is not a JSON object"
         pool, client = cognito.owner(self._gateway._get_module("cognito")._user_pools.all_values(), content)
         refused = cognito.refusal(action, content, pool, client)
         # The emulator itself checks the signatures of other keys than its own, over the body as it was sent.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl
 
 from botocore.auth import HmacV1Auth, S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest, HTTPHeaders
@@ -26,7 +26,19 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 TOLERANCE = timedelta(minutes=15)
 LONGEST = timedelta(days=7)
 _HEX = re.compile(r"[0-9a-f]{64}")
-_SCOPE = re.compile(r"([^/\s]+)/(\d{8})/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
+_SCOPE = re.compile(r"(\w+)/(\d{8})/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request", re.ASCII)
+_NAMES = re.compile(r"[\w.;-]+", re.ASCII)
+_FIELDS = ["Credential", "Signature", "SignedHeaders"]
+_ONCE = frozenset(
+    ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-expires", "x-amz-security-token", "x-amz-signature",
+     "x-amz-signedheaders", "awsaccesskeyid", "expires", "signature")
+)  # fmt: skip
+# What a signature of version 2 does not cover and an address may carry beside it: itself, and which part of a listing is wanted.
+_BESIDE_V2 = frozenset(
+    ("AWSAccessKeyId", "Expires", "Signature", "x-amz-security-token", "continuation-token", "delimiter", "encoding-type", "fetch-owner",
+     "key-marker", "list-type", "marker", "max-keys", "max-parts", "max-uploads", "part-number-marker", "prefix", "start-after",
+     "upload-id-marker", "version-id-marker")
+)  # fmt: skip
 
 
 class UnsignedError(Exception):
@@ -60,18 +72,47 @@ class Request:
     body: bytes = field(default=b"", repr=False)
 
     def parameters(self) -> dict[str, str]:
-        """The query's parameters; of several with one name the last."""
-        return dict(parse_qsl(self.query, keep_blank_values=True))
+        """The query's parameters; of several with one name the last.
+
+        Raises:
+            UnsignedError: one that a signature consists of is there twice, so that two readers could read two keys.
+        """
+        pairs = parse_qsl(self.query, keep_blank_values=True)
+        names = [name.lower() for name, _ in pairs]
+        if any(names.count(name) > 1 for name in _ONCE):
+            raise UnsignedError("IncompleteSignature", "a parameter of the signature is there twice")
+        return dict(pairs)
 
 
 SecretOf = Callable[[str, str], str | None]
 """The secret key of an access key id, given the session token that came with it ("" for none); None when there is none."""
 
 
-def hashes_body(headers: Mapping[str, str]) -> bool:
-    """Whether the body has to be read before a header signature can be checked."""
-    declared = headers.get("x-amz-content-sha256", "")
-    return not declared or _HEX.fullmatch(declared) is not None
+def check_key(request: Request, secret_of: SecretOf) -> None:
+    """Refuse a request signed in its header which no body could make good: there is no such key.
+
+    Raises:
+        UnsignedError: the header is malformed, or its key not known.
+    """
+    if "authorization" not in request.headers:
+        raise UnsignedError("MissingAuthenticationToken", "the request is not signed")
+    claim = _header_claim(request)
+    _secret(claim.key, claim.token, secret_of)
+
+
+def check_body(headers: Mapping[str, str], body: bytes) -> None:
+    """Accept the body of a request whose headers declare its hash.
+
+    Raises:
+        UnsignedError: it is another one.
+    """
+    if declares_hash(headers) and headers["x-amz-content-sha256"] != hashlib.sha256(body).hexdigest():
+        raise UnsignedError("XAmzContentSHA256Mismatch", "the body is not the one that was signed")
+
+
+def declares_hash(headers: Mapping[str, str]) -> bool:
+    """Whether the body's hash is said in a header, so that the signature can be checked before the body is read."""
+    return _HEX.fullmatch(headers.get("x-amz-content-sha256", "")) is not None
 
 
 def is_presigned(parameters: Mapping[str, str]) -> bool:
@@ -80,10 +121,10 @@ def is_presigned(parameters: Mapping[str, str]) -> bool:
 
 
 def check(request: Request, secret_of: SecretOf, now: datetime | None = None) -> None:
-    """Accept a signed request.
+    """Accept a signed request, but for its body, where the signature is over a hash that a header declares: see `check_body`.
 
     Args:
-        request: as it was received.
+        request: as it was received; with its body where no hash is declared.
         secret_of: gives the secrets of the keys there are.
         now: the time, for tests.
 
@@ -102,17 +143,22 @@ def check(request: Request, secret_of: SecretOf, now: datetime | None = None) ->
         raise UnsignedError("MissingAuthenticationToken", "the request is not signed")
 
 
-def _check_header(request: Request, secret_of: SecretOf, now: datetime) -> None:
+def _header_claim(request: Request) -> _Claim:
     algorithm, _, rest = request.headers["authorization"].partition(" ")
-    fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+    parts = sorted(part.strip().partition("=")[::2] for part in rest.split(","))
+    if [name for name, _ in parts] != _FIELDS:
+        raise UnsignedError("IncompleteSignature", "the Authorization header is not one of signature version 4")
+    fields = dict(parts)
     declared = request.headers.get("x-amz-content-sha256", "")
-    actual = hashlib.sha256(request.body).hexdigest()
-    if hashes_body(request.headers) and declared not in ("", actual):
-        raise UnsignedError("XAmzContentSHA256Mismatch", "the body is not the one that was signed")
-    claim = _Claim(
-        algorithm, fields.get("Credential", ""), fields.get("SignedHeaders", ""), fields.get("Signature", ""),
-        request.headers.get("x-amz-date", ""), request.headers.get("x-amz-security-token", ""), declared or actual,
+    return _Claim(
+        algorithm, fields["Credential"], fields["SignedHeaders"], fields["Signature"],
+        request.headers.get("x-amz-date", ""), request.headers.get("x-amz-security-token", ""),
+        declared or hashlib.sha256(request.body).hexdigest(),
     )  # fmt: skip
+
+
+def _check_header(request: Request, secret_of: SecretOf, now: datetime) -> None:
+    claim = _header_claim(request)
     claim.check(request, parse_qsl(request.query, keep_blank_values=True), secret_of)
     if abs(now - claim.signed_at) > TOLERANCE:
         raise UnsignedError("RequestTimeTooSkewed", "the request was signed more than 15 minutes from now")
@@ -138,12 +184,17 @@ def _check_query_v2(request: Request, parameters: Mapping[str, str], secret_of: 
     key, expires = parameters["AWSAccessKeyId"], parameters.get("Expires", "")
     if not re.fullmatch(r"\d{1,12}", expires) or now.timestamp() > int(expires):
         raise UnsignedError("AccessDenied", "the address has expired")
+    # Names as sent: what is signed is found by the name before it is decoded.
+    named = {part.partition("=")[0] for part in request.query.split("&")}
+    if named - _BESIDE_V2 - set(HmacV1Auth.QSAOfInterest):
+        raise UnsignedError("AccessDenied", "a signature of version 2 does not cover every parameter of the address: sign with version 4")
     token = parameters.get("x-amz-security-token", "")
     signer = _ExpiringHmac(Credentials(key, _secret(key, token, secret_of), token or None), expires)
     headers = HTTPHeaders()
     for name, value in request.headers.items():
         headers[name] = value
-    address = urlsplit(f"http://host{request.path}?{request.query}")
+    resource = request.path if "/" in request.path[1:] else f"{request.path.rstrip('/')}/"  # a bucket is signed with a slash
+    address = SplitResult("http", "host", resource, request.query, "")
     expected = signer.get_signature(request.method, address, headers)  # type: ignore[arg-type]  # botocore asks for HTTPHeaders
     _compare(expected, parameters["Signature"])
 
@@ -172,6 +223,10 @@ class _Claim:
     payload: str
 
     @property
+    def key(self) -> str:
+        return self._scope()[0]
+
+    @property
     def service(self) -> str:
         return self._scope()[3]
 
@@ -184,7 +239,7 @@ class _Claim:
 
     def _scope(self) -> tuple[str, str, str, str]:
         scope = _SCOPE.fullmatch(self.credential)
-        if self.algorithm != ALGORITHM or scope is None or not self.signature:
+        if self.algorithm != ALGORITHM or scope is None or not _NAMES.fullmatch(self.signed_headers) or not self.signature:
             raise UnsignedError("IncompleteSignature", "the request does not carry a signature of version 4")
         key, day, region, service = scope.groups()
         return key, day, region, service

@@ -104,6 +104,7 @@ def test_whom_a_request_is_about() -> None:
     assert owner([OTHER, POOL], {"ClientId": "site"}) == (POOL, POOL["_clients"]["site"])
     assert owner([OTHER, POOL], {"UserPoolId": "us-east-1_a", "Username": "A"}) == (POOL, {})
     assert owner([OTHER, POOL], {"ClientId": "nobody"}) == ({}, {})
+    assert owner([OTHER, POOL], {"ClientId": "site", "UserPoolId": OTHER["Id"]}) == (POOL, POOL["_clients"]["site"])
     assert owner([OTHER, POOL], {"AccessToken": token([1])}) == ({}, {})
 
 

@@ -202,3 +202,36 @@ def test_a_failed_save_does_not_end_saving(monkeypatch: pytest.MonkeyPatch) -> N
     recorder = Recorder()
     recorder.broken_saves = 1
     assert drive(recorder, scope(), scope(), after_each=0.3).saves == 2
+
+
+def test_a_preflight_carries_nothing_to_the_emulator_that_could_make_it_another_request() -> None:
+    asked = {"x_amz_target": "secretsmanager.GetSecretValue", "access_control_request_method": "PUT"}
+    one = scope("OPTIONS", "/bucket/key", sign=False, origin="http://localhost:3000", content="Action=x", **asked)
+    one["query_string"] = b"X-Amz-Signature=0&X-Amz-Credential=test/20260101/us-east-1/iam/aws4_request"
+    recorder = Recorder(b"Action=x")
+    received: list[Message] = []
+    recorder.serve = lambda scope, receive, send: _keep(received, scope, receive)  # type: ignore[method-assign]
+    drive(recorder, one)
+    assert [message.get("body", b"") for message in received[1:]] == [b""]
+    assert received[0]["query_string"] == b""
+    assert {name for name, _ in received[0]["headers"]} == {b"host", b"origin", b"access-control-request-method", b"content-length"}
+
+
+async def _keep(received: list[Message], scope: Message, receive: Any) -> None:
+    if scope["type"] == "http":
+        received.extend([scope, await receive()])
+
+
+@pytest.mark.parametrize("raw", [b"bucket/key", b"*", b"http://localhost/", b"/a#b", b"/a\tb", b"]", b"", b"/\xc3\xa4"])
+def test_an_address_is_read_in_one_way(raw: bytes) -> None:
+    assert drive(Recorder(), {**scope(), "raw_path": raw}).statuses == [403]
+    assert drive(Recorder(), {**scope(), "query_string": b"a#b"}).statuses == [403]
+
+
+def test_no_more_is_read_of_a_stranger_than_a_sign_in_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_LARGEST_UNSIGNED", 3)
+    monkeypatch.setattr(server, "_LARGEST_UNCHECKED", 4)
+    sign_up = scope(sign=False, x_amz_target="AWSCognitoIdentityProviderService.SignUp")
+    assert drive(Recorder(b"1234"), sign_up, scope("POST", "/login", sign=False)).statuses == [413, 413]
+    assert drive(Recorder(b"12345"), scope(content="12345")).statuses == [413]
+    assert drive(Recorder(b"1234"), scope(content="1234")).statuses == [200]
