@@ -165,19 +165,34 @@ def refusal(caller: Caller, kind: Kind, origins: Collection[str]) -> str | None:
         return f"the sandbox answers to names of this machine only, not to {caller.host!r}"
     if kind is Kind.SITE:
         return None if caller.is_program or caller.method in ("GET", "HEAD") else "other web pages may only read the site"
-    if caller.path.startswith("/_"):
-        return "run `amianai sandbox reset` instead" if caller.path.startswith("/_ministack/reset") else "not a service of AWS"
-    if kind is Kind.PRESIGNED and not _signs_host(caller) and host_name(caller.host) not in _LOCAL:
-        return "a bucket is named in the path where the signature does not cover the host"
-    if caller.method != "POST" and "Action" in dict(parse_qsl(caller.query, keep_blank_values=True)):
-        return "an action is sent as POST"
     own_page = caller.origin is not None and caller.origin in origins
     welcome = caller.is_program or {
         Kind.PAGE: caller.navigates,
         Kind.SIGN_IN: own_page,
         Kind.PRESIGNED: own_page,
     }.get(kind, False)
-    return None if welcome else f"web pages of {caller.origin or 'other origins'!r} may not call {kind.value}"
+    if not welcome:
+        return f"web pages of {caller.origin or 'other origins'!r} may not call {kind.value}"
+    return _address_refusal(caller, kind, origins)
+
+
+def _address_refusal(caller: Caller, kind: Kind, origins: Collection[str]) -> str | None:
+    """What is wrong with where a request goes, or None."""
+    if caller.path.startswith("/_"):
+        return "run `amianai sandbox reset` instead" if caller.path.startswith("/_ministack/reset") else "not a service of AWS"
+    if kind is Kind.PRESIGNED and not _signs_host(caller) and host_name(caller.host) not in _LOCAL:
+        return "a bucket is named in the path where the signature does not cover the host"
+    if caller.method != "POST" and "Action" in dict(parse_qsl(caller.query, keep_blank_values=True)):
+        return "an action is sent as POST"
+    if caller.path == "/logout" and not _returns_to(caller, origins):
+        return "sign-out returns to the addresses of the stack's own clients only"
+    return None
+
+
+def _returns_to(caller: Caller, origins: Collection[str]) -> bool:
+    """Whether every address that a request to sign out wants to be sent to is of a known origin; the emulator takes any."""
+    wanted = [value for name, value in parse_qsl(caller.query, keep_blank_values=True) if name in ("logout_uri", "redirect_uri")]
+    return all(origin_of(address) in origins for address in wanted)
 
 
 def _signs_host(caller: Caller) -> bool:

@@ -67,6 +67,35 @@ class _TooLargeError(Exception):
     """A body is longer than is read here."""
 
 
+class Refusals:
+    """A line in the log for each refused request, up to a number a minute: a page can send thousands a second.
+
+    Args:
+        most: lines a minute.
+        clock: monotonic seconds, for tests.
+    """
+
+    def __init__(self, most: int = 60, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._minute = 0
+        self._count = 0
+
+    def add(self, request: str, code: str, why: str) -> None:
+        """Note one; the first of the next minute tells how many were left out."""
+        minute = int(self._clock() // 60)
+        if minute != self._minute:
+            if self._count > self._most:
+                _log.warning("refused %d more in that minute", self._count - self._most)
+            self._minute, self._count = minute, 0
+        self._count += 1
+        if self._count <= self._most:
+            _log.warning("refused %r: %s: %s", request, code, why)
+
+
+_refusals = Refusals()
+
+
 class Emulator(Protocol):
     """What the guard asks of the emulator."""
 
@@ -116,7 +145,7 @@ class Guard:
         if caller is None:
             await _turn_away(scope, send, "AccessDenied", "a request has one Host, at most one Origin, and an address like /path?query")
             return
-        origins = self._emulator.origins() if caller.origin is not None else ()
+        origins = self._emulator.origins() if caller.origin is not None or caller.path == "/logout" else ()
         if access.preflight(caller, origins):
             headers = access.cross_origin_headers(caller.origin, origins)
             await _answer(send, 200, [*headers, *_PREFLIGHT], b"")
@@ -273,7 +302,7 @@ def _as_allowed(send: Send, kind: Kind, origin: str | None, origins: Collection[
 async def _turn_away(scope: Scope, send: Send, code: str, why: str, status: int = 403) -> None:
     """Answer in the protocol of the request, so that an SDK names the code; one line in the log."""
     why = re.sub(r"[^ -~]", "?", why)[:300]
-    _log.warning("refused %r: %s: %s", f"{scope['method']} {scope['path']}"[:200], code, why)
+    _refusals.add(f"{scope['method']} {scope['path']}"[:200], code, why)
     names = {name.lower(): value.lower() for name, value in scope["headers"]}
     if b"x-amz-target" in names or b"json" in names.get(b"content-type", b""):
         await _refuse_as_json(send, status, code, why)

@@ -202,6 +202,14 @@ def test_what_is_not_of_aws_is_refused(path: str) -> None:
     assert decide(caller("GET", path)) is not None
 
 
+def test_signing_out_leads_to_no_foreign_address() -> None:
+    for name in ("logout_uri", "redirect_uri"):
+        assert decide(caller(path="/logout", query=f"client_id=a&{name}=http%3A%2F%2Flocalhost%3A3000%2Fbye")) is None
+        assert decide(caller(path="/logout", query=f"client_id=a&{name}=http%3A%2F%2Fevil.example%2F")) is not None
+        assert decide(caller(path="/logout", query=f"{name}=http://localhost:3000/&{name}=//evil.example")) is not None
+    assert decide(caller(path="/logout", query="client_id=a")) is None
+
+
 # ---- answers to pages
 
 

@@ -167,7 +167,22 @@ def test_an_sdk_reads_why(more: dict[str, str], kind: bytes) -> None:
     assert b"MissingAuthenticationToken" in recorder.sent[-1]["body"]
 
 
+def test_a_flood_of_refused_requests_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    refusals = server.Refusals(most=3, clock=lambda: now[0])
+    for _ in range(1000):
+        refusals.add("GET /", "AccessDenied", "no")
+    assert len(caplog.records) == 3
+    now[0] = 61.0
+    refusals.add("GET /", "AccessDenied", "no")
+    assert [record.getMessage() for record in caplog.records[3:]] == [
+        "refused 997 more in that minute",
+        "refused 'GET /': AccessDenied: no",
+    ]
+
+
 def test_what_a_stranger_sent_is_one_line_in_the_log_and_no_markup(caplog: pytest.LogCaptureFixture) -> None:
+    server._refusals = server.Refusals()
     recorder = drive(Recorder(), scope("GET", "/a\n\x1b]52;c;x\x07", host="evil<b>\x9b.example", sign=False))
     (record,) = caplog.records
     assert record.getMessage().isprintable()
