@@ -38,13 +38,17 @@ DNS_URN = f"{_URN}amianai:dns:Dns::dns"
 ZONE_URN = f"{_URN}amianai:dns:Dns$aws:route53/zone:Zone::dns-zone"
 ZONE_TARGETS = (DNS_URN, ZONE_URN)
 """What a targeted `up` makes first on AWS: the zone, so that the domain can be delegated before a certificate is asked for."""
+ADDRESS_URNS = (f"{_URN}amianai:dns:SiteRecords**",)
+"""The site's address records, which come last."""
+OVERWRITE = "amianai-run:overwriteAddresses"
+"""Configuration of one run: address records that exist already are replaced. Nothing writes it into the stack file."""
 
 
 def program() -> None:
     """The production stack, from the stack's configuration alone."""
     settings = read_settings()
     pulumi.runtime.register_stack_transformation(StackTags(default_tags(settings.tags)))
-    Production(settings).export()
+    Production(settings, overwrite_addresses=pulumi.runtime.config.CONFIG.get().get(OVERWRITE) == "true").export()
 
 
 def read_settings() -> Settings:
@@ -70,10 +74,12 @@ class Production:
 
     Args:
         settings: everything a person can choose.
+        overwrite_addresses: address records that exist already are replaced.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, overwrite_addresses: bool = False) -> None:
         self.settings = settings
+        self._overwrite_addresses = overwrite_addresses
         self.account = get_caller_identity_output().account_id
         self.names = list(site_names(settings.domain_name))
         self.hosted_domain = settings.auth.hosted_domain or user_pool_domain(settings.prefix, settings.domain_name)
@@ -86,8 +92,9 @@ class Production:
         self.auth = self._auth()
         self.dns = Dns("dns", {"domain": settings.domain_name, "names": self.names, "zone_id": settings.dns.zone_id})
         self.site = self._site()
-        self.records = self._records()
         self.delivery = self._delivery()
+        self.parameter = self._publish()
+        self.records = self._records()
 
     def _network(self) -> Network:
         chosen = self.settings.network
@@ -222,6 +229,9 @@ class Production:
                 "names": self.names,
                 "distribution_domain": self.site.distribution_domain,
                 "distribution_zone_id": self.site.distribution_zone_id,
+                "overwrite": self._overwrite_addresses,
+                # Last of all, together: the names lead to a whole stack, or where they led before.
+                "after": [self.parameter],
             },
         )
 
@@ -309,18 +319,20 @@ class Production:
             },
         }
 
-    def export(self) -> None:
-        """Export the outputs, and publish them as one SSM parameter once everything they name is there."""
-        outputs = self.outputs()
-        self.parameter = Parameter(
+    def _publish(self) -> Parameter:
+        """The outputs as one SSM parameter, once everything they name is there."""
+        return Parameter(
             "outputs",
             name=stack_parameter(self.settings.prefix),
             description=f"What the stack of {self.settings.domain_name} tells about itself; no secrets",
             type="String",
-            value=pulumi.Output.from_input(outputs).apply(_published),
-            opts=pulumi.ResourceOptions(depends_on=[self.records, self.database, self.auth, self.audit, self.access]),
+            value=pulumi.Output.from_input(self.outputs()).apply(_published),
+            opts=pulumi.ResourceOptions(depends_on=[self.site, self.database, self.auth, self.audit, self.access]),
         )
-        for name, value in outputs.items():
+
+    def export(self) -> None:
+        """Export the outputs."""
+        for name, value in self.outputs().items():
             pulumi.export(name, value)
 
 

@@ -133,6 +133,12 @@ class SiteRecordsArgs(TypedDict):
     distribution_zone_id: pulumi.Input[str]
     """Hosted zone of that host name."""
 
+    overwrite: NotRequired[bool]
+    """Whether a record of the same name and type that exists already is replaced. Default no: it is somebody's."""
+
+    after: NotRequired[list[pulumi.Resource]]
+    """What is there before the names lead to the distribution. Default: the distribution alone."""
+
 
 class SiteRecords(pulumi.ComponentResource):
     """The addresses of the site: an alias record for IPv4 and one for IPv6, for every name.
@@ -167,5 +173,7 @@ class SiteRecords(pulumi.ComponentResource):
             name=host,
             type=kind,
             aliases=[target],  # type: ignore[list-item]
-            opts=pulumi.ResourceOptions(parent=self),
+            allow_overwrite=True if self._args.get("overwrite") else None,
+            # Whether it was written over another one says nothing about the record.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self._args.get("after"), ignore_changes=["allowOverwrite"]),
         )

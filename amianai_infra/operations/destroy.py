@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from amianai_infra.config import Settings, read_stack_file
 from amianai_infra.errors import EngineError, NotFoundError, RefusedError
-from amianai_infra.operations import change, state_storage
+from amianai_infra.operations import change, state_storage, zones
 from amianai_infra.operations.buckets import empty
 from amianai_infra.operations.context import Context
 from amianai_infra.rules.postgres import final_snapshot
@@ -66,6 +66,7 @@ class Plan:
         drop: configuration that names what is gone then.
         suffix: a new suffix of the snapshot's name, where the configured one is taken.
         domain: the domain of the stack, as its state has it.
+        foreign: records of others in the zone that would go; while there are any, nothing goes.
     """
 
     keep: Mapping[str, str] = field(default_factory=dict)
@@ -80,6 +81,7 @@ class Plan:
     drop: Mapping[str, str] = field(default_factory=dict)
     suffix: str = ""
     domain: str = ""
+    foreign: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -91,6 +93,7 @@ class Plan:
             "final_snapshot": self.snapshot,
             "stays": list(self.stays),
             "deletes_state": self.delete_state,
+            "records_of_others": list(self.foreign),
         }
 
 
@@ -183,6 +186,9 @@ def screen(found: Plan) -> str:
     if found.snapshot:
         lines.append(f"  - the database's final snapshot {found.snapshot}")
     lines += [f"  - {line}" for line in found.stays]
+    if found.foreign:
+        lines.append("What stands in the way: records in the stack's zone that others made:")
+        lines += [f"  - {record}" for record in found.foreign]
     return "\n".join(lines)
 
 
@@ -228,8 +234,25 @@ def prepare(context: Context, options: Options) -> tuple[Engine, Plan]:
         return engine, Plan(delete_state=options.delete_state, domain=domain)
     for line in engine.recover():
         context.progress.note(line)
-    found = replace(plan(engine.resources(), options, context.settings), domain=domain)
+    resources = engine.resources()
+    found = replace(plan(resources, options, context.settings), domain=domain)
+    if zones.in_state(resources) and change.ZONE_TYPE not in {one.type for one in resources if one.urn in found.kept_urns}:
+        found = replace(found, foreign=zones.of_others(context, resources))
     return engine, _with_free_snapshot_name(context, found)
+
+
+def require_empty_zone(found: Plan) -> None:
+    """Refuse while the zone holds records of others: Route 53 would, once everything else is gone.
+
+    Raises:
+        RefusedError: naming them.
+    """
+    if found.foreign:
+        raise RefusedError(
+            "Others made records in the stack's zone, which cannot go while they are there; nothing was removed.",
+            where="\n".join(found.foreign),
+            fix="keep the zone and what is in it with --keep-zone (the next setup adopts it), or delete these records first",
+        )
 
 
 def _with_free_snapshot_name(context: Context, found: Plan) -> Plan:
@@ -254,7 +277,12 @@ def _snapshot_exists(context: Context, name: str) -> bool:
 
 
 def execute(context: Context, engine: Engine, found: Plan, options: Options) -> Result:
-    """Perform the plan. Running it again after an interruption goes on with what is left."""
+    """Perform the plan. Running it again after an interruption goes on with what is left.
+
+    Raises:
+        RefusedError: the zone holds records of others.
+    """
+    require_empty_zone(found)
     _lift(context, engine, found)
     _keep(context, engine, found, options)
     if found.unprotect:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
+import pytest
 
-from amianai_infra.components.dns import Dns, DnsArgs, SiteRecords
+from amianai_infra.components.dns import Dns, DnsArgs, SiteRecords, SiteRecordsArgs
 from tests.components.recorder import Record, Recording
 
 ARGS: DnsArgs = {"domain": "example.com", "names": ["example.com", "www.example.com"]}
@@ -69,6 +70,19 @@ def test_every_name_leads_to_the_distribution_over_ipv4_and_ipv6(record: Record)
     assert records(found) == {("Z1", name, kind) for name in ("example.com", "www.example.com") for kind in ("A", "AAAA")}
     for one in found.of("Record"):
         assert one.inputs["aliases"] == [{"name": "d1.cloudfront.net", "zoneId": "ZCDN", "evaluateTargetHealth": False}]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_an_address_of_somebody_else_is_replaced_only_when_told_to(record: Record, overwrite: bool) -> None:
+    args: SiteRecordsArgs = {
+        "zone_id": "Z1",
+        "names": ARGS["names"],
+        "distribution_domain": "d1.cloudfront.net",
+        "distribution_zone_id": "ZCDN",
+        "overwrite": overwrite,
+    }
+    found = record(lambda: SiteRecords("records", args))
+    assert {one.inputs.get("allowOverwrite") for one in found.of("Record")} == {True if overwrite else None}
 
 
 def test_two_domains_coexist(record: Record) -> None:

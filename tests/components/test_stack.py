@@ -139,12 +139,16 @@ def test_published_outputs(default: Recording) -> None:
     assert outputs.deploy_role_arn == ""
     assert len(parameter["value"]) < 4096, "what a standard parameter holds"
     assert {one.pulumi_resource_name for one in found.options["outputs"]["depends_on"]} == {
-        "records",
+        "site",
         "database",
         "auth",
         "audit",
         "access",
     }
+    for host in ("example.com", "www.example.com"):
+        for kind in ("a", "aaaa"):
+            options = found.options[f"records-{host}-{kind}"]["depends_on"]
+            assert [one.pulumi_resource_name for one in options] == ["outputs"], "addresses come last, together"
 
 
 def test_delivery_needs_owner_and_repository(record: Record) -> None:

@@ -23,7 +23,7 @@ def test_the_zone_alone_is_made_first(tmp_path: Path) -> None:
     try:
         engine = app.engine()
         change.configure(app, engine)
-        assert setup._name_servers(app, engine)
+        assert setup._zone(app, engine).servers
         made = [one.type for one in engine.resources() if one.type.startswith("aws:")]
         assert made == [change.ZONE_TYPE]
     finally:

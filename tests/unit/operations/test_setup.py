@@ -11,12 +11,7 @@ from amianai_infra.naming import secret_name
 from amianai_infra.operations import change, doctor, setup, state_storage
 from amianai_infra.operations.setup import Hands, Options
 from amianai_infra.stack import ZONE_TARGETS
-from tests.unit.operations.fakes import OUTPUTS, Context, Target, names, resource, summary
-
-
-class Route53:
-    def get_hosted_zone(self, *, Id: str) -> dict[str, Any]:
-        return {"DelegationSet": {"NameServers": [f"ns-of-{Id}.test"]}}
+from tests.unit.operations.fakes import OUTPUTS, Context, Route53, Target, names, resource, summary
 
 
 class Doings:
@@ -70,7 +65,7 @@ def doings(context: Context, monkeypatch: pytest.MonkeyPatch) -> Doings:
 
 
 def on_aws(context: Context) -> Context:
-    context.target = Target(context.root, "aws", {"route53": Route53()})
+    context.target = Target(context.root, "aws")
     return context
 
 
@@ -109,6 +104,7 @@ def test_on_aws_the_zone_comes_first_and_the_stack_after_the_delegation(doings: 
 
     def up(targets: Any = (), **_: Any) -> Any:
         """The targeted `up` makes the zone."""
+        context.target.clients["route53"].zones["z1"] = "example.com"
         context.state.append(resource("urn::zone", change.ZONE_TYPE, "z1"))
         doings.published = True
         return summary()
@@ -136,6 +132,7 @@ def test_on_aws_the_zone_comes_first_and_the_stack_after_the_delegation(doings: 
 def test_an_adopted_zone_needs_no_targeted_up(doings: Doings) -> None:
     on_aws(doings.context)
     doings.context.flags["dns.zone_id"] = "Z9"
+    doings.context.target.clients["route53"] = Route53({"Z9": "example.com"})
     doings.found = frozenset({"ns-of-z9.test"})
     doings.published = False
     with pytest.raises(NotFoundError):  # this stand-in never publishes
@@ -148,6 +145,7 @@ def test_a_domain_that_is_not_delegated_stops_setup_before_the_certificate(doing
     doings.published = False
     doings.found = frozenset({"ns.elsewhere.test"})
     doings.context.state = [resource("urn::zone", change.ZONE_TYPE, "z1")]
+    doings.context.target.clients["route53"] = Route53({"z1": "example.com"})
     with pytest.raises(VerificationError, match="not delegated"):
         run(doings, wait=0.001)
     assert doings.context.did("up") == []
