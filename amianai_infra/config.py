@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from amianai_infra.dns_records import record_sets
 from amianai_infra.errors import ConfigurationError
 from amianai_infra.naming import PROJECT, SANDBOX_VARIABLE, database_identifier
 
@@ -83,6 +84,16 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.strip().isdigit() else value
 
 
+def _lines_from_text(value: Any) -> Any:
+    """Let one string hold lines, which may have commas in them: JSON, or one a line."""
+    if not isinstance(value, str):
+        return value
+    if value.strip().startswith("["):
+        return _json(value)
+    return [line.strip() for line in value.splitlines() if line.strip()]
+
+
+TextLines = Annotated[list[str], BeforeValidator(_lines_from_text)]
 TextList = Annotated[list[str], BeforeValidator(_list_from_text)]
 TextMap = Annotated[dict[str, str], BeforeValidator(_map_from_text)]
 Days = Annotated[LogRetention, BeforeValidator(_number)]
@@ -307,6 +318,10 @@ class DnsSettings(_Group):
     zone_id: str = Field(
         "", pattern=r"^(Z[A-Z0-9]{1,31})?$", description="Hosted zone to adopt; empty: create one. An adopted zone is never deleted"
     )
+    records: TextLines = Field(
+        default=[],
+        description="Records to carry over from the domain's old zone, as NAME TTL TYPE VALUE; they stay as long as the zone does",
+    )
 
 
 class DeliverySettings(_Group):
@@ -370,6 +385,14 @@ class Settings(_Group):
         if not self.database.identifier:
             database = self.database.model_copy(update={"identifier": database_identifier(self.prefix)})
             object.__setattr__(self, "database", database)  # the model is frozen for everybody else
+        return self
+
+    @model_validator(mode="after")
+    def _carried(self) -> Settings:
+        try:
+            record_sets(self.dns.records, self.domain_name)
+        except ValueError as error:
+            raise ValueError(f"dns.records: {error}") from error
         return self
 
     @model_validator(mode="after")

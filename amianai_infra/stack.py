@@ -19,7 +19,7 @@ from amianai_infra.components.auth import Auth
 from amianai_infra.components.database import Database, DatabaseArgs
 from amianai_infra.components.database_proxy import DatabaseProxy
 from amianai_infra.components.delivery import Delivery
-from amianai_infra.components.dns import Dns, SiteRecords
+from amianai_infra.components.dns import CARRIED, Dns, SiteRecords
 from amianai_infra.components.network import Network
 from amianai_infra.components.static_site import StaticSite
 from amianai_infra.components.tags import StackTags
@@ -36,8 +36,10 @@ from pulumi_aws.ssm.parameter import Parameter  # isort: skip
 _URN = f"urn:pulumi:{STACK}::{PROJECT}::"
 DNS_URN = f"{_URN}amianai:dns:Dns::dns"
 ZONE_URN = f"{_URN}amianai:dns:Dns$aws:route53/zone:Zone::dns-zone"
-ZONE_TARGETS = (DNS_URN, ZONE_URN)
-"""What a targeted `up` makes first on AWS: the zone, so that the domain can be delegated before a certificate is asked for."""
+CARRIED_URNS = f"{_URN}amianai:dns:Dns$aws:route53/record:Record::dns-{CARRIED}-"
+ZONE_TARGETS = (DNS_URN, ZONE_URN, f"{CARRIED_URNS}**")
+"""What a targeted `up` makes first on AWS: the zone and what it carries over, so that the domain can be delegated, without a loss of its
+mail, before a certificate is asked for."""
 ADDRESS_URNS = (f"{_URN}amianai:dns:SiteRecords**",)
 """The site's address records, which come last."""
 OVERWRITE = "amianai-run:overwriteAddresses"
@@ -90,7 +92,7 @@ class Production:
         self.audit = self._audit()
         self.access = self._access()
         self.auth = self._auth()
-        self.dns = Dns("dns", {"domain": settings.domain_name, "names": self.names, "zone_id": settings.dns.zone_id})
+        self.dns = self._dns()
         self.site = self._site()
         self.delivery = self._delivery()
         self.parameter = self._publish()
@@ -199,6 +201,13 @@ class Production:
                 "user_pool_id": chosen.user_pool_id,
                 "deletion_protection": chosen.deletion_protection,
             },
+        )
+
+    def _dns(self) -> Dns:
+        chosen = self.settings.dns
+        return Dns(
+            "dns",
+            {"domain": self.settings.domain_name, "names": self.names, "zone_id": chosen.zone_id, "records": chosen.records},
         )
 
     def _site(self) -> StaticSite:

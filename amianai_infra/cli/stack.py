@@ -54,8 +54,14 @@ _switch = click.option(
 )
 @click.option("--no-wait", is_flag=True, help="Do not check the delegation (then the certificate may never validate).")
 @_switch
+@click.option(
+    "--records",
+    metavar="FILE|found|none",
+    default="",
+    help="What a new zone takes over from the old one: a zone file with what resolvers know, only that, or nothing.",
+)
 @click.pass_obj
-def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool, switch: bool) -> None:
+def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool, switch: bool, records: str) -> None:
     """Build the whole stack and publish the site; run it again to go on where it stopped.
 
     \b
@@ -68,7 +74,7 @@ def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool, switch:
     from amianai_infra.operations import setup as operation
 
     wait = 0.0 if no_wait else dns_wait.total_seconds()
-    report = operation.setup(app, operation.Options(deploy=not no_deploy, wait=wait, switch=switch), _hands(app))
+    report = operation.setup(app, operation.Options(deploy=not no_deploy, wait=wait, switch=switch, records=records), _hands(app))
     app.print(operation.as_dict(report, app), operation.screen(report, app, _program(app)))
 
 

@@ -10,7 +10,11 @@ from pulumi_aws.route53.record import Record
 from pulumi_aws.route53.zone import Zone
 
 from amianai_infra.components.inputs import tagged
+from amianai_infra.dns_records import CarriedSet, record_sets
 from amianai_infra.rules.domains import CAA_ISSUER, validation_domains, validation_option
+
+CARRIED = "carried"
+"""What the names of carried records have in them: `dns-carried-example.com-mx`."""
 
 CERTIFICATE_REGION = "us-east-1"
 """CloudFront takes certificates from here alone, whatever the stack's region."""
@@ -28,13 +32,16 @@ class DnsArgs(TypedDict):
     zone_id: NotRequired[str]
     """A hosted zone to adopt. Default: create one."""
 
+    records: NotRequired[list[str]]
+    """Records to carry over from an old zone, as NAME TTL TYPE VALUE. Default: none."""
+
 
 class Dns(pulumi.ComponentResource):
     """A hosted zone, created or adopted, and a certificate that DNS validates.
 
     Creates: the zone, unless one is adopted, with a CAA record for Amazon (an adopted zone serves more than us: what other
-    authorities it names is its owner's affair); the certificate in us-east-1; one validation record for every name that needs
-    its own; the wait until the certificate is issued.
+    authorities it names is its owner's affair); the records that are carried over; the certificate in us-east-1; one validation
+    record for every name that needs its own; the wait until the certificate is issued.
 
     Cost: $0.50 a month for the zone; the certificate is free.
 
@@ -53,7 +60,9 @@ class Dns(pulumi.ComponentResource):
         self._name_of = name
         self._args = args
 
+        self._carried = record_sets(self._args.get("records", []), self._args["domain"])
         self._create_zone()
+        self._carry_over()
         self._create_certificate()
 
         outputs = ("zone_id", "name_servers", "certificate_arn")
@@ -78,9 +87,29 @@ class Dns(pulumi.ComponentResource):
             name=domain,
             type="CAA",
             ttl=3600,
-            records=[CAA_ISSUER],
+            records=list(dict.fromkeys([CAA_ISSUER, *(value for one in self._carried if self._is_caa(one) for value in one.values)])),
             opts=self._child(),
         )
+
+    def _is_caa(self, one: CarriedSet) -> bool:
+        """Whether it is the domain's own CAA record, whose values join the one that a zone of ours has anyway."""
+        return self.zone is not None and (one.name, one.kind) == (self._args["domain"], "CAA")
+
+    def _carry_over(self) -> None:
+        for one in self._carried:
+            if self._is_caa(one):
+                continue
+            Record(
+                f"{self._name_of}-{CARRIED}-{one.name}-{one.kind.lower()}",
+                zone_id=self.zone_id,
+                name=one.name,
+                type=one.kind,
+                ttl=one.ttl,
+                records=one.values,
+                # Said word for word by whoever runs the stack: one that is there, in a zone that was kept, is that one.
+                allow_overwrite=True,
+                opts=self._child(),
+            )
 
     def _create_certificate(self) -> None:
         domain, *others = self._args["names"]

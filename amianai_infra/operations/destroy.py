@@ -117,7 +117,7 @@ def plan(resources: Sequence[StateResource], options: Options, settings: Setting
     kept = [one for one in managed if _is_kept(one, options, settings)]
     going = [one for one in managed if one not in kept]
     return Plan(
-        keep={ADOPTION[kind_of(one)]: one.id for one in kept},
+        keep={ADOPTION[kind_of(one)]: one.id for one in kept if kind_of(one) in ADOPTION},
         kept_urns=[one.urn for one in kept],
         lift=[one.urn for one in going if _is_protected(one)],
         unprotect=[one.urn for one in resources if one.protect and one.urn not in {each.urn for each in kept}],
@@ -134,6 +134,8 @@ def _is_kept(resource: StateResource, options: Options, settings: Settings) -> b
     """What was asked for, what was adopted (that is never deleted), and the record of what was done to the database."""
     if kind_of(resource) == AUDIT_TYPE:
         return not options.delete_audit
+    if zones.is_carried(resource):
+        return options.keep_zone or bool(settings.dns.zone_id)
     if resource.type == change.POOL_TYPE:
         return options.keep_users or resource.id == settings.auth.user_pool_id
     return resource.type == change.ZONE_TYPE and (options.keep_zone or resource.id == settings.dns.zone_id)
@@ -165,8 +167,11 @@ def _stays(kept: Iterable[StateResource], options: Options, settings: Settings) 
     for one in kept:
         if kind_of(one) == AUDIT_TYPE:
             yield f"the audit log group {one.id} (--delete-audit removes it): setup adopts it again"
-        elif one.id != adopted[one.type]:
+        elif one.type in words and one.id != adopted[one.type]:
             yield f"the {words[one.type]} {one.id}: setup adopts it again"
+    carried = [f"{one.inputs.get('name')} {one.inputs.get('type')}" for one in kept if zones.is_carried(one)]
+    if carried:
+        yield f"the records of dns.records in the zone: {', '.join(carried)}"
     for kind, identity in adopted.items():
         if identity:
             yield f"the {words[kind]} {identity}, which was adopted and is never deleted; setup adopts it again"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from amianai_infra.errors import NotFoundError, RefusedError, VerificationError
 from amianai_infra.naming import secret_name
-from amianai_infra.operations import change, cost, delegation, doctor, state_storage, zones
+from amianai_infra.operations import carry_over, change, cost, delegation, doctor, state_storage, zones
 from amianai_infra.operations.context import Context
 from amianai_infra.operations.parallel import side_by_side
 from amianai_infra.operations.status import answers
@@ -31,11 +31,13 @@ class Options:
         deploy: build and publish the site.
         wait: how long to wait for the delegation of the domain, seconds; 0 does not check it.
         switch: replace records of others under the site's names, once the site is published.
+        records: what a new zone carries on: `found`, `none` or a zone file; empty asks.
     """
 
     deploy: bool = True
     wait: float = 7200
     switch: bool = False
+    records: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Hands:
     prepare_site: Callable[[], Any] | None = None
     resolver: Callable[[str, str], frozenset[str]] = delegation.resolve
     answers: Callable[..., int] = answers
+    ask: carry_over.Ask = delegation.ask
 
 
 @dataclass
@@ -80,6 +83,8 @@ def setup(context: Context, options: Options, hands: Hands) -> Report:
     found = change.look_at_the_zone(context, engine, thorough=options.switch)
     if found:
         zones.require_free(found, switch=options.switch)
+    if not (context.settings.dns.zone_id or zones.in_state(engine.resources())):
+        carry_over.choose(context, options.records, hands.ask if context.target.name == "aws" and options.wait else None)
     if context.target.name == "aws":
         _state(context)
     written = _configuration(context, engine)

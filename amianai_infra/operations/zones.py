@@ -67,6 +67,13 @@ class Survey:
     caa: RecordSet | None = None
 
 
+def is_carried(resource: StateResource) -> bool:
+    """Whether it is a record of `dns.records`."""
+    from amianai_infra.stack import CARRIED_URNS
+
+    return resource.urn.startswith(CARRIED_URNS)
+
+
 def in_state(resources: Sequence[StateResource]) -> str:
     """Id of the zone that the stack made itself; empty without one."""
     return next((one.id for one in resources if one.type == ZONE_TYPE and one.id and not one.external), "")

@@ -94,3 +94,20 @@ def test_two_domains_coexist(record: Record) -> None:
     names = [one.name for one in found.resources]
     assert len(names) == len(set(names))
     assert {one.inputs["name"] for one in found.of("Zone")} == {"example.com", "example.org"}
+
+
+CARRIED = ["@ 300 MX 10 mail.test.", "@ 300 MX 20 mail.test.", '@ 300 CAA 0 issue "letsencrypt.org"', '_dmarc 60 TXT "v=DMARC1; p=none"']
+
+
+def test_records_are_carried_over_into_a_zone_of_ours(record: Record) -> None:
+    found = record(lambda: Dns("dns", {**ARGS, "records": CARRIED}))
+    mail = found.one("Record", "dns-carried-example.com-mx").inputs
+    assert (mail["zoneId"], mail["name"], mail["ttl"], mail["records"]) == ("ZNEW", "example.com", 300, ["10 mail.test.", "20 mail.test."])
+    assert found.one("Record", "dns-carried-_dmarc.example.com-txt").inputs["records"] == ["v=DMARC1; p=none"]
+    assert found.one("Record", "dns-caa").inputs["records"] == ['0 issue "amazon.com"', '0 issue "letsencrypt.org"']
+    assert len(found.of("Record")) == 5
+
+
+def test_in_an_adopted_zone_they_are_what_the_setting_says(record: Record) -> None:
+    found = record(lambda: Dns("dns", {**ARGS, "zone_id": "ZOLD", "records": CARRIED}))
+    assert found.one("Record", "dns-carried-example.com-caa").inputs["records"] == ['0 issue "letsencrypt.org"']

@@ -26,7 +26,7 @@ SITE = {(name, kind) for name in (f"{DOMAIN}.", f"www.{DOMAIN}.") for kind in ("
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def in_use(tmp_path: Path) -> Iterator[Project]:
     made = copy_project(tmp_path / "checkout")
     (made.root / "site").mkdir()
     for name in ("index.html", "404.html"):
@@ -52,7 +52,8 @@ def made(project: Project) -> list[str]:
     return vpcs + [zone["Id"].removeprefix("/hostedzone/") for zone in project.aws("route53").list_hosted_zones()["HostedZones"]]
 
 
-def test_a_zone_in_use_is_adopted_switched_put_back_and_left(project: Project) -> None:
+def test_a_zone_in_use_is_adopted_switched_put_back_and_left(in_use: Project) -> None:
+    project = in_use
     site = {"AMIANAI_SITE_DIRECTORY": "site", "AMIANAI_SITE_BUILD_COMMAND": "mkdir -p out && cp index.html 404.html out/"}
     answer = project.aws("route53").create_hosted_zone(Name=DOMAIN, CallerReference="the registrar")
     zone = answer["HostedZone"]["Id"].removeprefix("/hostedzone/")

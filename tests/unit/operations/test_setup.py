@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from amianai_infra import site
+from amianai_infra.engine import StateResource
 from amianai_infra.errors import ConfigurationError, MissingToolError, NotFoundError, RefusedError, VerificationError
 from amianai_infra.naming import secret_name
-from amianai_infra.operations import change, doctor, setup, state_storage
+from amianai_infra.operations import change, doctor, setup, state_storage, zones
 from amianai_infra.operations.setup import Hands, Options
 from amianai_infra.stack import ZONE_TARGETS
+from amianai_infra.target import SiteAddress
 from tests.unit.operations.fakes import OUTPUTS, Context, Route53, Target, names, resource, summary
 
 
@@ -32,6 +36,7 @@ class Doings:
             cache=self.context.root,
             resolver=lambda address, domain: self.found,
             answers=lambda address: self.status,
+            ask=lambda *_: [],
         )
 
 
@@ -124,7 +129,7 @@ def test_on_aws_the_zone_comes_first_and_the_stack_after_the_delegation(doings: 
 
     context.engine = engine  # type: ignore[method-assign]
     run(doings)
-    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "state", "configure", "up", "up", "deploy"]
+    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "offer", "state", "configure", "up", "up", "deploy"]
     assert context.did("up")[0][1] == list(ZONE_TARGETS)
     assert context.did("up")[1][1] == []
 
@@ -236,3 +241,57 @@ def test_the_summary_on_aws_recommends_ses_before_strangers_come(doings: Doings)
     assert "! Cognito's own, 50 a day" in text
     assert "auth.ses_identity_arn" in text
     assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_a_domain_in_use_is_asked_about_before_anything_is_made(doings: Doings) -> None:
+    on_aws(doings.context)
+    doings.published = False
+    hands = replace(doings.hands(), ask=lambda resolver, name, kind: [{"name": name, "type": 15, "data": "10 mx.test."}] * (kind == "MX"))
+    with pytest.raises(RefusedError, match="no zone was made"):
+        setup.setup(doings.context, Options(), hands)
+    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "offer"], "not even the state's bucket"
+    doings.context.state = [resource("urn::zone", change.ZONE_TYPE, "z1")]
+    doings.context.target.clients["route53"] = Route53({"z1": "example.com"})
+    doings.published = True
+    setup.setup(doings.context, Options(), hands)
+    assert len(doings.context.did("offer")) == 1, "a zone that is there carries on what it does"
+
+
+def test_a_zone_that_exists_stops_setup_before_anything_is_made(doings: Doings) -> None:
+    on_aws(doings.context)
+    doings.context.target.clients["route53"] = Route53({"Z1": "example.com"})
+    with pytest.raises(RefusedError, match="A public hosted zone"):
+        run(doings)
+    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "recover", "offer"], "not even the state's bucket"
+
+
+def test_a_switch_publishes_at_the_distribution_first_and_once(doings: Doings) -> None:
+    context = on_aws(doings.context)
+    old = {"Name": "example.com.", "Type": "A", "TTL": 300, "ResourceRecords": [{"Value": "192.0.2.1"}]}
+    route53 = Route53({"Z1": "example.com"}, [old])
+    context.target.clients["route53"] = route53
+    context.target.site_address = lambda outputs: SiteAddress(outputs.site.url, outputs.domain, (outputs.domain, 443), tls=True)
+    context.flags["dns.zone_id"] = "Z1"
+    context.state = [
+        StateResource("urn::cdn", zones.DISTRIBUTION_TYPE, "E1", {}, {"domainName": "d1.cloudfront.net", "hostedZoneId": "ZCDN"})
+    ]
+    connected: list[Any] = []
+
+    def deploy(target: Any, settings: Any, outputs: Any, progress: Any) -> str:
+        connected.append((target.site_address(outputs).connect, target.site_address(outputs).host, len(route53.batches), target.name))
+        return "release"
+
+    report = setup.setup(context, Options(switch=True), replace(doings.hands(), deploy_site=deploy, answers=lambda address: 0))
+    assert connected == [(("d1.cloudfront.net", 443), "example.com", 0, "aws")]
+    assert report.release == "release"
+    assert len(route53.batches) == 1
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_up_switches_only_to_a_site_that_is_published(doings: Doings, monkeypatch: pytest.MonkeyPatch, released: bool) -> None:
+    monkeypatch.setattr(site, "releases", lambda *_: [1] if released else [])
+    if released:
+        setup.require_release(doings.context)
+    else:
+        with pytest.raises(RefusedError, match="no site is published"):
+            setup.require_release(doings.context)
