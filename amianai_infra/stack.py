@@ -239,9 +239,9 @@ class Production:
                 "distribution_domain": self.site.distribution_domain,
                 "distribution_zone_id": self.site.distribution_zone_id,
                 "overwrite": self._overwrite_addresses,
-                # Last of all, together: the names lead to a whole stack, or where they led before.
-                "after": [self.parameter],
             },
+            # Last of all, together: the names lead to a whole stack, or where they led before.
+            pulumi.ResourceOptions(depends_on=[self.parameter]),
         )
 
     def _delivery(self) -> Delivery | None:

@@ -165,9 +165,6 @@ class SiteRecordsArgs(TypedDict):
     overwrite: NotRequired[bool]
     """Whether a record of the same name and type that exists already is replaced. Default no: it is somebody's."""
 
-    after: NotRequired[list[pulumi.Resource]]
-    """What is there before the names lead to the distribution. Default: the distribution alone."""
-
 
 class SiteRecords(pulumi.ComponentResource):
     """The addresses of the site: an alias record for IPv4 and one for IPv6, for every name.
@@ -185,6 +182,8 @@ class SiteRecords(pulumi.ComponentResource):
     def __init__(self, name: str, args: SiteRecordsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("amianai:dns:SiteRecords", name, None, opts)
         self._name_of = name
+        # A component does not hand on what it depends on, and the names are to lead nowhere before that is there.
+        self._after = opts.depends_on if opts else None
         self._args = args
         self.records = [self._create_record(host, kind) for host in args["names"] for kind in ("A", "AAAA")]
         self.names = pulumi.Output.from_input(list(args["names"]))
@@ -204,5 +203,5 @@ class SiteRecords(pulumi.ComponentResource):
             aliases=[target],  # type: ignore[list-item]
             allow_overwrite=True if self._args.get("overwrite") else None,
             # Whether it was written over another one says nothing about the record.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=self._args.get("after"), ignore_changes=["allowOverwrite"]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self._after, ignore_changes=["allowOverwrite"]),
         )
