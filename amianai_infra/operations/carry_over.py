@@ -165,15 +165,13 @@ def _unfiled(found: Iterable[Carried], filed: Sequence[Carried]) -> list[Carried
 
 
 def _show(context: Context, present: Present, chosen: Sequence[str]) -> None:
-    domain = context.settings.domain_name
-    if present.site:
-        context.progress.note(f"{domain} leads here today, and will lead to the stack:\n" + "\n".join(f"    {one}" for one in present.site))
+    domain, note = context.settings.domain_name, context.progress.note
+    for one in present.site:
+        note(f"Leads elsewhere today, and will lead to the stack: {one}")
     if present.signed:
-        context.progress.note(
-            f"{domain} is signed (DNSSEC), and the new zone is not: take its DS record away at the registrar a day before you enter the new"
-            " name servers, else nobody finds the domain."
-        )
-    context.progress.note(
-        f"With new name servers the old zone of {domain} is asked no more. The new one would carry on (common names only: a zone cannot be"
-        " listed from outside, --records FILE takes a zone file):\n" + "\n".join(f"    {one}" for one in chosen)
-    )
+        note(f"{domain} is signed (DNSSEC), and the new zone is not signed with that key: take the DS record away at the registrar a day")
+        note("before you enter the new name servers, else nobody finds the domain.")
+    note(f"With new name servers the old zone of {domain} is asked no more. The new one would carry on (common names only: a zone cannot")
+    note("be listed from outside; --records FILE takes a zone file):")
+    for line in chosen:
+        note(f"    {line}")

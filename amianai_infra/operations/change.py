@@ -149,9 +149,8 @@ def preview(context: Context, *, refresh: bool = False) -> Foreseen:
         require_state(context)
     with engine.copy() as rehearsal:
         found = look_at_the_zone(context, rehearsal, offer=False)
-        if found and found.foreign:
-            lines = "\n".join(f"    {described(record)}" for record in found.foreign)
-            context.progress.note(f"`up` would be refused without --switch: these records lead the site's names elsewhere.\n{lines}")
+        for record in found.foreign if found else ():
+            context.progress.note(f"`up` would be refused without --switch: {described(record)} leads a name of the site elsewhere")
         drift = _make_ready(context, rehearsal, refresh=refresh)
         return Foreseen(rehearsal.preview(), drift)
 

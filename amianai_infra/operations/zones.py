@@ -98,7 +98,7 @@ def settle(context: Context, engine: Engine, *, offer: bool) -> None:
         return
     listed = "\n".join(_line(zone) for zone in found)
     if offer and len(found) == 1:
-        context.progress.note(f"A public hosted zone for {domain} exists in this account:\n    {listed}")
+        context.progress.note(f"A public hosted zone for {domain} exists in this account: {listed}")
         if context.offer("Adopt it? (It is never deleted; without it nothing is made)"):
             context.choose("dns.zone_id", found[0].id)
             return
@@ -292,10 +292,10 @@ def take_over(context: Context, found: Survey) -> None:
             kept.unlink()
             raise aws_error(error, f"switching the addresses in the hosted zone {found.zone.id}; none was changed") from error
         task.say(f"{' and '.join(names)} lead to {found.distribution.domain}")
-    context.progress.note("Replaced:\n" + "\n".join(f"    {described(record)}" for record in found.foreign))
-    context.progress.note(
-        f"To put them back:\n    aws route53 change-resource-record-sets --hosted-zone-id {found.zone.id} --change-batch file://{kept}"
-    )
+    for record in found.foreign:
+        context.progress.note(f"Replaced: {described(record)}")
+    context.progress.note("To put back what was replaced:")
+    context.progress.note(f"    aws route53 change-resource-record-sets --hosted-zone-id {found.zone.id} --change-batch file://{kept}")
 
 
 def _keep(context: Context, batch: dict[str, Any]) -> Path:

@@ -196,9 +196,9 @@ def test_a_switch_builds_first_then_publishes_then_replaces_all_at_once(tmp_path
     assert {("example.com", "A"), ("example.com", "AAAA"), ("www.example.com", "A"), ("www.example.com", "AAAA")} <= kinds
     assert ("example.com", "MX") in kinds
     assert ("www.example.com", "CNAME") not in kinds
-    assert "www.example.com CNAME old.example.net." in context.notes[0]
+    assert "Replaced: www.example.com CNAME old.example.net." in context.notes
     (kept,) = (context.target.local / "replaced-records").iterdir()
-    assert f"--hosted-zone-id Z1 --change-batch file://{kept}" in context.notes[1]
+    assert f"--hosted-zone-id Z1 --change-batch file://{kept}" in context.notes[-1]
     route53.change_resource_record_sets(HostedZoneId="Z1", ChangeBatch=json.loads(kept.read_text()))
     assert sorted(route53.records, key=str) == sorted([*OWN, A, CNAME, MX], key=str)
 
