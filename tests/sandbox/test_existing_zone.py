@@ -113,3 +113,19 @@ def test_destroy_takes_nothing_while_others_have_records_in_the_zone(deployed: D
         change(project, zone, "DELETE", MAIL)
     assert records(project, zone) == before
     assert "in the way" not in project.run("destroy", "--dry-run").stdout
+
+
+def test_carried_records_stay_in_a_zone_that_is_kept_and_are_taken_in_again(in_use: Project) -> None:
+    project = in_use
+    (project.root / "zone.txt").write_text("@ 300 IN MX 10 mail.example.net.\n@ 300 IN A 192.0.2.1\nwww 300 IN CNAME old.example.net.\n")
+    project.run("setup", "--no-deploy", "--records", "zone.txt")
+    (zone,) = [one for one in made(project) if one.startswith("Z")]
+    there = records(project, zone)
+    assert there[f"{DOMAIN}.", "MX"]["ResourceRecords"] == MAIL["ResourceRecords"]
+    assert {key for key in there if "AliasTarget" in there[key]} == SITE
+    project.run("destroy", "--keep-zone", "--confirm", DOMAIN)
+    assert made(project) == [zone]
+    assert {kind for _, kind in records(project, zone)} == {"NS", "SOA", "MX"}
+    project.run("up")
+    assert records(project, zone)[f"{DOMAIN}.", "MX"] == there[f"{DOMAIN}.", "MX"]
+    assert "no changes" in project.said("up")
