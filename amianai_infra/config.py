@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from amianai_infra.dns_records import record_sets
 from amianai_infra.errors import ConfigurationError
 from amianai_infra.naming import DOMAIN, ORIGIN, PROJECT, SANDBOX_VARIABLE, database_identifier, tag_problems
 
@@ -102,6 +103,16 @@ def _headers(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
+def _lines_from_text(value: Any) -> Any:
+    """Let one string hold lines, which may have commas in them: JSON, or one a line."""
+    if not isinstance(value, str):
+        return value
+    if value.strip().startswith("["):
+        return _json(value)
+    return [line.strip() for line in value.splitlines() if line.strip()]
+
+
+TextLines = Annotated[list[str], BeforeValidator(_lines_from_text)]
 TextList = Annotated[list[str], BeforeValidator(_list_from_text)]
 TextMap = Annotated[dict[str, str], BeforeValidator(_map_from_text)]
 Addresses = Annotated[TextList, AfterValidator(_each(_ADDRESS, "an address such as http://localhost:3000/"))]
@@ -347,6 +358,10 @@ class DnsSettings(_Group):
     dnssec: bool = Field(False, description="Sign the zone; `status` shows the DS record for the registrar. Not for an adopted zone")
     query_logging: bool = Field(False, description="Log the queries that the zone's name servers answer. Not for an adopted zone")
     query_log_days: Days = Field(30, description="Retention of the query log", json_schema_extra=_unit("days"))
+    records: TextLines = Field(
+        default=[],
+        description="Records to carry over from the domain's old zone, as NAME TTL TYPE VALUE; they stay as long as the zone does",
+    )
 
     @model_validator(mode="after")
     def _own_zone(self) -> DnsSettings:
@@ -440,6 +455,14 @@ class Settings(_Group):
         if not self.database.identifier:
             database = self.database.model_copy(update={"identifier": database_identifier(self.prefix)})
             object.__setattr__(self, "database", database)  # the model is frozen for everybody else
+        return self
+
+    @model_validator(mode="after")
+    def _carried(self) -> Settings:
+        try:
+            record_sets(self.dns.records, self.domain_name)
+        except ValueError as error:
+            raise ValueError(f"dns.records: {error}") from error
         return self
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ from amianai_infra.components.boundary import RoleBoundary
 from amianai_infra.components.database import Database, DatabaseArgs
 from amianai_infra.components.database_proxy import DatabaseProxy
 from amianai_infra.components.delivery import Delivery
-from amianai_infra.components.dns import Dns, SiteRecords
+from amianai_infra.components.dns import CARRIED, Dns, SiteRecords
 from amianai_infra.components.network import Network
 from amianai_infra.components.static_site import StaticSite
 from amianai_infra.components.tags import StackTags
@@ -37,8 +37,14 @@ from pulumi_aws.ssm.parameter import Parameter  # isort: skip
 _URN = f"urn:pulumi:{STACK}::{PROJECT}::"
 DNS_URN = f"{_URN}amianai:dns:Dns::dns"
 ZONE_URN = f"{_URN}amianai:dns:Dns$aws:route53/zone:Zone::dns-zone"
-ZONE_TARGETS = (DNS_URN, ZONE_URN)
-"""What a targeted `up` makes first on AWS: the zone, so that the domain can be delegated before a certificate is asked for."""
+CARRIED_URNS = f"{_URN}amianai:dns:Dns$aws:route53/record:Record::dns-{CARRIED}-"
+ZONE_TARGETS = (DNS_URN, ZONE_URN, f"{CARRIED_URNS}**")
+"""What a targeted `up` makes first on AWS: the zone and what it carries over, so that the domain can be delegated, without a loss of its
+mail, before a certificate is asked for."""
+ADDRESS_URNS = (f"{_URN}amianai:dns:SiteRecords**",)
+"""The site's address records, which come last."""
+OVERWRITE = "amianai-run:overwriteAddresses"
+"""Configuration of one run: address records that exist already are replaced. Nothing writes it into the stack file."""
 
 
 def program() -> None:
@@ -47,7 +53,7 @@ def program() -> None:
     pulumi.runtime.register_stack_transformation(StackTags(default_tags(settings.tags)))
     if settings.iam.permissions_boundary:
         pulumi.runtime.register_stack_transformation(RoleBoundary(settings.iam.permissions_boundary))
-    Production(settings).export()
+    Production(settings, overwrite_addresses=pulumi.runtime.config.CONFIG.get().get(OVERWRITE) == "true").export()
 
 
 def read_settings() -> Settings:
@@ -73,10 +79,12 @@ class Production:
 
     Args:
         settings: everything a person can choose.
+        overwrite_addresses: address records that exist already are replaced.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, overwrite_addresses: bool = False) -> None:
         self.settings = settings
+        self._overwrite_addresses = overwrite_addresses
         self.account = get_caller_identity_output().account_id
         self.names = list(site_names(settings.domain_name))
         self.hosted_domain = settings.auth.hosted_domain or user_pool_domain(settings.prefix, settings.domain_name)
@@ -89,8 +97,9 @@ class Production:
         self.auth = self._auth()
         self.dns = self._dns()
         self.site = self._site()
-        self.records = self._records()
         self.delivery = self._delivery()
+        self.parameter = self._publish()
+        self.records = self._records()
 
     def _network(self) -> Network:
         chosen = self.settings.network
@@ -210,6 +219,7 @@ class Production:
                 "dnssec": chosen.dnssec,
                 "query_logging": chosen.query_logging,
                 "query_log_days": chosen.query_log_days,
+                "records": chosen.records,
             },
         )
 
@@ -243,7 +253,10 @@ class Production:
                 "names": self.names,
                 "distribution_domain": self.site.distribution_domain,
                 "distribution_zone_id": self.site.distribution_zone_id,
+                "overwrite": self._overwrite_addresses,
             },
+            # Last of all, together: the names lead to a whole stack, or where they led before.
+            pulumi.ResourceOptions(depends_on=[self.parameter]),
         )
 
     def _delivery(self) -> Delivery | None:
@@ -331,18 +344,20 @@ class Production:
             },
         }
 
-    def export(self) -> None:
-        """Export the outputs, and publish them as one SSM parameter once everything they name is there."""
-        outputs = self.outputs()
-        self.parameter = Parameter(
+    def _publish(self) -> Parameter:
+        """The outputs as one SSM parameter, once everything they name is there."""
+        return Parameter(
             "outputs",
             name=stack_parameter(self.settings.prefix),
             description=f"What the stack of {self.settings.domain_name} tells about itself; no secrets",
             type="String",
-            value=pulumi.Output.from_input(outputs).apply(_published),
-            opts=pulumi.ResourceOptions(depends_on=[self.records, self.database, self.auth, self.audit, self.access]),
+            value=pulumi.Output.from_input(self.outputs()).apply(_published),
+            opts=pulumi.ResourceOptions(depends_on=[self.site, self.database, self.auth, self.audit, self.access]),
         )
-        for name, value in outputs.items():
+
+    def export(self) -> None:
+        """Export the outputs."""
+        for name, value in self.outputs().items():
             pulumi.export(name, value)
 
 

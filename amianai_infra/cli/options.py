@@ -218,6 +218,15 @@ class App:
         if not agreed(question):
             raise RefusedError("Not confirmed; nothing was changed.")
 
+    def offer(self, question: str) -> bool:
+        """Whether a person at a terminal says yes. `--yes` is no answer: what is offered is otherwise chosen by a setting."""
+        return sys.stdin.isatty() and not self.json and not self.yes and click.confirm(question, err=True)
+
+    def choose(self, key: str, value: str) -> None:
+        """Take a setting as if it had been given with --set."""
+        self.flags[key] = value
+        self.__dict__.pop("settings", None)
+
     def confirm_domain(self, given: str | None, doing: str, domain: str) -> None:
         """Ask for the domain's name before something is lost. `--yes` is not an answer; `--confirm DOMAIN` is.
 

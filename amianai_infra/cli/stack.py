@@ -39,6 +39,11 @@ def _hands(app: App) -> Hands:
     )
 
 
+_switch = click.option(
+    "--switch", is_flag=True, help="Replace records that lead the site's names elsewhere, at the very end and all at once."
+)
+
+
 @click.command()
 @click.option("--no-deploy", is_flag=True, help="Build the stack only; leave the site as it is.")
 @click.option(
@@ -49,8 +54,15 @@ def _hands(app: App) -> Hands:
     help="How long to wait for the domain's delegation (AWS only).",
 )
 @click.option("--no-wait", is_flag=True, help="Do not check the delegation (then the certificate may never validate).")
+@_switch
+@click.option(
+    "--records",
+    metavar="FILE|found|none",
+    default="",
+    help="What a new zone takes over from the old one: a zone file with what resolvers know, only that, or nothing.",
+)
 @click.pass_obj
-def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool) -> None:
+def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool, switch: bool, records: str) -> None:
     """Build the whole stack and publish the site; run it again to go on where it stopped.
 
     \b
@@ -58,12 +70,12 @@ def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool) -> None
     DOMAIN_NAME=example.com GITHUB_USERNAME=you amianai setup
 
     On AWS it shows the account, region and domain and asks before anything changes, then creates the zone and waits until your
-    registrar delegates the domain to it. Ctrl-C is safe at any time.
+    registrar delegates the domain to it. Ctrl-C is safe at any time. A zone that exists already is adopted, never doubled.
     """
     from amianai_infra.operations import setup as operation
 
     wait = 0.0 if no_wait else dns_wait.total_seconds()
-    report = operation.setup(app, operation.Options(deploy=not no_deploy, wait=wait), _hands(app))
+    report = operation.setup(app, operation.Options(deploy=not no_deploy, wait=wait, switch=switch, records=records), _hands(app))
     app.print(operation.as_dict(report, app), operation.screen(report, app, _program(app)))
 
 
@@ -111,8 +123,9 @@ def preview(app: App, refresh: bool) -> None:
 
 @click.command()
 @_refresh
+@_switch
 @click.pass_obj
-def up(app: App, refresh: bool) -> None:
+def up(app: App, refresh: bool, switch: bool) -> None:
     """Bring the stack to the configured state.
 
     \b
@@ -122,13 +135,14 @@ def up(app: App, refresh: bool) -> None:
     Values given with --set or in the environment are written into the stack's configuration, so that they stay.
     """
     from amianai_infra.operations import change
+    from amianai_infra.operations.setup import require_release
 
     _ = app.settings
     app.target.ready()
     app.announce()
     if not app.sandbox:
         app.confirm("Change the production stack?")
-    summary = change.up(app, refresh=refresh)
+    summary = change.up(app, refresh=refresh, switch=switch, before_switch=lambda: require_release(app))
     _tell_what_is_open(app)
     app.print(_summary(summary), _lines(summary, would=False))
 
@@ -273,6 +287,7 @@ def destroy(
         show(operation.screen(plan), err=not dry_run)
     if dry_run:
         return
+    operation.require_empty_zone(plan)
     app.confirm_domain(confirm, "This removes the production stack", plan.domain)
     result = operation.execute(app, engine, plan, options)
     app.print(result.as_dict(), result.text())

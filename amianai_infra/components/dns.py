@@ -17,11 +17,17 @@ from pulumi_aws.route53.zone import Zone
 
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import DnsSettings
+from amianai_infra.dns_records import CarriedSet, record_sets
 from amianai_infra.naming import query_log_group
 from amianai_infra.rules.domains import CAA_ISSUER, validation_domains, validation_option
 from amianai_infra.rules.policies import query_log_writer, signing_key
 
 _DEFAULT = DnsSettings()
+
+
+CARRIED = "carried"
+"""What the names of carried records have in them: `dns-carried-example.com-mx`."""
+
 CERTIFICATE_REGION = "us-east-1"
 """CloudFront takes certificates from here alone, and Route 53 keys and log groups, whatever the stack's region."""
 
@@ -53,6 +59,9 @@ class DnsArgs(TypedDict):
     query_log_days: NotRequired[int]
     """Retention of the query log in days. Default 30."""
 
+    records: NotRequired[list[str]]
+    """Records to carry over from an old zone, as NAME TTL TYPE VALUE. Default: none."""
+
 
 _DEFAULTS = {"dnssec": _DEFAULT.dnssec, "query_logging": _DEFAULT.query_logging, "query_log_days": _DEFAULT.query_log_days}
 
@@ -61,10 +70,10 @@ class Dns(pulumi.ComponentResource):
     """A hosted zone, created or adopted, and a certificate that DNS validates.
 
     Creates: the zone, unless one is adopted, with a CAA record for Amazon (an adopted zone serves more than us: what other
-    authorities it names is its owner's affair); the certificate in us-east-1; one validation record for every name that needs
-    its own; the wait until the certificate is issued. With `dnssec` a key in us-east-1 that signs the zone: it becomes effective with
-    the DS record at the registrar, and AWS refuses to end it while that record is there. With `query_logging` a log group in
-    us-east-1 and Route 53's leave to write there.
+    authorities it names is its owner's affair); the records that are carried over; the certificate in us-east-1; one validation
+    record for every name that needs its own; the wait until the certificate is issued. With `dnssec` a key in us-east-1 that signs
+    the zone: it becomes effective with the DS record at the registrar, and AWS refuses to end it while that record is there. With
+    `query_logging` a log group in us-east-1 and Route 53's leave to write there.
 
     Cost: $0.50 a month for the zone; the certificate is free; $1 for the key; $0.50 a GB of query log.
 
@@ -86,9 +95,11 @@ class Dns(pulumi.ComponentResource):
         self._name_of = name
         self._args: DnsArgs = {**_DEFAULTS, **args}  # type: ignore[typeddict-item]
 
+        self._carried = record_sets(self._args.get("records", []), self._args["domain"])
         self._create_zone()
         self._create_signature()
         self._create_query_log()
+        self._carry_over()
         self._create_certificate()
 
         outputs = ("zone_id", "name_servers", "certificate_arn", "ds_record")
@@ -113,7 +124,7 @@ class Dns(pulumi.ComponentResource):
             name=domain,
             type="CAA",
             ttl=3600,
-            records=[CAA_ISSUER],
+            records=list(dict.fromkeys([CAA_ISSUER, *(value for one in self._carried if self._is_caa(one) for value in one.values)])),
             opts=self._child(),
         )
 
@@ -173,6 +184,26 @@ class Dns(pulumi.ComponentResource):
             opts=self._child(leave),
         )
 
+    def _is_caa(self, one: CarriedSet) -> bool:
+        """Whether it is the domain's own CAA record, whose values join the one that a zone of ours has anyway."""
+        return self.zone is not None and (one.name, one.kind) == (self._args["domain"], "CAA")
+
+    def _carry_over(self) -> None:
+        for one in self._carried:
+            if self._is_caa(one):
+                continue
+            Record(
+                f"{self._name_of}-{CARRIED}-{one.name}-{one.kind.lower()}",
+                zone_id=self.zone_id,
+                name=one.name,
+                type=one.kind,
+                ttl=one.ttl,
+                records=one.values,
+                # Said word for word by whoever runs the stack: one that is there, in a zone that was kept, is that one.
+                allow_overwrite=True,
+                opts=self._child(),
+            )
+
     def _create_certificate(self) -> None:
         domain, *others = self._args["names"]
         self.certificate = Certificate(
@@ -224,6 +255,9 @@ class SiteRecordsArgs(TypedDict):
     distribution_zone_id: pulumi.Input[str]
     """Hosted zone of that host name."""
 
+    overwrite: NotRequired[bool]
+    """Whether a record of the same name and type that exists already is replaced. Default no: it is somebody's."""
+
 
 class SiteRecords(pulumi.ComponentResource):
     """The addresses of the site: an alias record for IPv4 and one for IPv6, for every name.
@@ -241,6 +275,8 @@ class SiteRecords(pulumi.ComponentResource):
     def __init__(self, name: str, args: SiteRecordsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("amianai:dns:SiteRecords", name, None, opts)
         self._name_of = name
+        # A component does not hand on what it depends on, and the names are to lead nowhere before that is there.
+        self._after = opts.depends_on if opts else None
         self._args = args
         self.records = [self._create_record(host, kind) for host in args["names"] for kind in ("A", "AAAA")]
         self.names = pulumi.Output.from_input(list(args["names"]))
@@ -258,5 +294,7 @@ class SiteRecords(pulumi.ComponentResource):
             name=host,
             type=kind,
             aliases=[target],  # type: ignore[list-item]
-            opts=pulumi.ResourceOptions(parent=self),
+            allow_overwrite=True if self._args.get("overwrite") else None,
+            # Whether it was written over another one says nothing about the record.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self._after, ignore_changes=["allowOverwrite"]),
         )

@@ -187,13 +187,14 @@ class Engine:
         name = f"organization/{self.environment.project}/{self.environment.stack}"
         return json.dumps({"version": exported["version"], "checkpoint": {"stack": name, "latest": exported["deployment"]}}).encode()
 
-    def up(self, targets: Sequence[str] = ()) -> Summary:
+    def up(self, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> Summary:
         """Make the stack what the program says.
 
         Args:
             targets: URNs to limit it to, `**` stands for anything; what does not exist yet needs its parents named too.
+            exclude: URNs to leave as they are, in the same form.
         """
-        return self._operate("up", targets=targets)
+        return self._operate("up", targets=targets, extra=_excluding(exclude))
 
     def refresh(self) -> Summary:
         """Read what is really there into the state."""
@@ -205,8 +206,7 @@ class Engine:
         Args:
             exclude: URNs that stay, with everything they depend on.
         """
-        extra = [part for urn in exclude for part in ("--exclude", urn)]
-        return self._operate("destroy", extra=extra, needs_stack=True)
+        return self._operate("destroy", extra=_excluding(exclude), needs_stack=True)
 
     def _operate(
         self,
@@ -512,6 +512,10 @@ def _no_stack(name: str) -> NotFoundError:
 
 def _raw(lock: Lock) -> RawLock:
     return RawLock(lock.key, lock.owner, lock.host, lock.pid, lock.since)
+
+
+def _excluding(urns: Iterable[str]) -> list[str]:
+    return [part for urn in urns for part in ("--exclude", urn)]
 
 
 def _text(value: Any) -> str:

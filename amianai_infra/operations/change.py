@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amianai_infra.config import Settings, every_setting, read_stack_file, to_pulumi
 from amianai_infra.errors import NotFoundError, RefusedError
+from amianai_infra.operations import zones
 from amianai_infra.operations.context import Context
 from amianai_infra.operations.state_storage import StateStorage, has_bucket
+from amianai_infra.rules.zone_records import described
 from amianai_infra.target import forget_outputs
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 SUFFIX = "amianai-infra:databaseFinalSnapshotSuffix"
 MIGRATIONS = "amianai-infra:databaseMigrations"
 POOL_TYPE = "aws:cognito/userPool:UserPool"
-ZONE_TYPE = "aws:route53/zone:Zone"
+ZONE_TYPE = zones.ZONE_TYPE
 _DOMAIN_OF = {ZONE_TYPE: "name", "aws:acm/certificate:Certificate": "domainName", "pulumi:pulumi:Stack": "domain"}
 
 
@@ -145,20 +148,87 @@ def preview(context: Context, *, refresh: bool = False) -> Foreseen:
     if not engine.exists():
         require_state(context)
     with engine.copy() as rehearsal:
+        found = look_at_the_zone(context, rehearsal, offer=False)
+        for record in found.foreign if found else ():
+            context.progress.note(f"`up` would be refused without --switch: {described(record)} leads a name of the site elsewhere")
         drift = _make_ready(context, rehearsal, refresh=refresh)
         return Foreseen(rehearsal.preview(), drift)
 
 
-def up(context: Context, engine: Engine | None = None, *, refresh: bool = False) -> Summary:
-    """Write the settings down and bring the stack to them. The engine itself recovers first what a killed run left."""
+def up(
+    context: Context,
+    engine: Engine | None = None,
+    *,
+    refresh: bool = False,
+    switch: bool = False,
+    before_switch: Callable[[], object] | None = None,
+) -> Summary:
+    """Write the settings down and bring the stack to them. The engine itself recovers first what a killed run left.
+
+    Args:
+        context: where.
+        engine: the engine on the stack.
+        refresh: first read what is really there.
+        switch: replace records of others under the site's names, at the very end.
+        before_switch: what is done between the building and the replacing.
+
+    Raises:
+        RefusedError: something that exists already stands in the way.
+    """
     engine = engine or context.engine()
     if not engine.exists():
         require_state(context)
+    found = look_at_the_zone(context, engine, thorough=refresh or switch)
+    if found:
+        zones.require_free(found, switch=switch)
     _make_ready(context, engine, refresh=refresh)
-    summary = engine.up()
+    if found and found.foreign:
+        summary = _switching(context, engine, before_switch)
+    elif found and found.ours > found.recorded:
+        # Address records that an interrupted run made are the stack's own, though the state does not know them.
+        summary = _overwriting(context, engine)
+    else:
+        summary = engine.up()
     if summary.changed:
         forget_outputs(context.target)
     return summary
+
+
+def look_at_the_zone(context: Context, engine: Engine, *, offer: bool = True, thorough: bool = False) -> zones.Survey | None:
+    """What the domain's hosted zone says already, before anything is made.
+
+    Raises:
+        RefusedError: the stack was built for another domain, or a zone exists and was not adopted.
+    """
+    require_same_domain(context, engine.resources())
+    zones.settle(context, engine, offer=offer)
+    return zones.survey(context, engine, thorough=thorough)
+
+
+def _switching(context: Context, engine: Engine, before: Callable[[], object] | None) -> Summary:
+    """Build all but the address records, then replace those that exist, at once, and let the engine take them in."""
+    from amianai_infra.stack import ADDRESS_URNS
+
+    built = engine.up(exclude=ADDRESS_URNS)
+    if before is not None:
+        before()
+    found = zones.survey(context, engine, thorough=True)
+    if found and found.foreign:
+        zones.take_over(context, found)
+    taken = _overwriting(context, engine)
+    counts = Counter({kind: count for kind, count in built.counts.items() if kind != "same"}) + Counter(taken.counts)
+    steps, seconds = [*built.steps, *taken.steps], built.seconds + taken.seconds
+    return replace(taken, counts=counts, steps=steps, seconds=seconds, changed=built.changed or taken.changed)
+
+
+def _overwriting(context: Context, engine: Engine) -> Summary:
+    """`up` that takes in address records which exist, with a stack file that nobody keeps."""
+    from amianai_infra.stack import OVERWRITE
+
+    with variant(engine.environment) as environment:
+        other = context.engine(environment)
+        other.configure({OVERWRITE: "true"})
+        return other.up()
 
 
 def _make_ready(context: Context, engine: Engine, *, refresh: bool) -> Summary | None:

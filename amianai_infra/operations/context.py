@@ -52,6 +52,14 @@ class Context(Protocol):
         """Ask an ordinary question; raises RefusedError on no."""
         ...
 
+    def offer(self, question: str) -> bool:
+        """Whether a person at a terminal says yes; no where nobody is there."""
+        ...
+
+    def choose(self, key: str, value: str) -> None:
+        """Take a setting as if it had been given with --set."""
+        ...
+
     def confirm_domain(self, given: str | None, doing: str, domain: str) -> None:
         """Have the domain typed; raises RefusedError otherwise."""
         ...

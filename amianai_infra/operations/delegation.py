@@ -9,6 +9,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from amianai_infra.errors import UnreachableError, VerificationError
 from amianai_infra.progress import Progress, duration
@@ -39,14 +40,23 @@ def resolve(resolver: str, domain: str, timeout: float = 5) -> frozenset[str]:
     Raises:
         UnreachableError: the resolver did not answer.
     """
-    query = urllib.parse.urlencode({"name": domain, "type": "NS"})
+    return frozenset(_plain(one["data"]) for one in ask(resolver, domain, "NS", timeout) if one.get("type") == _NS)
+
+
+def ask(resolver: str, domain: str, kind: str, timeout: float = 5) -> list[dict[str, Any]]:
+    """What one resolver answers: `name`, `type` (a number), `TTL` and `data` of every record; nothing when there are none.
+
+    Raises:
+        UnreachableError: the resolver did not answer.
+    """
+    query = urllib.parse.urlencode({"name": domain, "type": kind})
     request = urllib.request.Request(f"{resolver}?{query}", headers={"accept": "application/dns-json"})  # noqa: S310 (https constants)
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
             document = json.load(answer)
     except (OSError, urllib.error.URLError, ValueError) as error:
         raise UnreachableError("A public resolver did not answer.", where=f"{resolver}: {error}") from error
-    return frozenset(_plain(one["data"]) for one in document.get("Answer", []) if one.get("type") == _NS)
+    return list(document.get("Answer", []))
 
 
 def _plain(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from amianai_infra.config import Settings, read_stack_file
 from amianai_infra.errors import EngineError, NotFoundError, RefusedError
-from amianai_infra.operations import change, state_storage
+from amianai_infra.operations import change, state_storage, zones
 from amianai_infra.operations.buckets import empty
 from amianai_infra.operations.context import Context
 from amianai_infra.rules.postgres import final_snapshot
@@ -66,6 +66,7 @@ class Plan:
         drop: configuration that names what is gone then.
         suffix: a new suffix of the snapshot's name, where the configured one is taken.
         domain: the domain of the stack, as its state has it.
+        foreign: records of others in the zone that would go; while there are any, nothing goes.
     """
 
     keep: Mapping[str, str] = field(default_factory=dict)
@@ -80,6 +81,7 @@ class Plan:
     drop: Mapping[str, str] = field(default_factory=dict)
     suffix: str = ""
     domain: str = ""
+    foreign: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -91,6 +93,7 @@ class Plan:
             "final_snapshot": self.snapshot,
             "stays": list(self.stays),
             "deletes_state": self.delete_state,
+            "records_of_others": list(self.foreign),
         }
 
 
@@ -114,7 +117,7 @@ def plan(resources: Sequence[StateResource], options: Options, settings: Setting
     kept = [one for one in managed if _is_kept(one, options, settings)]
     going = [one for one in managed if one not in kept]
     return Plan(
-        keep={ADOPTION[kind_of(one)]: one.id for one in kept},
+        keep={ADOPTION[kind_of(one)]: one.id for one in kept if kind_of(one) in ADOPTION},
         kept_urns=[one.urn for one in kept],
         lift=[one.urn for one in going if _is_protected(one)],
         unprotect=[one.urn for one in resources if one.protect and one.urn not in {each.urn for each in kept}],
@@ -131,6 +134,8 @@ def _is_kept(resource: StateResource, options: Options, settings: Settings) -> b
     """What was asked for, what was adopted (that is never deleted), and the record of what was done to the database."""
     if kind_of(resource) == AUDIT_TYPE:
         return not options.delete_audit
+    if zones.is_carried(resource):
+        return options.keep_zone or bool(settings.dns.zone_id)
     if resource.type == change.POOL_TYPE:
         return options.keep_users or resource.id == settings.auth.user_pool_id
     return resource.type == change.ZONE_TYPE and (options.keep_zone or resource.id == settings.dns.zone_id)
@@ -162,8 +167,11 @@ def _stays(kept: Iterable[StateResource], options: Options, settings: Settings) 
     for one in kept:
         if kind_of(one) == AUDIT_TYPE:
             yield f"the audit log group {one.id} (--delete-audit removes it): setup adopts it again"
-        elif one.id != adopted[one.type]:
+        elif one.type in words and one.id != adopted[one.type]:
             yield f"the {words[one.type]} {one.id}: setup adopts it again"
+    carried = [f"{one.inputs.get('name')} {one.inputs.get('type')}" for one in kept if zones.is_carried(one)]
+    if carried:
+        yield f"the records of dns.records in the zone: {', '.join(carried)}"
     for kind, identity in adopted.items():
         if identity:
             yield f"the {words[kind]} {identity}, which was adopted and is never deleted; setup adopts it again"
@@ -183,6 +191,9 @@ def screen(found: Plan) -> list[str]:
     if found.snapshot:
         lines.append(f"  - the database's final snapshot {found.snapshot}")
     lines += [f"  - {line}" for line in found.stays]
+    if found.foreign:
+        lines.append("What stands in the way: records in the stack's zone that others made:")
+        lines += [f"  - {record}" for record in found.foreign]
     return lines
 
 
@@ -228,8 +239,25 @@ def prepare(context: Context, options: Options) -> tuple[Engine, Plan]:
         return engine, Plan(delete_state=options.delete_state, domain=domain)
     for line in engine.recover():
         context.progress.note(line)
-    found = replace(plan(engine.resources(), options, context.settings), domain=domain)
+    resources = engine.resources()
+    found = replace(plan(resources, options, context.settings), domain=domain)
+    if zones.in_state(resources) and change.ZONE_TYPE not in {one.type for one in resources if one.urn in found.kept_urns}:
+        found = replace(found, foreign=zones.of_others(context, resources))
     return engine, _with_free_snapshot_name(context, found)
+
+
+def require_empty_zone(found: Plan) -> None:
+    """Refuse while the zone holds records of others: Route 53 would, once everything else is gone.
+
+    Raises:
+        RefusedError: naming them.
+    """
+    if found.foreign:
+        raise RefusedError(
+            "Others made records in the stack's zone, which cannot go while they are there; nothing was removed.",
+            where="\n".join(found.foreign),
+            fix="keep the zone and what is in it with --keep-zone (the next setup adopts it), or delete these records first",
+        )
 
 
 def _with_free_snapshot_name(context: Context, found: Plan) -> Plan:
@@ -254,7 +282,12 @@ def _snapshot_exists(context: Context, name: str) -> bool:
 
 
 def execute(context: Context, engine: Engine, found: Plan, options: Options) -> Result:
-    """Perform the plan. Running it again after an interruption goes on with what is left."""
+    """Perform the plan. Running it again after an interruption goes on with what is left.
+
+    Raises:
+        RefusedError: the zone holds records of others.
+    """
+    require_empty_zone(found)
     _lift(context, engine, found)
     _keep(context, engine, found, options)
     if found.unprotect:

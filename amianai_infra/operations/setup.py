@@ -5,17 +5,17 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amianai_infra.errors import NotFoundError, VerificationError
+from amianai_infra.errors import NotFoundError, RefusedError, VerificationError
 from amianai_infra.naming import secret_name
-from amianai_infra.operations import change, cost, delegation, doctor, state_storage
+from amianai_infra.operations import carry_over, change, cost, delegation, doctor, state_storage, zones
 from amianai_infra.operations.context import Context
 from amianai_infra.operations.parallel import side_by_side
 from amianai_infra.operations.status import answers
-from amianai_infra.target import cached_outputs, fetch_outputs
+from amianai_infra.target import SiteAddress, cached_outputs, fetch_outputs
 
 if TYPE_CHECKING:
     from amianai_infra.engine import Engine, Summary
@@ -30,10 +30,14 @@ class Options:
     Attributes:
         deploy: build and publish the site.
         wait: how long to wait for the delegation of the domain, seconds; 0 does not check it.
+        switch: replace records of others under the site's names, once the site is published.
+        records: what a new zone carries on: `found`, `none` or a zone file; empty asks.
     """
 
     deploy: bool = True
     wait: float = 7200
+    switch: bool = False
+    records: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Hands:
     prepare_site: Callable[[], Any] | None = None
     resolver: Callable[[str, str], frozenset[str]] = delegation.resolve
     answers: Callable[..., int] = answers
+    ask: carry_over.Ask = delegation.ask
 
 
 @dataclass
@@ -74,15 +79,27 @@ def setup(context: Context, options: Options, hands: Hands) -> Report:
     if context.target.name == "aws":
         _credentials(context)
     _tools(context, options, hands)
+    engine = context.engine()
+    found = change.look_at_the_zone(context, engine, thorough=options.switch)
+    if found:
+        zones.require_free(found, switch=options.switch)
+    if not (context.settings.dns.zone_id or zones.in_state(engine.resources())):
+        carry_over.choose(context, options.records, hands.ask if context.target.name == "aws" and options.wait else None)
     if context.target.name == "aws":
         _state(context)
-    engine = context.engine()
     written = _configuration(context, engine)
     if context.target.name == "aws" and options.wait:
         _delegation(context, options, hands, engine)
-    summary = change.up(context, engine)
+    released: list[Any] = []
+    summary = change.up(
+        context,
+        engine,
+        switch=options.switch,
+        before_switch=(lambda: released.append(_release_aside(context, hands))) if options.deploy else None,
+    )
     outputs = _published(context, summary)
-    release = _site(context, hands, outputs) if options.deploy else None
+    # After a switch resolvers remember for a while where the names led before: the release was verified at the distribution.
+    release = released[0] if released else _site(context, hands, outputs) if options.deploy else None
     url = context.target.site_address(outputs).url
     return Report(summary, outputs, url, time.monotonic() - started, written, release)
 
@@ -151,8 +168,8 @@ def _delegation(context: Context, options: Options, hands: Hands, engine: Engine
         if _is_published(context):
             task.say("set up before")
             return
-        name_servers = _name_servers(context, engine)
-        task.say(delegation.wait(context.settings.domain_name, name_servers, context.progress, options.wait, resolver=hands.resolver))
+        zone = _zone(context, engine)
+        task.say(delegation.wait(zone.name, zone.servers, context.progress, options.wait, resolver=hands.resolver))
 
 
 def _is_published(context: Context) -> bool:
@@ -163,20 +180,15 @@ def _is_published(context: Context) -> bool:
     return True
 
 
-def _name_servers(context: Context, engine: Engine) -> list[str]:
-    """The zone's name servers; the zone is created when it is neither adopted nor there."""
-    zone = context.settings.dns.zone_id or _zone_in_state(engine)
+def _zone(context: Context, engine: Engine) -> zones.Zone:
+    """The zone, which is created when it is neither adopted nor there."""
+    zone = context.settings.dns.zone_id or zones.in_state(engine.resources())
     if not zone:
         from amianai_infra.stack import ZONE_TARGETS
 
         engine.up(targets=ZONE_TARGETS)
-        zone = _zone_in_state(engine)
-    answer = context.target.client("route53").get_hosted_zone(Id=zone)
-    return [str(one) for one in answer["DelegationSet"]["NameServers"]]
-
-
-def _zone_in_state(engine: Engine) -> str:
-    return next((one.id for one in engine.resources() if one.type == change.ZONE_TYPE and one.id), "")
+        zone = zones.in_state(engine.resources())
+    return zones.look(context.target, zone, context.settings.domain_name)
 
 
 def tally(summary: Summary) -> str:
@@ -189,6 +201,43 @@ def tally(summary: Summary) -> str:
 def _published(context: Context, summary: Summary) -> StackOutputs:
     known = None if summary.changed else cached_outputs(context.target)
     return known or fetch_outputs(context.target, context.settings.prefix)
+
+
+class _AtDistribution:
+    """The target, with the site where the distribution itself answers: the domain leads elsewhere still."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    def site_address(self, outputs: StackOutputs) -> SiteAddress:
+        """Connects to the distribution and asks it for the domain."""
+        address: SiteAddress = self._target.site_address(outputs)
+        return replace(address, connect=(outputs.site.distribution_domain, 443)) if address.tls else address
+
+
+def _release_aside(context: Context, hands: Hands) -> Any:
+    """Publish the site before its names lead to it."""
+    outputs = fetch_outputs(context.target, context.settings.prefix)
+    return hands.deploy_site(_AtDistribution(context.target), context.settings, outputs, context.progress)
+
+
+def require_release(context: Context) -> None:
+    """Refuse to let visitors come to an empty site.
+
+    Raises:
+        RefusedError: nothing was published yet.
+    """
+    from amianai_infra import site
+
+    outputs = fetch_outputs(context.target, context.settings.prefix)
+    if not site.releases(context.target, context.settings, outputs, context.progress):
+        raise RefusedError(
+            "The stack is built, but no site is published, so its names lead where they led before.",
+            fix="`amianai setup --switch` publishes the site and then switches",
+        )
 
 
 def _site(context: Context, hands: Hands, outputs: StackOutputs) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
+import pytest
 
-from amianai_infra.components.dns import Dns, DnsArgs, SiteRecords
+from amianai_infra.components.dns import Dns, DnsArgs, SiteRecords, SiteRecordsArgs
 from tests.components.recorder import ACCOUNT, Record, Recording
 
 ARGS: DnsArgs = {"prefix": "eeyore", "account": ACCOUNT, "domain": "example.com", "names": ["example.com", "www.example.com"]}
@@ -71,6 +72,19 @@ def test_every_name_leads_to_the_distribution_over_ipv4_and_ipv6(record: Record)
         assert one.inputs["aliases"] == [{"name": "d1.cloudfront.net", "zoneId": "ZCDN", "evaluateTargetHealth": False}]
 
 
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_an_address_of_somebody_else_is_replaced_only_when_told_to(record: Record, overwrite: bool) -> None:
+    args: SiteRecordsArgs = {
+        "zone_id": "Z1",
+        "names": ARGS["names"],
+        "distribution_domain": "d1.cloudfront.net",
+        "distribution_zone_id": "ZCDN",
+        "overwrite": overwrite,
+    }
+    found = record(lambda: SiteRecords("records", args))
+    assert {one.inputs.get("allowOverwrite") for one in found.of("Record")} == {True if overwrite else None}
+
+
 def test_two_domains_coexist(record: Record) -> None:
     def both() -> None:
         Dns("one", ARGS)
@@ -128,3 +142,20 @@ def test_neither_by_default_nor_in_an_adopted_zone(record: Record) -> None:
     assert not kinds & set(record(lambda: Dns("dns", ARGS)).counts())
     adopted = record(lambda: Dns("dns", {**ARGS, "zone_id": "ZOLD", "dnssec": True, "query_logging": True}))
     assert not kinds & set(adopted.counts())
+
+
+CARRIED = ["@ 300 MX 10 mail.test.", "@ 300 MX 20 mail.test.", '@ 300 CAA 0 issue "letsencrypt.org"', '_dmarc 60 TXT "v=DMARC1; p=none"']
+
+
+def test_records_are_carried_over_into_a_zone_of_ours(record: Record) -> None:
+    found = record(lambda: Dns("dns", {**ARGS, "records": CARRIED}))
+    mail = found.one("Record", "dns-carried-example.com-mx").inputs
+    assert (mail["zoneId"], mail["name"], mail["ttl"], mail["records"]) == ("ZNEW", "example.com", 300, ["10 mail.test.", "20 mail.test."])
+    assert found.one("Record", "dns-carried-_dmarc.example.com-txt").inputs["records"] == ["v=DMARC1; p=none"]
+    assert found.one("Record", "dns-caa").inputs["records"] == ['0 issue "amazon.com"', '0 issue "letsencrypt.org"']
+    assert len(found.of("Record")) == 5
+
+
+def test_in_an_adopted_zone_they_are_what_the_setting_says(record: Record) -> None:
+    found = record(lambda: Dns("dns", {**ARGS, "zone_id": "ZOLD", "records": CARRIED}))
+    assert found.one("Record", "dns-carried-example.com-caa").inputs["records"] == ['0 issue "letsencrypt.org"']

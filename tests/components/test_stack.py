@@ -133,7 +133,7 @@ def test_the_zone_has_the_urn_that_setup_targets(default: Recording) -> None:
     found = default
     assert found.one("Zone").inputs["tags"][TAG_URN] == stack.ZONE_URN.replace("$", "@")
     assert f"{stack.DNS_URN}".endswith("amianai:dns:Dns::dns")
-    assert stack.ZONE_TARGETS == (stack.DNS_URN, stack.ZONE_URN)
+    assert stack.ZONE_TARGETS[:2] == (stack.DNS_URN, stack.ZONE_URN)
 
 
 def test_the_distribution_waits_for_the_certificate_and_the_records_for_the_distribution(default: Recording) -> None:
@@ -167,12 +167,16 @@ def test_published_outputs(default: Recording) -> None:
     assert outputs.deploy_role_arn == ""
     assert len(parameter["value"]) < 4096, "what a standard parameter holds"
     assert {one.pulumi_resource_name for one in found.options["outputs"]["depends_on"]} == {
-        "records",
+        "site",
         "database",
         "auth",
         "audit",
         "access",
     }
+    for host in ("example.com", "www.example.com"):
+        for kind in ("a", "aaaa"):
+            options = found.options[f"records-{host}-{kind}"]["depends_on"]
+            assert [one.pulumi_resource_name for one in options] == ["outputs"], "addresses come last, together"
 
 
 def test_delivery_needs_owner_and_repository(record: Record) -> None:

@@ -442,3 +442,13 @@ def test_a_client_for_development_can_be_left_out() -> None:
     assert load_settings({"domain_name": "example.com"}, {}, {}).auth.development_urls == ["http://localhost:3000/"]
     for flags, stack_file in (({"auth.development_urls": "[]"}, {}), ({}, {"amianai-infra:authDevelopmentUrls": ""})):
         assert load_settings({"domain_name": "example.com", **flags}, {}, stack_file).auth.development_urls == []
+
+
+def test_records_to_carry_over_may_have_commas_and_are_checked() -> None:
+    line = "_dmarc 60 TXT v=DMARC1; p=none; rua=mailto:a@x.test,mailto:b@x.test"
+    flags = {"domain_name": "example.com", "dns.records": f"{line}\n@ 300 MX 10 mail.test."}
+    settings = load_settings(flags, {}, {})
+    assert settings.dns.records == [line, "@ 300 MX 10 mail.test."]
+    assert load_settings({}, {}, to_pulumi(settings)).dns.records == settings.dns.records
+    with pytest.raises(ConfigurationError, match=r"dns\.records: .*the stack makes that record itself"):
+        load_settings({"domain_name": "example.com", "dns.records": "www 300 A 192.0.2.1"}, {}, {})

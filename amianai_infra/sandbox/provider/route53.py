@@ -232,7 +232,8 @@ def _quoted(kind: str, value: str) -> str:
 
 
 def _unquoted(kind: str, value: str) -> str:
-    return value[1:-1] if kind in ("TXT", "SPF") and value.startswith('"') and value.count('"') == 2 else value
+    """As the official provider reads it: without the outer quotation marks, so that further strings of a text stand behind `""`."""
+    return value[1:-1] if kind in ("TXT", "SPF") and value[:1] == value[-1:] == '"' else value
 
 
 def _of_name(ctx: Context, zone: str, name: str) -> Iterator[dict[str, Any]]:

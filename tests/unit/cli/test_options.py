@@ -167,6 +167,23 @@ def test_yes_is_no_confirmation_of_a_loss(tmp_path: Path, monkeypatch: pytest.Mo
         app(tmp_path, yes=True).confirm_domain(None, "This removes it", "example.com")
 
 
+@pytest.mark.parametrize("answer", [True, False])
+def test_what_is_offered_is_asked_of_a_person_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
+    monkeypatch.setattr(click, "confirm", lambda *_, **__: answer)
+    monkeypatch.setattr(sys, "stdin", StringIO())
+    assert not app(tmp_path).offer("Adopt it?")
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    assert app(tmp_path).offer("Adopt it?") is answer
+    assert not app(tmp_path, yes=True).offer("Adopt it?"), "--yes chooses nothing"
+
+
+def test_what_was_chosen_is_a_setting_from_then_on(tmp_path: Path) -> None:
+    made = app(tmp_path, flags={"domain_name": "example.com"})
+    assert made.settings.dns.zone_id == ""
+    made.choose("dns.zone_id", "Z1")
+    assert made.settings.dns.zone_id == "Z1"
+
+
 def test_the_domain_confirms_given_or_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app(tmp_path).confirm_domain("example.com", "This removes it", "example.com")
     monkeypatch.setattr(sys, "stdin", Terminal())

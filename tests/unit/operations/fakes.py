@@ -115,8 +115,8 @@ class Engine:
             raise answer
         return answer
 
-    def up(self, targets: Sequence[str] = (), **_: Any) -> Any:
-        return self._done("up", list(targets), self.configuration())
+    def up(self, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> Any:
+        return self._done("up", list(targets), self.configuration(), *exclude)
 
     def preview(self, targets: Sequence[str] = (), **_: Any) -> Any:
         return self._done("preview", list(targets), self.configuration())
@@ -141,6 +141,64 @@ class Engine:
         self.log.append(("unprotect", list(urns)))
 
 
+class Route53:
+    """Hosted zones and their records, by the zone's id."""
+
+    def __init__(self, zones: Mapping[str, str] | None = None, records: Sequence[Mapping[str, Any]] = (), **private: bool) -> None:
+        self.zones = dict(zones or {})
+        self.records = list(records)
+        self.private = private
+        self.batches: list[dict[str, Any]] = []
+
+    def _described(self, ident: str) -> dict[str, Any]:
+        config = {"PrivateZone": self.private.get(ident, False), "Comment": f"comment of {ident}"}
+        return {"Id": f"/hostedzone/{ident}", "Name": f"{self.zones[ident]}.", "Config": config}
+
+    def list_hosted_zones_by_name(self, *, DNSName: str, HostedZoneId: str = "") -> dict[str, Any]:
+        """One a page, as Route 53 would with many."""
+        after = sorted((".".join(reversed(name.split("."))), ident) for ident, name in self.zones.items())
+        start = (".".join(reversed(DNSName.split("."))), HostedZoneId)
+        found = [self._described(ident) for key, ident in after if (key, ident) >= start]
+        more = (
+            {"IsTruncated": True, "NextDNSName": found[1]["Name"].rstrip("."), "NextHostedZoneId": found[1]["Id"][12:]} if found[1:] else {}
+        )
+        return {"HostedZones": found[:1], "IsTruncated": False, **more}
+
+    def _require(self, ident: str) -> None:
+        from botocore.exceptions import ClientError
+
+        if ident not in self.zones:
+            raise ClientError({"Error": {"Code": "NoSuchHostedZone", "Message": ident}}, "GetHostedZone")
+
+    def get_hosted_zone(self, *, Id: str) -> dict[str, Any]:
+        self._require(Id)
+        return {"HostedZone": self._described(Id), "DelegationSet": {"NameServers": [f"ns-of-{Id}.test"]}}
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_resource_record_sets"
+        return self
+
+    def paginate(self, *, HostedZoneId: str) -> Iterator[dict[str, Any]]:
+        self._require(HostedZoneId)
+        yield {"ResourceRecordSets": self.records[:1]}
+        yield {"ResourceRecordSets": self.records[1:]}
+
+    def change_resource_record_sets(self, *, HostedZoneId: str, ChangeBatch: dict[str, Any]) -> None:
+        """As Route 53 does it: what is deleted must be there, word for word."""
+        self._require(HostedZoneId)
+        records = list(self.records)
+        for change in ChangeBatch["Changes"]:
+            record = change["ResourceRecordSet"]
+            if change["Action"] == "DELETE":
+                records.remove(record)
+            else:
+                same = [one for one in records if (one["Name"], one["Type"]) == (record["Name"], record["Type"])]
+                assert change["Action"] == "UPSERT" or not same
+                records = [one for one in records if one not in same] + [record]
+        self.records = records
+        self.batches.append(ChangeBatch)
+
+
 class Target:
     """AWS or the sandbox, with clients that a test gives."""
 
@@ -149,7 +207,7 @@ class Target:
         self.root = root
         self.local = root / f".{name}"
         self.region = "us-east-1"
-        self.clients = dict(clients or {})
+        self.clients = {"route53": Route53(), **(clients or {})}
         self.readied = 0
 
     def ready(self) -> None:
@@ -201,6 +259,7 @@ class Context:
         self.there = True
         self.answers: dict[str, Any] = {}
         self.refuse = False
+        self.accept = False
 
     @property
     def settings(self) -> Settings:
@@ -219,6 +278,13 @@ class Context:
         self.log.append(("confirm", question))
         if self.refuse:
             raise RefusedError("no")
+
+    def offer(self, question: str) -> bool:
+        self.log.append(("offer", question))
+        return self.accept
+
+    def choose(self, key: str, value: str) -> None:
+        self.flags[key] = value
 
     def confirm_domain(self, given: str | None, doing: str, domain: str) -> None:
         self.confirm(doing)

@@ -9,7 +9,7 @@ from amianai_infra.engine import StateResource
 from amianai_infra.errors import ConfigurationError, RefusedError
 from amianai_infra.operations import change
 from amianai_infra.target import OUTPUTS_CACHE
-from tests.unit.operations.fakes import Context, names, resource, summary
+from tests.unit.operations.fakes import Context, Route53, names, resource, summary
 
 
 def test_the_snapshot_suffix_is_drawn_once_and_kept() -> None:
@@ -117,6 +117,7 @@ def test_a_variant_is_gone_afterwards(tmp_path: Path) -> None:
 def test_an_adopted_zone_is_no_longer_managed_before_up_could_delete_it(tmp_path: Path, external: bool) -> None:
     context = Context(tmp_path, flags={"dns.zone_id": "Z1"})
     context.state = [resource("urn::zone", change.ZONE_TYPE, "Z1", external=external), resource("urn::other", change.ZONE_TYPE, "Z2")]
+    context.target.clients["route53"] = Route53({"Z1": "example.com"})
     change.up(context)
     assert context.did("forget") == ([] if external else [("forget", ["urn::zone"])])
 

@@ -12,6 +12,7 @@ from amianai_infra.engine import StateResource
 from amianai_infra.errors import EngineError, RefusedError
 from amianai_infra.operations import change, destroy
 from amianai_infra.operations.destroy import Options, plan
+from amianai_infra.stack import CARRIED_URNS
 from tests.unit.operations.fakes import Context, names, resource, summary
 
 SETTINGS = Settings(domain_name="example.com")
@@ -150,7 +151,7 @@ def context(tmp_path: Path) -> Any:
         s3 = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
         s3.create_bucket(Bucket=BUCKET)
         made = Context(tmp_path)
-        made.target.clients = {"s3": s3, "rds": Rds()}
+        made.target.clients |= {"s3": s3, "rds": Rds()}
         made.state = stack()
         change.configure(made, made.engine())
         made.log.clear()
@@ -273,3 +274,17 @@ def test_there_may_be_nothing_to_destroy(context: Context) -> None:
     _engine, found = destroy.prepare(context, Options())
     assert found.goes == {}
     assert names(context.log) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "zone_id", "stays"), [(Options(), "", False), (Options(keep_zone=True), "", True), (Options(), "Z1", True)]
+)
+def test_carried_records_stay_as_long_as_the_zone(options: Options, zone_id: str, stays: bool) -> None:
+    mail = resource(
+        f"{CARRIED_URNS}example.com-mx", "aws:route53/record:Record", "Z1_example.com_MX", {"name": "example.com", "type": "MX"}
+    )
+    settings = Settings.model_validate({"domain_name": "example.com", "dns": {"zone_id": zone_id}})
+    found = plan([*stack(), mail], options, settings)
+    assert (mail.urn in found.kept_urns) is stays
+    assert any("example.com MX" in line for line in found.stays) is stays
+    assert set(found.keep) <= {"amianai-infra:dnsZoneId"}

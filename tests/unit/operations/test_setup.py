@@ -1,22 +1,21 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from amianai_infra import site
+from amianai_infra.engine import StateResource
 from amianai_infra.errors import ConfigurationError, MissingToolError, NotFoundError, RefusedError, VerificationError
 from amianai_infra.naming import secret_name
-from amianai_infra.operations import change, doctor, setup, state_storage
+from amianai_infra.operations import change, doctor, setup, state_storage, zones
 from amianai_infra.operations.setup import Hands, Options
 from amianai_infra.stack import ZONE_TARGETS
-from tests.unit.operations.fakes import OUTPUTS, Context, Target, names, resource, summary
-
-
-class Route53:
-    def get_hosted_zone(self, *, Id: str) -> dict[str, Any]:
-        return {"DelegationSet": {"NameServers": [f"ns-of-{Id}.test"]}}
+from amianai_infra.target import SiteAddress
+from tests.unit.operations.fakes import OUTPUTS, Context, Route53, Target, names, resource, summary
 
 
 class Doings:
@@ -37,6 +36,7 @@ class Doings:
             cache=self.context.root,
             resolver=lambda address, domain: self.found,
             answers=lambda address: self.status,
+            ask=lambda *_: [],
         )
 
 
@@ -70,7 +70,7 @@ def doings(context: Context, monkeypatch: pytest.MonkeyPatch) -> Doings:
 
 
 def on_aws(context: Context) -> Context:
-    context.target = Target(context.root, "aws", {"route53": Route53()})
+    context.target = Target(context.root, "aws")
     return context
 
 
@@ -109,6 +109,7 @@ def test_on_aws_the_zone_comes_first_and_the_stack_after_the_delegation(doings: 
 
     def up(targets: Any = (), **_: Any) -> Any:
         """The targeted `up` makes the zone."""
+        context.target.clients["route53"].zones["z1"] = "example.com"
         context.state.append(resource("urn::zone", change.ZONE_TYPE, "z1"))
         doings.published = True
         return summary()
@@ -128,7 +129,7 @@ def test_on_aws_the_zone_comes_first_and_the_stack_after_the_delegation(doings: 
 
     context.engine = engine  # type: ignore[method-assign]
     run(doings)
-    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "state", "configure", "up", "up", "deploy"]
+    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "offer", "state", "configure", "up", "up", "deploy"]
     assert context.did("up")[0][1] == list(ZONE_TARGETS)
     assert context.did("up")[1][1] == []
 
@@ -136,6 +137,7 @@ def test_on_aws_the_zone_comes_first_and_the_stack_after_the_delegation(doings: 
 def test_an_adopted_zone_needs_no_targeted_up(doings: Doings) -> None:
     on_aws(doings.context)
     doings.context.flags["dns.zone_id"] = "Z9"
+    doings.context.target.clients["route53"] = Route53({"Z9": "example.com"})
     doings.found = frozenset({"ns-of-z9.test"})
     doings.published = False
     with pytest.raises(NotFoundError):  # this stand-in never publishes
@@ -148,6 +150,7 @@ def test_a_domain_that_is_not_delegated_stops_setup_before_the_certificate(doing
     doings.published = False
     doings.found = frozenset({"ns.elsewhere.test"})
     doings.context.state = [resource("urn::zone", change.ZONE_TYPE, "z1")]
+    doings.context.target.clients["route53"] = Route53({"z1": "example.com"})
     with pytest.raises(VerificationError, match="not delegated"):
         run(doings, wait=0.001)
     assert doings.context.did("up") == []
@@ -240,3 +243,57 @@ def test_the_summary_on_aws_recommends_ses_before_strangers_come(doings: Doings)
     assert "! Cognito's own, 50 a day" in text
     assert "auth.ses_identity_arn" in text
     assert max(len(line) for line in screen) <= 100
+
+
+def test_a_domain_in_use_is_asked_about_before_anything_is_made(doings: Doings) -> None:
+    on_aws(doings.context)
+    doings.published = False
+    hands = replace(doings.hands(), ask=lambda resolver, name, kind: [{"name": name, "type": 15, "data": "10 mx.test."}] * (kind == "MX"))
+    with pytest.raises(RefusedError, match="no zone was made"):
+        setup.setup(doings.context, Options(), hands)
+    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "offer"], "not even the state's bucket"
+    doings.context.state = [resource("urn::zone", change.ZONE_TYPE, "z1")]
+    doings.context.target.clients["route53"] = Route53({"z1": "example.com"})
+    doings.published = True
+    setup.setup(doings.context, Options(), hands)
+    assert len(doings.context.did("offer")) == 1, "a zone that is there carries on what it does"
+
+
+def test_a_zone_that_exists_stops_setup_before_anything_is_made(doings: Doings) -> None:
+    on_aws(doings.context)
+    doings.context.target.clients["route53"] = Route53({"Z1": "example.com"})
+    with pytest.raises(RefusedError, match="A public hosted zone"):
+        run(doings)
+    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "recover", "offer"], "not even the state's bucket"
+
+
+def test_a_switch_publishes_at_the_distribution_first_and_once(doings: Doings) -> None:
+    context = on_aws(doings.context)
+    old = {"Name": "example.com.", "Type": "A", "TTL": 300, "ResourceRecords": [{"Value": "192.0.2.1"}]}
+    route53 = Route53({"Z1": "example.com"}, [old])
+    context.target.clients["route53"] = route53
+    context.target.site_address = lambda outputs: SiteAddress(outputs.site.url, outputs.domain, (outputs.domain, 443), tls=True)
+    context.flags["dns.zone_id"] = "Z1"
+    context.state = [
+        StateResource("urn::cdn", zones.DISTRIBUTION_TYPE, "E1", {}, {"domainName": "d1.cloudfront.net", "hostedZoneId": "ZCDN"})
+    ]
+    connected: list[Any] = []
+
+    def deploy(target: Any, settings: Any, outputs: Any, progress: Any) -> str:
+        connected.append((target.site_address(outputs).connect, target.site_address(outputs).host, len(route53.batches), target.name))
+        return "release"
+
+    report = setup.setup(context, Options(switch=True), replace(doings.hands(), deploy_site=deploy, answers=lambda address: 0))
+    assert connected == [(("d1.cloudfront.net", 443), "example.com", 0, "aws")]
+    assert report.release == "release"
+    assert len(route53.batches) == 1
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_up_switches_only_to_a_site_that_is_published(doings: Doings, monkeypatch: pytest.MonkeyPatch, released: bool) -> None:
+    monkeypatch.setattr(site, "releases", lambda *_: [1] if released else [])
+    if released:
+        setup.require_release(doings.context)
+    else:
+        with pytest.raises(RefusedError, match="no site is published"):
+            setup.require_release(doings.context)
