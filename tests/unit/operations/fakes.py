@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import yaml
+from botocore.exceptions import ClientError
 
 from amianai_infra.config import Settings, load_settings, read_stack_file
 from amianai_infra.engine import StateResource, Summary
@@ -141,6 +142,20 @@ class Engine:
         self.log.append(("unprotect", list(urns)))
 
 
+class Ssm:
+    """Parameters: those a test gives."""
+
+    def __init__(self, parameters: Mapping[str, str] | None = None) -> None:
+        self.parameters = parameters or {}
+        self.asked: list[str] = []
+
+    def get_parameter(self, *, Name: str) -> dict[str, Any]:
+        self.asked.append(Name)
+        if Name not in self.parameters:
+            raise ClientError({"Error": {"Code": "ParameterNotFound", "Message": Name}}, "GetParameter")
+        return {"Parameter": {"Value": self.parameters[Name]}}
+
+
 class Target:
     """AWS or the sandbox, with clients that a test gives."""
 
@@ -149,7 +164,7 @@ class Target:
         self.root = root
         self.local = root / f".{name}"
         self.region = "us-east-1"
-        self.clients = dict(clients or {})
+        self.clients = {"ssm": Ssm(), **(clients or {})}
         self.readied = 0
 
     def ready(self) -> None:
