@@ -85,6 +85,10 @@ class Store(Protocol):
         """Remove it; nothing happens when it is gone already."""
         ...
 
+    def mend(self, key: str) -> None:
+        """Remove what a killed writer left beside a piece and its readers fall over; the piece itself stays as it is."""
+        ...
+
     def require_room(self) -> None:
         """Raise when it cannot be written: the engine leaves a damaged state behind when it finds out half-way."""
         ...
@@ -144,6 +148,16 @@ class FolderStore:
             (self.folder / f"{key}.attrs").unlink(missing_ok=True)
         except OSError as error:
             raise _unchanged(error) from error
+
+    def mend(self, key: str) -> None:
+        """The engine empties a file's attributes before it writes them, and reads no file whose attributes it cannot read."""
+        beside = self.folder / f"{key}.attrs"
+        try:
+            json.loads(beside.read_bytes())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            beside.unlink(missing_ok=True)
 
     def require_room(self) -> None:
         """A folder that can be written, on a disk that is not full."""
@@ -230,6 +244,9 @@ class BucketStore:
     def delete(self, key: str) -> None:
         """Remove the object."""
         self._call("delete_object", "removing a lock", Key=self._prefix + key)
+
+    def mend(self, key: str) -> None:
+        """An object is written whole or not at all."""
 
     def require_room(self) -> None:
         """A bucket is never full."""
@@ -367,6 +384,11 @@ class StateFiles:
         }
         self._store.write(key, json.dumps(content).encode())
         return key
+
+    def mend(self) -> None:
+        """Bring in order what a writer that was killed, or a disk that was full, left beside the checkpoint."""
+        for key in (self._checkpoint, f"{self._checkpoint}.bak"):
+            self._store.mend(key)
 
     def require_room(self) -> None:
         """Raise when the state could not be written."""

@@ -171,7 +171,10 @@ class Copies:
         newest = self._files.recorded(mine)
         if newest is None or newest.entry.digest == hashlib.md5(data, usedforsecurity=False).hexdigest():
             return ""
-        recorded = examine(self._files.read_copy(newest), self._prefix)
+        there = self._files.read_copy(newest)
+        if there == data:
+            return ""
+        recorded = examine(there, self._prefix)
         if recorded.problem or (recorded.at or _LONG_AGO) <= (mine or _LONG_AGO):
             return ""
         held = recorded.resources or any(is_real(entry) for entry in deployment.get("resources") or [])

@@ -144,6 +144,8 @@ class Engine:
         return {key: _text(value) for key, value in (content.get("config") or {}).items()}
 
     def _ensure_stack(self) -> None:
+        if self._files:
+            self._files.mend()
         if not self.exists():
             self._create_stack()
 
@@ -454,6 +456,8 @@ class Engine:
 
     def _recovered(self) -> tuple[list[str], Deployment | None]:
         done = self._settle_locks()
+        if self._files:
+            self._files.mend()
         deployment = self._deployment()
         self._size = sum(1 for entry in (deployment or {}).get("resources", []) if recovery.is_real(entry))
         if deployment and (leftovers := recovery.survey(deployment)):

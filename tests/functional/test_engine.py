@@ -518,6 +518,20 @@ def test_a_state_that_is_not_the_last_is_refused_and_restored(stage: Stage, harm
     assert not stage.cloud.all()
 
 
+@pytest.mark.parametrize("left", [b"", b'{"md5":'])
+def test_attributes_that_a_killed_engine_left_half_written_stop_nothing(stage: Stage, left: bytes) -> None:
+    """The engine reads no file beside which they are: "failed to load checkpoint: EOF", for ever."""
+    stage.engine().up()
+    for name in ("prod.json.attrs", "prod.json.bak.attrs"):
+        (stage.home / CHECKPOINT).with_name(name).write_bytes(left)
+    engine = stage.engine()
+    assert engine.preview().changed is False
+    engine.configure({"amianai-infra:a": "b"})
+    assert engine.up().changed is False
+    (stage.home / CHECKPOINT).with_name("prod.json.attrs").write_bytes(left)
+    assert stage.engine().refresh().changed is False
+
+
 def test_an_older_state_is_taken_when_somebody_says_so(stage: Stage) -> None:
     stage.engine().up()
     stage.set(vpcs=3)
