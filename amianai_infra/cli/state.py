@@ -1,18 +1,19 @@
-"""`amianai state`: the locks of the engine's state."""
+"""`amianai state`: the locks and the copies of the engine's state."""
 
 from __future__ import annotations
 
 import click
 
-from amianai_infra.cli.options import App
+from amianai_infra.cli.options import App, dry_run_option
 
 
 @click.group()
 def state() -> None:
-    """Look at and release the locks of the stack's state.
+    """Look at and release the locks of the stack's state; put a copy of it back.
 
     \b
     amianai state locks
+    amianai state restore --dry-run
     """
 
 
@@ -49,3 +50,47 @@ def unlock(app: App, identity: str | None) -> None:
         engine.unlock(lock)
         app.progress.note(f"released {lock}")
     app.print([lock.as_dict() for lock in found], f"{len(found)} released")
+
+
+@state.command()
+@click.pass_obj
+def copies(app: App) -> None:
+    """List the copies of the state: the engine's backups and history, and earlier versions in the bucket.
+
+    \b
+    amianai state copies
+    """
+    app.target.ready()
+    found = app.engine().copies()
+    app.print([one.as_dict() for one in found], "\n".join(str(one) for one in found) or "no copies")
+
+
+@state.command()
+@click.argument("copy", metavar="COPY", required=False)
+@dry_run_option
+@click.pass_obj
+def restore(app: App, copy: str | None, dry_run: bool) -> None:
+    """Put a copy of the state in its place; without COPY the newest whole one.
+
+    \b
+    amianai state restore --dry-run
+    amianai state restore
+    amianai state restore prod.1795950218481893726.json
+    amianai state restore present
+
+    For a state that is gone, damaged or older than its history. What is there now is kept as a copy first, and nothing in AWS is
+    touched. `present` puts nothing back: it says that the state which is there is right, although its history is newer. `amianai
+    preview` shows what differs afterwards.
+    """
+    from amianai_infra.operations import state_copies as operation
+
+    app.target.ready()
+    app.announce()
+    engine = app.engine()
+    found = operation.plan(engine, copy)
+    if dry_run or not app.json:
+        click.echo(found.text(), err=not dry_run)
+    if dry_run:
+        return
+    result = operation.restore(app, engine, found)
+    app.print(result.as_dict(), result.text())

@@ -4,6 +4,7 @@ Importing this costs little: pulumi, boto3 and rich load when an operation runs.
 """
 
 from amianai_infra.engine.backend import StateResource
+from amianai_infra.engine.copies import Candidate
 from amianai_infra.engine.driver import Engine
 from amianai_infra.engine.events import Step, Summary
 from amianai_infra.engine.install import MINIMUM, VERSION, engine_version, ensure_engine, find_engine
@@ -14,6 +15,7 @@ __all__ = [
     "MINIMUM",
     "NEEDED_BYTES",
     "VERSION",
+    "Candidate",
     "Engine",
     "Lock",
     "StateResource",

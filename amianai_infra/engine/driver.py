@@ -22,11 +22,13 @@ from amianai_infra.engine.backend import (
     StateFiles,
     StateResource,
     checkpoint_key,
+    latest,
     mask,
     open_store,
     stack_outputs,
     state_resources,
 )
+from amianai_infra.engine.copies import Candidate, Copies
 from amianai_infra.engine.display import Display, display_for
 from amianai_infra.engine.events import Operation, Record, Summary
 from amianai_infra.engine.install import engine_version, ensure_engine
@@ -74,6 +76,7 @@ class Engine:
         self._error: BaseException | None = None
         self._expected = 0
         self._size = 0
+        self._looked = False
 
     @cached_property
     def binary(self) -> Path:
@@ -91,6 +94,16 @@ class Engine:
         return StateFiles(store, self.environment.project, self.environment.stack) if store else None
 
     @cached_property
+    def _copies(self) -> Copies:
+        if self._files is None:
+            raise ConfigurationError(
+                "The copies of this state can be reached by its own service alone.",
+                where=self.environment.backend_url,
+                fix="`pulumi stack history` and `pulumi stack export --version` of that service restore one",
+            )
+        return Copies(self._files, self.environment.project, self.environment.stack)
+
+    @cached_property
     def _runs(self) -> Runs:
         return Runs(cache_folder(self._environ) / "runs")
 
@@ -98,7 +111,7 @@ class Engine:
 
     def exists(self) -> bool:
         """Whether the stack was created."""
-        return self._files.exists() if self._files else self._export() is not None
+        return (self._checkpoint() if self._files else self._export()) is not None
 
     def configure(self, values: Mapping[str, str], *, exact: bool = False) -> None:
         """Write stack configuration; creates the stack if absent. Does nothing when it says so already.
@@ -132,6 +145,8 @@ class Engine:
         return {key: _text(value) for key, value in (content.get("config") or {}).items()}
 
     def _ensure_stack(self) -> None:
+        if self._files:
+            self._files.mend()
         if not self.exists():
             self._create_stack()
 
@@ -179,8 +194,22 @@ class Engine:
             yield other
 
     def _checkpoint(self) -> bytes | None:
+        """The state as it lies there. The first look makes sure that it is the one that was written last.
+
+        Raises:
+            RefusedError: it is gone, damaged or older than its history.
+            LockedError: it is, while somebody else is working on the stack.
+        """
         if self._files:
-            return self._files.checkpoint()
+            data = self._files.checkpoint()
+            if not self._looked and self._copies.fault(data):
+                if held := self._foreign_locks():
+                    raise refuse(held[0])
+                data = self._files.checkpoint()  # a run elsewhere may have ended between the two looks
+                if fault := self._copies.fault(data):
+                    raise self._copies.refuse(fault)
+            self._looked = True
+            return data
         exported = self._export()
         if exported is None:
             return None
@@ -338,7 +367,7 @@ class Engine:
 
     def _deployment(self) -> Deployment | None:
         if self._files:
-            return self._files.deployment()
+            return latest(self._checkpoint(), self._files.address)
         exported = self._export()
         return exported["deployment"] if exported else None
 
@@ -362,6 +391,42 @@ class Engine:
             raise _no_stack(self.environment.stack)
         exported["deployment"] = change(exported["deployment"])
         self._command("Writing the stack's state", "stack", "import", stdin=json.dumps(exported))
+
+    # -- copies of the state
+
+    def copies(self) -> list[Candidate]:
+        """Every copy of the state that the backend has, newest first."""
+        return self._copies.candidates(None)
+
+    def state_at_hand(self) -> str:
+        """Where the state lies and what is there now, for a person."""
+        return self._copies.at_hand()
+
+    def copy_called(self, name: str | None) -> Candidate:
+        """A whole copy of the state: the one of that name, or the newest; `present` is what is there now.
+
+        Raises:
+            NotFoundError: there is none.
+            RefusedError: it is damaged.
+        """
+        return self._copies.choose(name)
+
+    def restore(self, chosen: Candidate) -> str:
+        """Put a copy of the state in its place, and know it as the last from here on; where what was there is kept, if anything was.
+
+        Raises:
+            LockedError: somebody else is working on the stack.
+            EngineError: what lies there afterwards is not what was put there.
+        """
+        copies = self._copies
+        for line in self._settle_locks():
+            self._progress.note(line)
+        return copies.restore(chosen, self._require_alone)
+
+    def _require_alone(self, key: str) -> None:
+        """Refuse when there is another lock than ours: both of two that take one at the same moment step back, as the engine does."""
+        if others := [lock for lock in self.locks() if lock.key != key]:
+            raise refuse(others[0])
 
     # -- locks and recovery
 
@@ -392,6 +457,8 @@ class Engine:
 
     def _recovered(self) -> tuple[list[str], Deployment | None]:
         done = self._settle_locks()
+        if self._files:
+            self._files.mend()
         deployment = self._deployment()
         self._size = sum(1 for entry in (deployment or {}).get("resources", []) if recovery.is_real(entry))
         if deployment and (leftovers := recovery.survey(deployment)):

@@ -29,7 +29,17 @@ _MOST = 8
 _KNOWN: tuple[tuple[re.Pattern[str], type[AmianaiError], str], ...] = (
     (re.compile(r"currently locked by", re.I), LockedError, "wait until it ends; `amianai state locks` shows who it is"),
     (
-        re.compile(r"incorrect passphrase|passphrase must be set|get stack secrets manager|PULUMI_CONFIG_PASSPHRASE", re.I),
+        re.compile(r"is pending deletion", re.I),
+        EngineError,
+        "the KMS key of the state's secrets is pending deletion: `amianai setup` cancels that, as long as its days of waiting last",
+    ),
+    (
+        re.compile(r"DisabledException|KMSInvalidStateException", re.I),
+        EngineError,
+        "the KMS key of the state's secrets is disabled or cannot be used: `amianai setup` enables it (`aws kms describe-key` shows it)",
+    ),
+    (
+        re.compile(r"incorrect passphrase|passphrase must be set|PULUMI_CONFIG_PASSPHRASE", re.I),
         ConfigurationError,
         "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the stack's passphrase",
     ),

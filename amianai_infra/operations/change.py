@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from amianai_infra.config import Settings, every_setting, read_stack_file, to_pulumi
 from amianai_infra.errors import NotFoundError, RefusedError
+from amianai_infra.naming import stack_parameter
 from amianai_infra.operations import zones
 from amianai_infra.operations.context import Context
 from amianai_infra.operations.state_storage import StateStorage, has_bucket
 from amianai_infra.rules.zone_records import described
-from amianai_infra.target import forget_outputs
+from amianai_infra.target import fetch_outputs, forget_outputs
 
 if TYPE_CHECKING:
     from amianai_infra.engine import Engine, StateResource, Summary
@@ -76,9 +77,11 @@ def configure(context: Context, engine: Engine) -> dict[str, str]:
     """Write the resolved settings into the stack configuration; gives what was written.
 
     Raises:
-        RefusedError: the stack was built for another domain.
+        RefusedError: the stack was built for another domain, or its state is elsewhere.
     """
-    require_same_domain(context, engine.resources())
+    resources = engine.resources()
+    require_same_domain(context, resources)
+    require_unpublished(context, resources)
     values = differences(context)
     if values:
         engine.configure(values)
@@ -249,6 +252,26 @@ def require_state(context: Context) -> None:
     storage = StateStorage.of(context.target, context.settings.prefix)
     if storage.bucket in context.target.engine().backend_url and not has_bucket(context.target, storage):
         raise NotFoundError("The stack is not set up.", where=f"state bucket {storage.bucket}", fix="run `amianai setup`")
+
+
+def require_unpublished(context: Context, resources: Sequence[StateResource]) -> None:
+    """Refuse to take a stack for new that has published what it built: this is not its state. With resources in it nothing is asked.
+
+    Raises:
+        RefusedError: naming the backend.
+    """
+    if resources:
+        return
+    try:
+        published = fetch_outputs(context.target, context.settings.prefix)
+    except NotFoundError:
+        return
+    forget_outputs(context.target)
+    raise RefusedError(
+        f"The stack of {published.domain} has published what it built, and this state knows nothing of it; nothing was changed.",
+        where=f"state backend {context.target.engine().backend_url}; SSM parameter {stack_parameter(context.settings.prefix)}",
+        fix="lead PULUMI_BACKEND_URL, region and prefix to where the stack was built from; `amianai state copies` lists what is left here",
+    )
 
 
 def release_adopted(context: Context, engine: Engine) -> None:

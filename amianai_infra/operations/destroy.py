@@ -234,7 +234,9 @@ def prepare(context: Context, options: Options) -> tuple[Engine, Plan]:
         RefusedError: the state belongs to another domain than the settings name.
     """
     engine = context.engine()
-    domain = change.require_same_domain(context, engine.resources())
+    resources = engine.resources()
+    domain = change.require_same_domain(context, resources)
+    change.require_unpublished(context, resources)
     if not engine.exists():
         return engine, Plan(delete_state=options.delete_state, domain=domain)
     for line in engine.recover():

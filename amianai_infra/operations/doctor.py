@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amianai_infra.errors import AmianaiError, MissingToolError, RefusedError
+from amianai_infra.operations import state_storage
 
 if TYPE_CHECKING:
     from amianai_infra.config import Settings
@@ -232,7 +233,20 @@ def credentials(target: Target) -> list[Check]:
 def amazon(target: Target, settings: Settings) -> list[Check]:
     """Whether AWS answers and lets these credentials do what setup does."""
     found = credentials(target)
-    return [*found, permissions(target, settings)] if found[0].ok else found
+    return [*found, permissions(target, settings), state_key(target, settings)] if found[0].ok else found
+
+
+def state_key(target: Target, settings: Settings) -> Check:
+    """Whether the key that the state's secrets are under can be used."""
+    storage = state_storage.StateStorage.of(target, settings.prefix)
+    name = "KMS key of the state"
+    try:
+        state = state_storage.key_state(target, storage)
+    except AmianaiError as error:
+        return Check(name, False, error.what, error.fix, required=False)
+    good = state in ("", "enabled")
+    found = f"{storage.alias} is {state}" if state else "not made yet; setup makes it"
+    return Check(name, good, found, "" if good else "`amianai setup` enables it; once it is deleted, nothing opens the state's secrets")
 
 
 def permissions(target: Target, settings: Settings) -> Check:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,17 @@ def ensure(target: Target, storage: StateStorage, *, bucket: bool = True, key: b
 def has_bucket(target: Target, storage: StateStorage) -> bool:
     """Whether the state bucket is there."""
     return own_bucket_exists(target.client("s3"), storage.bucket)
+
+
+def key_state(target: Target, storage: StateStorage) -> str:
+    """What the key is, in a word or two: `enabled`, `disabled`, `pending deletion`; empty when there is none."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        found = _key(target.client("kms"), storage.alias)
+    except (BotoCoreError, ClientError) as error:
+        raise aws_error(error, f"looking for the KMS key {storage.alias}") from error
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(found["KeyState"])).lower() if found else ""
 
 
 def _ensure_bucket(target: Target, name: str) -> list[str]:
@@ -153,7 +165,7 @@ def _ensure_key(target: Target, alias: str) -> list[str]:
     kms = target.client("kms")
     found = _key(kms, alias)
     if found is not None:
-        return []
+        return _revived(kms, found, alias)
     identity = (
         _orphan(target, kms)
         or kms.create_key(Description=f"Secrets in the Pulumi state of {PROJECT}", Tags=_tags("TagKey", "TagValue"))["KeyMetadata"]["KeyId"]
@@ -161,6 +173,17 @@ def _ensure_key(target: Target, alias: str) -> list[str]:
     kms.enable_key_rotation(KeyId=identity)
     kms.create_alias(AliasName=alias, TargetKeyId=identity)
     return [f"created the KMS key {alias}"]
+
+
+def _revived(kms: Any, key: Mapping[str, Any], alias: str) -> list[str]:
+    """Keep a key that was to be deleted and enable one that was disabled: without it nobody reads the state's secrets."""
+    was = {"PendingDeletion": "pending deletion", "Disabled": "disabled"}.get(key["KeyState"])
+    if was is None:
+        return []
+    if key["KeyState"] == "PendingDeletion":
+        kms.cancel_key_deletion(KeyId=key["KeyId"])
+    kms.enable_key(KeyId=key["KeyId"])
+    return [f"enabled the KMS key {alias}, which was {was}"]
 
 
 def _key(kms: Any, alias: str) -> dict[str, Any] | None:
@@ -172,9 +195,6 @@ def _key(kms: Any, alias: str) -> dict[str, Any] | None:
         if error.response["Error"]["Code"] == "NotFoundException":
             return None
         raise
-    if found.get("KeyState") == "PendingDeletion":
-        kms.cancel_key_deletion(KeyId=found["KeyId"])
-        kms.enable_key(KeyId=found["KeyId"])
     return found
 
 
@@ -224,7 +244,8 @@ def _remove(target: Target, storage: StateStorage, progress: Progress) -> list[s
         done.append(f"deleted the state bucket {storage.bucket}")
     found = _key(kms, storage.alias)
     if found is not None:
-        kms.schedule_key_deletion(KeyId=found["KeyId"], PendingWindowInDays=7)
+        if found.get("KeyState") != "PendingDeletion":
+            kms.schedule_key_deletion(KeyId=found["KeyId"], PendingWindowInDays=7)
         kms.delete_alias(AliasName=storage.alias)
         done.append(f"scheduled the KMS key {storage.alias} for deletion in 7 days")
     return done

@@ -458,3 +458,121 @@ def test_two_runs_at_once_one_is_refused(stage: Stage) -> None:
     first.communicate(timeout=60)
     assert first.returncode == 0
     assert stage.count("vpc-") == 2
+
+
+CHECKPOINT = Path("state/.pulumi/stacks/amianai-infra/prod.json")
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+    path.with_name(f"{path.name}.bak").write_bytes(b"")
+
+
+def put_back_older(path: Path) -> None:
+    history = path.parents[2] / "history" / "amianai-infra" / "prod"
+    path.write_bytes(min(history.glob("*.checkpoint.json")).read_bytes())
+
+
+def begin_anew(path: Path) -> None:
+    path.write_text('{"version": 3, "checkpoint": {"stack": "organization/amianai-infra/prod"}}')
+
+
+@pytest.mark.parametrize("harm", [lose, cut, empty, put_back_older, begin_anew])
+def test_a_state_that_is_not_the_last_is_refused_and_restored(stage: Stage, harm: Callable[[Path], None]) -> None:
+    """Before, `up` built a second stack beside the running one."""
+    stage.engine().up()
+    stage.set(vpcs=3)
+    stage.engine().up()
+    checkpoint = stage.home / CHECKPOINT
+    good = json.loads(checkpoint.read_bytes())
+    harm(checkpoint)
+    before, there = trace(stage.home / "state"), set(stage.cloud.all())
+    for attempt in ("preview", "up", "refresh", "destroy", "exists", "resources", "recover", "outputs"):
+        with pytest.raises(RefusedError, match="amianai state restore") as caught:
+            getattr(stage.engine(), attempt)()
+        assert caught.value.exit_code == 3
+        assert str(checkpoint) in caught.value.where
+    with pytest.raises(RefusedError):
+        stage.engine().configure({"amianai-infra:a": "b"})
+    assert trace(stage.home / "state") == before, "nothing was written"
+    engine = stage.engine()
+    chosen = engine.copy_called(None)
+    assert chosen.content.resources == 6
+    assert chosen.copy.name in caught.value.where
+    kept = engine.restore(chosen)
+    assert bool(kept) is (harm is not lose)
+    assert json.loads(checkpoint.read_bytes()) == good
+    assert not stage.lock_files()
+    assert stage.engine().preview().changed is False
+    assert stage.engine().up().changed is False
+    assert set(stage.cloud.all()) == there
+    stage.engine().destroy()
+    assert not stage.cloud.all()
+
+
+@pytest.mark.parametrize("left", [b"", b'{"md5":'])
+def test_attributes_that_a_killed_engine_left_half_written_stop_nothing(stage: Stage, left: bytes) -> None:
+    """The engine reads no file beside which they are: "failed to load checkpoint: EOF", for ever."""
+    stage.engine().up()
+    for name in ("prod.json.attrs", "prod.json.bak.attrs"):
+        (stage.home / CHECKPOINT).with_name(name).write_bytes(left)
+    engine = stage.engine()
+    assert engine.preview().changed is False
+    engine.configure({"amianai-infra:a": "b"})
+    assert engine.up().changed is False
+    (stage.home / CHECKPOINT).with_name("prod.json.attrs").write_bytes(left)
+    assert stage.engine().refresh().changed is False
+
+
+def test_an_older_state_is_taken_when_somebody_says_so(stage: Stage) -> None:
+    stage.engine().up()
+    stage.set(vpcs=3)
+    stage.engine().up()
+    older = stage.engine().copies()[-1]
+    assert older.content.resources == 4
+    stage.engine().restore(older)
+    assert stage.engine().preview().counts["create"] == 2
+    put_back_older(stage.home / CHECKPOINT)
+    stage.set(vpcs=2)
+    stage.engine().up()
+    newest = stage.engine().copies()[0]
+    stage.engine().restore(newest)
+    put_back_older(stage.home / CHECKPOINT)
+    with pytest.raises(RefusedError, match="older than its own history"):
+        stage.engine().preview()
+    engine = stage.engine()
+    assert engine.restore(engine.copy_called("present")) == ""
+    assert stage.engine().preview().changed is False
+    assert stage.engine().up().changed is False
+
+
+def test_a_stack_that_was_destroyed_is_built_again_whatever_its_copies_hold(stage: Stage) -> None:
+    stage.engine().up()
+    stage.engine().destroy()
+    (stage.home / CHECKPOINT).unlink()
+    assert stage.engine().up().counts["create"] == 4
+
+
+def test_a_state_is_not_restored_while_somebody_works(stage: Stage) -> None:
+    stage.engine().up()
+    engine = stage.engine()
+    chosen = engine.copy_called(None)
+    put_lock(stage, "elsewhere", 4711)
+    before = trace(stage.home / "state")
+    with pytest.raises(LockedError):
+        engine.restore(chosen)
+    cut(stage.home / CHECKPOINT)
+    with pytest.raises(LockedError):
+        stage.engine().preview()
+    before.pop(str(CHECKPOINT.relative_to("state")), None)
+    after = trace(stage.home / "state")
+    after.pop(str(CHECKPOINT.relative_to("state")), None)
+    assert after == before

@@ -1,4 +1,4 @@
-"""A state in a bucket, as on AWS: what a preview leaves there, with the real engine and the sandbox's S3."""
+"""A state in a bucket, as on AWS, with the real engine and the sandbox's S3: what a preview leaves there; a state that was lost."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pulumi_aws as aws
 import pytest
 
 from amianai_infra.engine import Engine
+from amianai_infra.errors import RefusedError
 from amianai_infra.progress import Progress
 from tests.functional.conftest import Bench
 
@@ -58,5 +59,65 @@ def test_a_preview_leaves_the_bucket_as_it_is(bench: Bench, engine: Engine, monk
         assert other.preview().counts == {"create": 1}
     assert content(bench) == before
     monkeypatch.setitem(LENGTH, "seconds", "60")
+    engine.refresh()
+    engine.destroy()
+
+
+CHECKPOINT = ".pulumi/stacks/amianai-infra/prod.json"
+
+
+def reopened(bench: Bench, engine: Engine) -> tuple[Engine, list[str]]:
+    """The engine of another command, and what it asks the state's bucket."""
+    asked: list[str] = []
+
+    def clients(service: str, _region: str | None) -> Any:
+        client = bench.client(service)
+        if service == "s3":
+            client.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+        return client
+
+    return Engine(engine.environment, program, Progress(quiet=True), bench.binary, clients=clients), asked
+
+
+def test_a_lost_and_an_older_state_are_refused_with_their_versions_and_restored(
+    bench: Bench, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3 = bench.client("s3")
+    engine.up()
+    first = s3.get_object(Bucket=BUCKET, Key=CHECKPOINT)["Body"].read()
+    monkeypatch.setitem(LENGTH, "seconds", "120")
+    engine.up()
+    looking, asked = reopened(bench, engine)
+    assert [one.type for one in looking.resources()][-1] == "aws:sqs/queue:Queue"
+    assert asked == ["GetObject", "ListObjectsV2"], "one request more than reading the state"
+    last = s3.get_object(Bucket=BUCKET, Key=CHECKPOINT)["Body"].read()
+
+    def lose() -> None:
+        s3.delete_object(Bucket=BUCKET, Key=CHECKPOINT)
+
+    def empty_bucket_but_for_versions() -> None:
+        for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]:
+            s3.delete_object(Bucket=BUCKET, Key=one["Key"])
+
+    def put_back_older() -> None:
+        s3.put_object(Bucket=BUCKET, Key=CHECKPOINT, Body=first)
+
+    for harm in (lose, put_back_older, empty_bucket_but_for_versions):
+        harm()
+        before = content(bench)
+        for attempt in ("preview", "up", "destroy"):
+            with pytest.raises(RefusedError, match="amianai state restore") as caught:
+                getattr(reopened(bench, engine)[0], attempt)()
+            assert f"s3://{BUCKET}/{CHECKPOINT}" in caught.value.where
+        versions = s3.list_object_versions(Bucket=BUCKET, Prefix=CHECKPOINT)["Versions"]
+        assert any(one["VersionId"] in caught.value.where for one in versions)
+        assert content(bench) == before
+        other = reopened(bench, engine)[0]
+        other.restore(other.copy_called(None))
+        assert s3.get_object(Bucket=BUCKET, Key=CHECKPOINT)["Body"].read() == last
+        assert not reopened(bench, engine)[0].preview().changed
+    version = next(one.copy for one in other.copies() if one.copy.kind == "version" and one.data == first)
+    other.restore(other.copy_called(version.name))
+    assert reopened(bench, engine)[0].preview().changed, "an older one is taken when it is named"
     engine.refresh()
     engine.destroy()

@@ -17,7 +17,21 @@ def terminal() -> tuple[Progress, io.StringIO]:
     return Progress(console=Console(file=out, force_terminal=True, width=100, color_system=None)), out
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (12.3, "12 s"), (59.4, "59 s"), (185, "3 min 5 s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (12.3, "12 s"),
+        (59.4, "59 s"),
+        (185, "3 min 5 s"),
+        (3599.9, "59 min 59 s"),
+        (3600, "1 h 0 min"),
+        (86399, "23 h 59 min"),
+        (1544 * 60, "1 d 1 h"),
+        (30 * 86400, "30 d 0 h"),
+    ],
+)
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 

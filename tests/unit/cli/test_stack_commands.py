@@ -10,10 +10,11 @@ from click.testing import CliRunner, Result
 
 from amianai_infra.cli.main import cli
 from amianai_infra.cli.options import App
-from amianai_infra.engine import Lock, Step, Summary
+from amianai_infra.engine import Engine, Lock, Step, Summary
 from amianai_infra.operations import change, status
 from amianai_infra.operations.status import Part
 from amianai_infra.site.environment import public_environment
+from amianai_infra.target import EngineEnvironment
 from tests.project import checkout
 from tests.unit.operations.fakes import OUTPUTS, Context, names, resource
 
@@ -156,6 +157,35 @@ def test_locks_are_listed_and_released(context: Context, monkeypatch: pytest.Mon
     assert released == [LOCK]
     found.clear()
     assert "no locks" in run("state", "locks").stdout
+
+
+def test_a_lost_state_is_shown_and_put_back_after_a_yes(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tmp_path / "state"
+    environment = EngineEnvironment(tmp_path, f"file://{state}", "passphrase", {})
+    monkeypatch.setattr(App, "engine", lambda self: Engine(environment, lambda: None, self.progress))
+    assert run("state", "copies").stdout == "no copies\n"
+    assert run("state", "restore", "--yes").exit_code == 1
+    backups = state / ".pulumi" / "backups" / "amianai-infra" / "prod"
+    backups.mkdir(parents=True)
+    entry = {"urn": "urn:pulumi:prod::amianai-infra::t::a", "type": "t", "custom": True}
+    good = json.dumps({"checkpoint": {"latest": {"manifest": {"time": "2026-03-01T12:01:00Z"}, "resources": [entry]}}})
+    (backups / "prod.1772366460000000000.json").write_text(good)
+    shown = "prod.1772366460000000000.json  backup, 2026-03-01 12:01:00 UTC, 1 resources"
+    assert shown in run("state", "copies").stdout
+    assert json.loads(run("--json", "state", "copies").stdout)[0]["resources"] == 1
+    refused = run("preview")
+    assert refused.exit_code == 3
+    assert shown in refused.stderr
+    assert "`amianai --sandbox state restore`" in refused.stderr
+    checkpoint = state / ".pulumi" / "stacks" / "amianai-infra" / "prod.json"
+    planned = run("state", "restore", "--dry-run").stdout
+    assert f"{checkpoint} (gone)" in planned
+    assert shown in planned
+    assert run("state", "restore").exit_code == 3, "nobody said yes"
+    assert not checkpoint.exists()
+    done = run("--json", "state", "restore", "--yes")
+    assert json.loads(done.stdout) == {"restored": json.loads(run("--json", "state", "copies").stdout)[-1], "kept": ""}
+    assert checkpoint.read_text() == good
 
 
 def test_env_names_the_client_for_development_and_a_release_the_sites(

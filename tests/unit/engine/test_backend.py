@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from amianai_infra.engine.backend import (
     FolderStore,
     StateFiles,
     Store,
+    latest,
     mask,
     open_store,
     stack_outputs,
@@ -85,28 +87,30 @@ def test_a_lock_is_one_whatever_it_says(tmp_path: Path, content: bytes) -> None:
 
 def test_a_folder_without_a_stack(tmp_path: Path) -> None:
     files = StateFiles(FolderStore(tmp_path), "amianai-infra", "prod")
-    assert not files.exists()
-    assert files.deployment() is None
+    assert files.checkpoint() is None
+    assert latest(files.checkpoint(), "") is None
+    assert files.copies() == []
     assert files.locks() == []
 
 
 @pytest.mark.parametrize("pack", [lambda data: (CHECKPOINT, data), lambda data: (f"{CHECKPOINT}.gz", gzip.compress(data))])
 def test_a_checkpoint_is_read_plain_and_compressed(tmp_path: Path, pack: Any) -> None:
     write(tmp_path, *pack(json.dumps({"version": 3, "checkpoint": {"latest": STATE}}).encode()))
-    assert StateFiles(FolderStore(tmp_path), "amianai-infra", "prod").deployment() == STATE
+    assert latest(StateFiles(FolderStore(tmp_path), "amianai-infra", "prod").checkpoint(), CHECKPOINT) == STATE
 
 
 def test_a_new_stack_has_an_empty_deployment(tmp_path: Path) -> None:
     write(tmp_path, CHECKPOINT, b'{"version": 3, "checkpoint": {}}')
-    assert StateFiles(FolderStore(tmp_path), "amianai-infra", "prod").deployment() == {}
+    assert latest(StateFiles(FolderStore(tmp_path), "amianai-infra", "prod").checkpoint(), CHECKPOINT) == {}
 
 
 @pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"checkpoint": 3}'])
 def test_a_damaged_checkpoint_is_an_error_that_names_the_backups(tmp_path: Path, damaged: bytes) -> None:
     write(tmp_path, CHECKPOINT, damaged)
     with pytest.raises(EngineError) as caught:
-        StateFiles(FolderStore(tmp_path), "amianai-infra", "prod").deployment()
-    assert ".pulumi/backups" in caught.value.fix
+        latest(StateFiles(FolderStore(tmp_path), "amianai-infra", "prod").checkpoint(), CHECKPOINT)
+    assert "`amianai state restore`" in caught.value.fix
+    assert caught.value.where == CHECKPOINT
 
 
 def test_locks_come_oldest_first_and_can_be_removed(tmp_path: Path) -> None:
@@ -115,10 +119,21 @@ def test_locks_come_oldest_first_and_can_be_removed(tmp_path: Path) -> None:
     write(tmp_path, f"{LOCKS}a.json", lock(1, "2026-01-02T05:04:06+02:00"))
     write(tmp_path, f"{LOCKS}c.json", b"not json")
     files = StateFiles(FolderStore(tmp_path), "amianai-infra", "prod")
-    assert [(one.pid, one.user) for one in files.locks()] == [(0, "unknown"), (2, "alice"), (1, "alice")]
-    assert files.locks()[1].since.microsecond == 123456
+    assert [(one.pid, one.user) for one in files.locks()] == [(2, "alice"), (1, "alice"), (0, "unknown")]
+    assert files.locks()[0].since.microsecond == 123456
     files.remove_lock(f"{LOCKS}b.json")
     assert [path.name for path in sorted((tmp_path / LOCKS).iterdir())] == ["a.json", "c.json"]
+
+
+@pytest.mark.parametrize("content", [b"[]", b"null", b'"x"', b"3", b'{"pid": "four", "timestamp": 5}', b"", b"\xff"])
+def test_a_lock_that_nobody_can_read_is_a_lock_since_it_was_written(tmp_path: Path, content: bytes) -> None:
+    write(tmp_path, f"{LOCKS}a.json", content)
+    files = StateFiles(FolderStore(tmp_path), "amianai-infra", "prod")
+    (held,) = files.locks()
+    assert (held.pid, held.user) == (0, "unknown")
+    assert abs(held.since.timestamp() - time.time()) < 60
+    files.remove_lock(held.key)
+    assert files.locks() == []
 
 
 @mock_aws
@@ -134,12 +149,12 @@ def test_a_bucket_works_like_a_folder(tmp_path: Path) -> None:
     assert asked == [("s3", "eu-west-1")]
     assert store is not None
     files = StateFiles(store, "amianai-infra", "prod")
-    assert not files.exists(), "a bucket that does not exist yet holds no stack"
+    assert files.checkpoint() is None, "a bucket that does not exist yet holds no stack"
     assert files.locks() == []
     client.create_bucket(Bucket="state")
     client.put_object(Bucket="state", Key=f"team a/{CHECKPOINT}", Body=json.dumps({"checkpoint": {"latest": STATE}}).encode())
     client.put_object(Bucket="state", Key=f"team a/{LOCKS}a.json", Body=lock(1, "2026-01-02T03:04:05Z"))
-    assert files.deployment() == STATE
+    assert latest(files.checkpoint(), "") == STATE
     (held,) = files.locks()
     files.remove_lock(held.key)
     assert files.locks() == []
@@ -166,7 +181,7 @@ def test_an_unreachable_bucket_is_said_to_be_unreachable() -> None:
             raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
     with pytest.raises(UnreachableError):
-        StateFiles(BucketStore(Broken(), "state"), "amianai-infra", "prod").exists()
+        StateFiles(BucketStore(Broken(), "state"), "amianai-infra", "prod").checkpoint()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from amianai_infra.engine.process import Completed
 from amianai_infra.errors import ConfigurationError, EngineError, ForbiddenError, LockedError, MissingToolError, UnreachableError
 
 NOTHING = Completed("", "", 1)
+_SECRETS = "error: get stack secrets manager: secrets (code=FailedPrecondition): operation error KMS: Decrypt, StatusCode: 400,"
+_KEY = "arn:aws:kms:us-east-1:123456789012:key/0b5c7c2e-7a5e-4d5c-9d0a-3f2d6a1b9c11"
 
 
 @pytest.mark.parametrize(
@@ -17,6 +19,11 @@ NOTHING = Completed("", "", 1)
     [
         ("the stack is currently locked by 1 lock(s)", LockedError, "state locks"),
         ("error: get stack secrets manager: incorrect passphrase", ConfigurationError, "PULUMI_CONFIG_PASSPHRASE"),
+        (f"{_SECRETS} KMSInvalidStateException: {_KEY} is pending deletion.", EngineError, "is pending deletion: `amianai setup` cancels"),
+        (f"{_SECRETS} DisabledException: {_KEY} is disabled.", EngineError, "is disabled or cannot be used: `amianai setup` enables it"),
+        (f"{_SECRETS} KMSInvalidStateException: {_KEY} is unavailable.", EngineError, "aws kms describe-key"),
+        (f"{_SECRETS} AccessDeniedException: no permission", ForbiddenError, "amianai doctor"),
+        (f"{_SECRETS} api error ExpiredTokenException: it expired", ForbiddenError, "aws sso login"),
         ("write /x/prod.json: no space left on device", EngineError, "disk space"),
         ("open /x: read-only file system", EngineError, "writable"),
         ("api error ExpiredToken: The security token included in the request is expired", ForbiddenError, "aws sso login"),

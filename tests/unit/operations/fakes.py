@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import yaml
+from botocore.exceptions import ClientError
 
 from amianai_infra.config import Settings, load_settings, read_stack_file
 from amianai_infra.engine import StateResource, Summary
@@ -199,6 +200,20 @@ class Route53:
         self.batches.append(ChangeBatch)
 
 
+class Ssm:
+    """Parameters: those a test gives."""
+
+    def __init__(self, parameters: Mapping[str, str] | None = None) -> None:
+        self.parameters = parameters or {}
+        self.asked: list[str] = []
+
+    def get_parameter(self, *, Name: str) -> dict[str, Any]:
+        self.asked.append(Name)
+        if Name not in self.parameters:
+            raise ClientError({"Error": {"Code": "ParameterNotFound", "Message": Name}}, "GetParameter")
+        return {"Parameter": {"Value": self.parameters[Name]}}
+
+
 class Target:
     """AWS or the sandbox, with clients that a test gives."""
 
@@ -207,7 +222,7 @@ class Target:
         self.root = root
         self.local = root / f".{name}"
         self.region = "us-east-1"
-        self.clients = {"route53": Route53(), **(clients or {})}
+        self.clients = {"route53": Route53(), "ssm": Ssm(), **(clients or {})}
         self.readied = 0
 
     def ready(self) -> None:

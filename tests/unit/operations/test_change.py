@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,9 @@ import pytest
 from amianai_infra.config import Settings
 from amianai_infra.engine import StateResource
 from amianai_infra.errors import ConfigurationError, RefusedError
-from amianai_infra.operations import change
+from amianai_infra.operations import change, destroy
 from amianai_infra.target import OUTPUTS_CACHE
-from tests.unit.operations.fakes import Context, Route53, names, resource, summary
+from tests.unit.operations.fakes import OUTPUTS, Context, Route53, Ssm, Target, names, resource, summary
 
 
 def test_the_snapshot_suffix_is_drawn_once_and_kept() -> None:
@@ -142,3 +143,27 @@ def test_the_domain_of_a_state() -> None:
     adopted = resource("urn::zone", change.ZONE_TYPE, "Z1", {"name": "other.example"}, external=True)
     assert change.domain_of([adopted, published]) == "example.com"
     assert change.domain_of([resource("urn::vpc", "aws:ec2/vpc:Vpc", "vpc-1", {"name": "x"})]) == ""
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_state_that_knows_nothing_of_what_was_published_is_not_the_stacks(tmp_path: Path, there: bool) -> None:
+    """The wrong backend, or one that was emptied: `up` would build a second stack beside the running database."""
+    ssm = Ssm({"/eeyore/stack": OUTPUTS.model_dump_json()})
+    context = Context(tmp_path, Target(tmp_path, clients={"ssm": ssm}))
+    context.there = there
+    attempts: list[Callable[[], object]] = [
+        lambda: change.up(context),
+        lambda: change.preview(context),
+        lambda: change.configure(context, context.engine()),
+        lambda: destroy.prepare(context, destroy.Options()),
+    ]
+    for attempt in attempts:
+        with pytest.raises(RefusedError, match="has published what it built") as caught:
+            attempt()
+        assert "file:///state" in caught.value.where
+    assert names(context.log) == []
+    context.state.append(resource("urn::zone", change.ZONE_TYPE, "Z1", {"name": "example.com"}))
+    context.there = True
+    ssm.asked.clear()
+    change.up(context)
+    assert ssm.asked == [], "a state with resources costs no question"

@@ -10,8 +10,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from amianai_infra.config import Settings
 from amianai_infra.errors import ForbiddenError, NotFoundError, RefusedError
-from amianai_infra.operations import change, state_storage
+from amianai_infra.operations import change, doctor, state_storage
 from amianai_infra.operations.state_storage import StateStorage
 from amianai_infra.progress import Progress
 from tests.unit.operations.fakes import ACCOUNT, Context, Target
@@ -133,6 +134,33 @@ def test_a_key_that_a_killed_run_left_without_a_name_is_used(target: Target, sto
     made = kms.create_key(Tags=state_storage._tags("TagKey", "TagValue"))["KeyMetadata"]["KeyId"]
     ensure(target, storage)
     assert kms.describe_key(KeyId=storage.alias)["KeyMetadata"]["KeyId"] == made
+
+
+@pytest.mark.parametrize(("harm", "state"), [("disable_key", "disabled"), ("schedule_key_deletion", "pending deletion")])
+def test_a_key_that_cannot_be_used_is_enabled_and_said_so(target: Target, storage: StateStorage, harm: str, state: str) -> None:
+    settings = Settings(domain_name="example.com")
+    assert doctor.state_key(target, settings).found == "not made yet; setup makes it"
+    ensure(target, storage)
+    kms = target.clients["kms"]
+    made = kms.describe_key(KeyId=storage.alias)["KeyMetadata"]["KeyId"]
+    assert doctor.state_key(target, settings).ok
+    getattr(kms, harm)(KeyId=made)
+    check = doctor.state_key(target, settings)
+    assert (check.ok, check.found) == (False, f"{storage.alias} is {state}")
+    assert "amianai setup" in check.fix
+    assert ensure(target, storage) == [f"enabled the KMS key {storage.alias}, which was {state}"]
+    assert kms.describe_key(KeyId=storage.alias)["KeyMetadata"]["KeyState"] == "Enabled"
+    assert ensure(target, storage) == []
+
+
+def test_a_key_that_is_to_be_deleted_already_is_left_to_that(target: Target, storage: StateStorage) -> None:
+    ensure(target, storage)
+    kms = target.clients["kms"]
+    made = kms.describe_key(KeyId=storage.alias)["KeyMetadata"]["KeyId"]
+    kms.schedule_key_deletion(KeyId=made, PendingWindowInDays=30)
+    target.clients["s3"].delete_bucket_policy(Bucket=storage.bucket)
+    remove(target, storage)
+    assert kms.describe_key(KeyId=made)["KeyMetadata"]["KeyState"] == "PendingDeletion"
 
 
 def test_elsewhere_the_bucket_is_made_in_its_region(tmp_path: Path) -> None:

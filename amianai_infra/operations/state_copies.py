@@ -1,0 +1,57 @@
+"""Putting a copy of the engine's state in its place: what is there now is kept, and nothing in AWS is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from amianai_infra.operations.context import Context
+from amianai_infra.target import forget_outputs
+
+if TYPE_CHECKING:
+    from amianai_infra.engine import Candidate, Engine
+
+
+_KEPT = "What is there now is kept as a copy first; nothing in AWS is touched."
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be put where."""
+
+    chosen: Candidate
+    present: str
+
+    def text(self) -> str:
+        """For a person."""
+        return f"The stack's state\n  {self.present}\nbecomes\n  {self.chosen}\n{_KEPT}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was put back, and where what it replaced is kept."""
+
+    chosen: Candidate
+    kept: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"restored": self.chosen.as_dict(), "kept": self.kept}
+
+    def text(self) -> str:
+        """For a person."""
+        kept = [f"what was there is kept: {self.kept}"] if self.kept else []
+        return "\n".join([f"restored {self.chosen}", *kept, "`amianai preview` shows what differs from it"])
+
+
+def plan(engine: Engine, name: str | None) -> Plan:
+    """Choose a copy: the one of that name, or the newest whole one."""
+    return Plan(engine.copy_called(name), engine.state_at_hand())
+
+
+def restore(context: Context, engine: Engine, found: Plan) -> Result:
+    """Perform the plan once somebody said yes."""
+    context.confirm("Put that copy in the place of the stack's state?")
+    kept = engine.restore(found.chosen)
+    forget_outputs(context.target)
+    return Result(found.chosen, kept)
