@@ -9,8 +9,8 @@ import gzip
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,10 @@ class Store(Protocol):
 
     def names(self, prefix: str) -> list[str]:
         """The keys below a prefix that ends in a slash."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write it whole."""
         ...
 
     def delete(self, key: str) -> None:
@@ -67,6 +71,19 @@ class FolderStore:
             return sorted(f"{prefix}{path.name}" for path in (self.folder / prefix).iterdir() if path.is_file())
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write the file."""
+        path = self.folder / key
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = path.with_name(f"{path.name}.new")
+            fresh.write_bytes(data)
+            fresh.replace(path)
+        except OSError as error:
+            raise EngineError(
+                "The state cannot be changed.", where=str(error), fix="check the permissions of the state directory"
+            ) from error
 
     def delete(self, key: str) -> None:
         """Remove the file and the engine's attributes file beside it."""
@@ -126,6 +143,10 @@ class BucketStore:
             return []
         return [entry["Key"].removeprefix(self._prefix) for entry in answer.get("Contents", [])]
 
+    def write(self, key: str, data: bytes) -> None:
+        """Put the object."""
+        self._call("put_object", "noting what failed", Key=self._prefix + key, Body=data)
+
     def delete(self, key: str) -> None:
         """Remove the object."""
         self._call("delete_object", "removing a lock", Key=self._prefix + key)
@@ -166,12 +187,35 @@ def checkpoint_key(project: str, stack: str) -> str:
     return f".pulumi/stacks/{project}/{stack}.json"
 
 
+@dataclass(frozen=True)
+class FailedCreate:
+    """A creation that failed, of which nobody has made sure yet that nothing exists.
+
+    Attributes:
+        resource: what was to be created, as the state would hold it; secrets were filtered out by the engine.
+        at: when it failed, seconds since 1970.
+        unsure: it may exist: the answer was lost, or said that it exists already.
+        clash: it was said to exist already.
+    """
+
+    resource: dict[str, Any]
+    at: float
+    unsure: bool
+    clash: bool = False
+
+    @property
+    def urn(self) -> str:
+        """Which resource."""
+        return str(self.resource["urn"])
+
+
 class StateFiles:
     """Checkpoint and locks of one stack in a store, by the engine's own layout."""
 
     def __init__(self, store: Store, project: str, stack: str) -> None:
         self._store = store
         self._checkpoint = checkpoint_key(project, stack)
+        self._failed = f".pulumi/failed/{project}/{stack}.json"
         self._locks = f".pulumi/locks/organization/{project}/{stack}/"
 
     def exists(self) -> bool:
@@ -204,6 +248,21 @@ class StateFiles:
             return gzip.decompress(packed)
         return data
 
+    def failed(self) -> list[FailedCreate]:
+        """Creations that failed and were not looked up yet. The engine's state has no place for them: importing it drops them."""
+        data = self._store.read(self._failed)
+        try:
+            return [FailedCreate(**one) for one in json.loads(data or b"[]")]
+        except (ValueError, TypeError):
+            return []  # nothing that we wrote
+
+    def keep_failed(self, failed: Sequence[FailedCreate]) -> None:
+        """Replace the list of them."""
+        if failed:
+            self._store.write(self._failed, json.dumps([asdict(one) for one in failed]).encode())
+        else:
+            self._store.delete(self._failed)
+
     def locks(self) -> list[RawLock]:
         """Every lock, oldest first."""
         found = []
@@ -235,6 +294,11 @@ def _lock(key: str, data: bytes) -> RawLock:
         pid=int(content.get("pid", 0)),
         since=_instant(stamp),
     )
+
+
+def written_at(deployment: Deployment) -> float:
+    """When a state was last written, seconds since 1970; 0 where it does not say."""
+    return _instant(str((deployment.get("manifest") or {}).get("time", ""))).timestamp()
 
 
 def _instant(stamp: str) -> datetime:
