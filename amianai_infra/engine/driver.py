@@ -313,6 +313,8 @@ class Engine:
 
     def _keep_failed(self, record: Record) -> list[FailedCreate]:
         """Note the creations that failed beside the state: it forgets them, and they may exist."""
+        if self._clients is None:
+            return []  # nobody could look them up
         failed = [_failed(resource, record.said(urn)) for urn, resource in record.failed_creates.items()]
         if failed and self._files:
             try:

@@ -72,7 +72,7 @@ _KNOWN: tuple[tuple[re.Pattern[str], type[AmianaiError], str], ...] = (
     (
         EXISTS,
         EngineError,
-        "it does not bear this stack's tags: find out whose it is, rename or remove it (or choose another prefix), then run the command again",
+        "it is not this stack's: find out whose it is, rename or remove it (or choose another prefix), and run the command again",
     ),
     (re.compile(r"resource .* cannot be deleted|is protected|protect", re.I), EngineError, "lift the protection first"),
 )
