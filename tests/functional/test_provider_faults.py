@@ -14,6 +14,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
@@ -59,7 +60,7 @@ class Faulty(Clients):
         if kind == "reset":
             raise ConnectionClosedError(endpoint_url=request.url)
         if kind in ("500", "503"):
-            return AWSResponse(request.url, int(kind), {}, Raw())
+            return AWSResponse(request.url, int(kind), HTTPHeaders(), Raw())
         self._wire.send(request)
         raise (ConnectionClosedError if kind == "lost" else ReadTimeoutError)(endpoint_url=request.url)
 
