@@ -19,6 +19,11 @@ ATTEMPTS = 25
 
 _REFUSED = 6
 _THROTTLED = ("Throttl", "RequestLimitExceeded", "SlowDown", "TooManyRequests", "PriorRequestNotComplete", "RequestThrottled")
+# What a repeated request is answered when the first one was carried out: the operations that say so, and the codes' parts.
+_SO_ALREADY = (
+    (("Attach", "Associate", "Authorize", "Add"), ("Already", "Duplicate")),
+    (("Detach", "Disassociate", "Revoke", "Remove", "Delete", "Release"), ("NotAttached", "NotAssociated", "NotFound", "NoSuch")),
+)
 _READING = ("Describe", "Get", "List", "Head")
 
 
@@ -116,18 +121,29 @@ class Clients:
         client.meta.events.register_last("before-send", self._stay_home)
         service_id = client.meta.service_model.service_id.hyphenize()
         client.meta.events.register_first(f"needs-retry.{service_id}", self._not_again)
+        client.meta.events.register(f"after-call.{service_id}", self._done_before)
         return client
 
     def _not_again(self, operation: Any, attempts: int, response: Any = None, caught_exception: Any = None, **_: Any) -> bool | None:
         """False where a request must not be repeated; None leaves it to botocore."""
         from botocore.exceptions import EndpointConnectionError
 
+        status, code = (response[0].status_code, response[1].get("Error", {}).get("Code", "")) if response else (0, "")
+        unsure = lost(caught_exception, status, code)
+        self._call.unsure = unsure or (attempts > 1 and self._call.unsure)
         if isinstance(caught_exception, EndpointConnectionError):
             return False if attempts >= _REFUSED else None
-        if not getattr(self._call, "creating", False) or operation.name.startswith(_READING):
-            return None
-        status, code = (response[0].status_code, response[1].get("Error", {}).get("Code", "")) if response else (0, "")
-        return False if lost(caught_exception, status, code) else None
+        creating = getattr(self._call, "creating", False) and not operation.name.startswith(_READING)
+        return False if creating and unsure else None
+
+    def _done_before(self, http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
+        """Take "it is so already" for success where an earlier attempt of the same call may have made it so."""
+        code = parsed.get("Error", {}).get("Code", "")
+        if code and self._call.unsure:
+            answers = [parts for verbs, parts in _SO_ALREADY if model.name.startswith(verbs)]
+            if any(part in code for parts in answers for part in parts):
+                del parsed["Error"]
+                http_response.status_code = 200
 
     def _stay_home(self, request: Any, **_: Any) -> None:
         active = getattr(self._call, "active", None)

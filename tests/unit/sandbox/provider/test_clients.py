@@ -109,6 +109,8 @@ class Failing(BaseHTTPRequestHandler):
         type(self).asked += 1
         status = self.answers.pop(0) if self.answers else 200
         body = b"<CreateVpcResponse><vpc><vpcId>vpc-1</vpcId></vpc></CreateVpcResponse>" if status == 200 else b""
+        if status == 400:
+            body = b"<Response><Errors><Error><Code>Resource.AlreadyAssociated</Code><Message>m</Message></Error></Errors></Response>"
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -147,6 +149,18 @@ def test_a_creation_that_may_have_been_carried_out_is_not_repeated_blindly(faili
     with failing.creating():
         failing.get("ec2", "us-east-1").describe_vpcs()
     assert Failing.asked == 3, "reading is repeated all the same"
+
+
+def test_what_a_lost_attempt_did_is_no_failure_of_the_next_one(failing: Clients) -> None:
+    ec2 = failing.get("ec2", "us-east-1")
+    Failing.answers = [500, 400]
+    ec2.attach_internet_gateway(InternetGatewayId="igw-1", VpcId="vpc-1")
+    Failing.answers = [400]
+    with pytest.raises(ClientError, match="AlreadyAssociated"):
+        ec2.attach_internet_gateway(InternetGatewayId="igw-1", VpcId="vpc-1")
+    Failing.answers = [500, 400]
+    with pytest.raises(ClientError, match="AlreadyAssociated"):
+        ec2.detach_internet_gateway(InternetGatewayId="igw-1", VpcId="vpc-1")
 
 
 def test_nothing_more_is_sent_for_an_engine_that_is_gone(failing: Clients) -> None:
