@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from amianai_infra.outputs import StackOutputs
+    from amianai_infra.site.release import Agreed
     from amianai_infra.site.settings import ReleaseSettings
     from amianai_infra.target import Target
 
@@ -58,6 +59,7 @@ def deploy(app: App, no_build: bool, no_verify: bool, wait: timedelta, everythin
             wait=wait.total_seconds(),
             dry_run=dry_run,
             everything=everything,
+            agreed=_agreed(app),
         )
     app.print(asdict(release), site.describe(release))
 
@@ -91,6 +93,7 @@ def rollback(app: App, release: int | None, no_verify: bool, wait: timedelta, dr
             verify=not no_verify,
             wait=wait.total_seconds(),
             dry_run=dry_run,
+            agreed=_agreed(app),
         )
     app.print(asdict(done), site.describe(done))
 
@@ -110,6 +113,19 @@ def releases(app: App, count: int) -> None:
     target, settings, outputs = _release_context(app)
     found = site.releases(target, settings, outputs, app.progress)[:count]
     app.print([asdict(one) for one in found], site.table(found))
+
+
+def _agreed(app: App) -> Agreed | None:
+    """Asks in a terminal whether to release over what was released meanwhile; `--yes` was given before anybody knew of that."""
+    import sys
+
+    if not sys.stdin.isatty() or app.yes:
+        return None
+
+    def agreed(told: str) -> bool:
+        return click.confirm(f"{told}\nThis release was begun before that and would undo it. Release all the same?", err=True)
+
+    return agreed
 
 
 def _release_context(app: App) -> tuple[Target, ReleaseSettings, StackOutputs]:

@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from amianai_infra.database.session import connect as open_session
 from amianai_infra.database.session import driver
 from amianai_infra.errors import AmianaiError, MissingToolError, NotFoundError, RefusedError, UnreachableError
 from amianai_infra.outputs import StackOutputs
+from amianai_infra.progress import Progress
 from amianai_infra.rules.records import Entry, compare
 from amianai_infra.target import Target, aws_error
 
@@ -296,6 +298,8 @@ def audited(
         RefusedError: there is no log group; nothing was done.
     """
     trail = Trail(target.client("logs"), outputs.audit_log_group)
+    kept = _Kept(target.local / "audit", trail)
+    kept.deliver()
     record = Record(target.identity().arn, socket.gethostname(), action, detail, reason)
     table = _Table(connect or owner_connection(target, outputs), trail)
     begun = record.event("begun")
@@ -307,24 +311,66 @@ def audited(
     except BaseException as error:
         record.end(error)
         with suppress(AmianaiError):  # what went wrong in the work is what the caller has to hear
-            _finish(trail, table, record)
+            _finish(trail, table, record, kept)
         raise
     record.end()
     with suppress(*(() if log_must_be_written else (AmianaiError,))):
-        _finish(trail, table, record)
+        _finish(trail, table, record, kept)
 
 
-def _finish(trail: Trail, table: _Table, record: Record) -> None:
+def _finish(trail: Trail, table: _Table, record: Record, kept: _Kept) -> None:
     event = record.event("ended")
     try:
         trail.write(event)
     except AmianaiError as error:
-        raise AmianaiError(
-            f"{record.action}: {record.outcome}, but the end could not be recorded.",
-            where=str(error),
-            fix="write down what was done and why",
-        ) from error
+        if isinstance(error, RefusedError) or not kept.keep(event):
+            raise AmianaiError(
+                f"{record.action}: {record.outcome}, but the end could not be recorded.",
+                where=str(error),
+                fix="write down what was done and why",
+            ) from error
+        Progress().note(
+            f"{record.action}: {record.outcome}. The audit log group did not answer: the end of it is kept in {kept.folder} and"
+            " written by the next command that is on record."
+        )
     table.write(event, must=False)
+
+
+class _Kept:
+    """Events that the log group did not take when they happened, on this machine until it takes them.
+
+    Args:
+        folder: where.
+        trail: the log group.
+    """
+
+    def __init__(self, folder: Path, trail: Trail) -> None:
+        self.folder = folder / trail.group.strip("/").replace("/", "_")
+        self._trail = trail
+
+    def keep(self, event: Event) -> bool:
+        """Keep one; False where that cannot be done."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh = self.folder / f"{event['id']}.new"
+            fresh.touch(mode=0o600)
+            fresh.write_text(json.dumps(event), encoding="utf-8")
+            fresh.replace(fresh.with_suffix(".json"))
+        except OSError:
+            return False
+        return True
+
+    def deliver(self) -> None:
+        """Write what is kept, the oldest first; what is still not taken stays. An event keeps the time when it happened."""
+        files = sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
+        for path in files:
+            event = _parsed(path.read_text(encoding="utf-8"))
+            try:
+                if event is not None:
+                    self._trail.write(event)
+            except AmianaiError:
+                return
+            path.unlink(missing_ok=True)
 
 
 class _Table:

@@ -15,8 +15,8 @@ import socket
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -302,6 +302,28 @@ def checkpoint_key(project: str, stack: str) -> str:
     return f".pulumi/stacks/{project}/{stack}.json"
 
 
+@dataclass(frozen=True)
+class FailedCreate:
+    """A creation that failed, of which nobody has made sure yet that nothing exists.
+
+    Attributes:
+        resource: what was to be created, as the state would hold it; secrets were filtered out by the engine.
+        at: when it failed, seconds since 1970.
+        unsure: it may exist: the answer was lost, or said that it exists already.
+        clash: it was said to exist already.
+    """
+
+    resource: dict[str, Any]
+    at: float
+    unsure: bool
+    clash: bool = False
+
+    @property
+    def urn(self) -> str:
+        """Which resource."""
+        return str(self.resource["urn"])
+
+
 class StateFiles:
     """What a store holds of one stack, by the engine's own layout."""
 
@@ -311,6 +333,7 @@ class StateFiles:
         self._checkpoint = checkpoint_key(project, stack)
         self._history = f".pulumi/history/{project}/{stack}/"
         self._backups = f".pulumi/backups/{project}/{stack}/"
+        self._failed = f".pulumi/failed/{project}/{stack}.json"
         self._locks = f".pulumi/locks/organization/{project}/{stack}/"
 
     @property
@@ -364,6 +387,21 @@ class StateFiles:
         return kept
 
     # -- locks
+
+    def failed(self) -> list[FailedCreate]:
+        """Creations that failed and were not looked up yet. The engine's state has no place for them: importing it drops them."""
+        data = self._store.read(self._failed)
+        try:
+            return [FailedCreate(**one) for one in json.loads(data or b"[]")]
+        except (ValueError, TypeError):
+            return []  # nothing that we wrote
+
+    def keep_failed(self, failed: Sequence[FailedCreate]) -> None:
+        """Replace the list of them."""
+        if failed:
+            self._store.write(self._failed, json.dumps([asdict(one) for one in failed]).encode())
+        else:
+            self._store.delete(self._failed)
 
     def locks(self) -> list[RawLock]:
         """Every lock, oldest first."""

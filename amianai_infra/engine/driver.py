@@ -8,7 +8,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from amianai_infra.engine import failures, recovery
 from amianai_infra.engine.backend import (
     Clients,
     Deployment,
+    FailedCreate,
     RawLock,
     StateFiles,
     StateResource,
@@ -27,19 +28,21 @@ from amianai_infra.engine.backend import (
     open_store,
     stack_outputs,
     state_resources,
+    written_at,
 )
 from amianai_infra.engine.copies import Candidate, Copies
 from amianai_infra.engine.display import Display, display_for
 from amianai_infra.engine.events import Operation, Record, Summary
 from amianai_infra.engine.install import engine_version, ensure_engine
 from amianai_infra.engine.locks import Lock, Runs, judge, refuse
-from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup
+from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup, removal, shows_late
 from amianai_infra.engine.plugin import ensure_plugin, plugin_version
 from amianai_infra.engine.process import Completed, alive, environment, run
 from amianai_infra.errors import AmianaiError, ConfigurationError, EngineError, NotFoundError
 from amianai_infra.folders import cache_folder
+from amianai_infra.naming import TAG_URN, urn_tag
 from amianai_infra.printing import under
-from amianai_infra.progress import Progress, duration
+from amianai_infra.progress import Progress, Task, duration
 from amianai_infra.target import EngineEnvironment
 
 
@@ -77,6 +80,8 @@ class Engine:
         self._expected = 0
         self._size = 0
         self._looked = False
+        self._patience = CONSISTENCY
+        self._clashed = False
 
     @cached_property
     def binary(self) -> Path:
@@ -186,6 +191,9 @@ class Engine:
                 file.parent.mkdir(parents=True)
                 file.write_bytes(checkpoint)
             other = Engine(environment, self._program, self._progress, self._given, self._clients, self._environ)
+            other._patience = 0.0
+            if self._files and other._files and (failed := self._files.failed()):
+                other._files.keep_failed(failed)
             other._runs = Runs(folder / "runs")
             if done := other.recover():
                 self._progress.note("A run was killed. `up` would begin with what it left behind:")
@@ -223,6 +231,13 @@ class Engine:
             targets: URNs to limit it to, `**` stands for anything; what does not exist yet needs its parents named too.
             exclude: URNs to leave as they are, in the same form.
         """
+        for _ in range(_ROUNDS):
+            try:
+                return self._operate("up", targets=targets, extra=_excluding(exclude))
+            except EngineError:
+                if not self._clashed:
+                    raise
+            self._progress.note("What was said to exist already is this stack's own: it was adopted, going on.")
         return self._operate("up", targets=targets, extra=_excluding(exclude))
 
     def refresh(self) -> Summary:
@@ -266,8 +281,11 @@ class Engine:
                 summary = record.summary()
         finally:
             display.end(summary)
+            failed = self._keep_failed(record) if summary is None and operation == "up" else []
         if summary is None:
-            raise self._failure(operation, record, ended)
+            error = self._failure(operation, record, ended)
+            self._clashed = self._adopt_failed(failed)
+            raise error
         for warning in record.warnings:
             self._progress.note(under("warning: ", warning))
         return summary
@@ -322,6 +340,32 @@ class Engine:
         held = self._foreign_locks()
         error = failures.failure(operation, record, ended or Completed("", "", 1))
         return refuse(held[0]) if held and error.exit_code == refuse(held[0]).exit_code else error
+
+    def _keep_failed(self, record: Record) -> list[FailedCreate]:
+        """Note the creations that failed beside the state: it forgets them, and they may exist."""
+        if self._clients is None:
+            return []  # nobody could look them up
+        failed = [_failed(resource, record.said(urn)) for urn, resource in record.failed_creates.items()]
+        if failed and self._files:
+            try:
+                self._files.keep_failed(failed)
+            except AmianaiError as error:
+                self._progress.note(f"It could not be noted what failed ({error.what}): look for these before the next run:")
+                for one in failed:
+                    self._progress.note(f"  {recovery.title(one.urn)}: tag {TAG_URN} = {urn_tag(one.urn)}")
+        return failed
+
+    def _adopt_failed(self, failed: Sequence[FailedCreate]) -> bool:
+        """Look at once for what a creation that failed may have made; whether all that failed existed already and was ours."""
+        if not (failed and self._files):
+            return False
+        try:
+            self._recover_aloud(patience=0.0)
+        except AmianaiError as error:
+            self._progress.note(f"Whether what failed was made all the same could not be found out ({error.what}); the next run looks.")
+            return False
+        known = {entry.urn for entry in self.resources()}
+        return any(one.clash for one in failed) and all(one.urn in known for one in failed)
 
     # -- what the state says
 
@@ -455,19 +499,23 @@ class Engine:
         """
         return self._recovered()[0]
 
-    def _recovered(self) -> tuple[list[str], Deployment | None]:
+    def _recovered(self, patience: float | None = None) -> tuple[list[str], Deployment | None]:
         done = self._settle_locks()
         if self._files:
             self._files.mend()
         deployment = self._deployment()
         self._size = sum(1 for entry in (deployment or {}).get("resources", []) if recovery.is_real(entry))
-        if deployment and (leftovers := recovery.survey(deployment)):
-            done += self._repair(leftovers)
+        failed = self._files.failed() if deployment and self._files else []
+        if deployment and (leftovers := recovery.survey(recovery.with_failed(deployment, [one.resource for one in failed]))):
+            hasty = patience is not None and not deployment.get("pending_operations")
+            done += self._repair(leftovers, deployment, failed, patience if patience is not None and hasty else self._patience)
+        elif failed and self._files:
+            self._files.keep_failed([])
         return done, deployment
 
-    def _recover_aloud(self) -> bool:
+    def _recover_aloud(self, patience: float | None = None) -> bool:
         """Recover and say what was done; whether there is a stack."""
-        done, deployment = self._recovered()
+        done, deployment = self._recovered(patience)
         for line in done:
             self._progress.note(line)
         return deployment is not None
@@ -498,13 +546,21 @@ class Engine:
                 task.say(f"process {lock.pid}, for {duration(time.time() - lock.since.timestamp())}")
                 time.sleep(0.2)
 
-    def _repair(self, leftovers: recovery.Leftovers) -> list[str]:
+    def _repair(self, leftovers: recovery.Leftovers, deployment: Deployment, failed: Sequence[FailedCreate], patience: float) -> list[str]:
         done: list[str] = []
-        found: dict[str, str] = {}
-        for resource in leftovers.creates:
-            found |= self._look_up(resource, done)
-        if leftovers.creates or leftovers.bookkeeping:
-            self._rewrite(lambda deployment: recovery.settle(deployment, found))
+        unsure = {one.urn: one.at for one in failed if one.unsure}
+        certain = {one.urn for one in failed} - set(unsure)
+        written = written_at(deployment)
+        begun = written.timestamp() if written else 0.0
+        since = {**{one.urn: begun for one in leftovers.creates}, **unsure, **dict.fromkeys(certain, 0.0)}
+        found = self._look_up_all(leftovers.creates, since, patience, done)
+        again = [] if patience else [one for one in failed if one.unsure and one.urn not in found and not _settled(one.at)]
+        told = {one.urn for one in again} | certain | set(found)
+        done += [_NEVER.format(recovery.title(one.urn)) for one in leftovers.creates if one.urn not in told and one.type in FINDERS]
+        if found or deployment.get("pending_operations"):
+            self._rewrite(lambda fresh: recovery.settle(recovery.with_failed(fresh, [one.resource for one in failed]), found))
+        if failed and self._files:
+            self._files.keep_failed(again)
         changed = [urn for urn, kind in leftovers.others]
         done += [f"{recovery.title(urn)} was interrupted while {kind}: reading what is there" for urn, kind in leftovers.others]
         done += [f"{recovery.title(urn)} was adopted but not read: reading it now" for urn in leftovers.half]
@@ -516,10 +572,33 @@ class Engine:
             self._rewrite(lambda deployment: recovery.settle(deployment, {}))
         return done
 
+    def _look_up_all(
+        self, resources: Sequence[Interrupted], since: Mapping[str, float], patience: float, done: list[str]
+    ) -> dict[str, str]:
+        """Ask for as long as a service may not show yet what it made; what was found, by URN."""
+        found: dict[str, str] = {}
+        missing = list(resources)
+        for resource in resources:
+            found |= self._look_up(resource, done)
+        with ExitStack() as shown:
+            task: Task | None = None
+            while missing := [one for one in missing if one.urn not in found and shows_late(one.type)]:
+                left = max(since[one.urn] + patience - time.time() for one in missing)
+                if left <= 0:
+                    break
+                if task is None:
+                    task = shown.enter_context(self._progress.task("Looking for what an interrupted run was creating"))
+                task.say(f"{', '.join(one.urn.rpartition('::')[2] for one in missing[:3])}: {duration(left)} at most")
+                time.sleep(min(_ASK_EVERY, left))
+                for resource in missing:
+                    found |= self._look_up(resource, done)
+        return found
+
     def _look_up(self, resource: Interrupted, done: list[str]) -> dict[str, str]:
         name = recovery.title(resource.urn)
         if resource.type not in FINDERS:
-            done.append(f"{name}: its creation was interrupted, and this type cannot be looked up: check in AWS whether it exists")
+            line = f"{name}: its creation was interrupted, and this type cannot be looked up: check in AWS whether it exists"
+            done.extend([line] if line not in done else [])
             return {}
         if self._clients is None:
             raise EngineError(
@@ -527,10 +606,9 @@ class Engine:
             )
         found = Lookup(self._clients, self.environment.variables.get("AWS_REGION", "")).find(resource)
         if not found:
-            done.append(f"{name}: its creation was interrupted before it existed; it will be created again")
             return {}
         done.append(f"{name}: its creation was interrupted; adopted {found[0]}")
-        done.extend(f"{name}: {other} carries the same tag and is not in use; delete it" for other in found[1:])
+        done.extend(f"{name}: {other} carries the same tag and is not in use: {removal(resource, other)}" for other in found[1:])
         return {resource.urn: found[0]}
 
     # -- running the engine
@@ -568,6 +646,21 @@ class Engine:
         return ended
 
 
+def _settled(at: float) -> bool:
+    return time.time() > at + CONSISTENCY
+
+
+def _failed(resource: dict[str, Any], said: str) -> FailedCreate:
+    clash = bool(failures.EXISTS.search(said))
+    return FailedCreate(resource, time.time(), clash or not said or bool(failures.UNSURE.search(said)), clash)
+
+
+CONSISTENCY = 30.0
+"""Seconds after which a service shows everything that it made, and after which a request that was under way has ended."""
+
+_ASK_EVERY = 2.0
+_ROUNDS = 5
+_NEVER = "{}: its creation was interrupted before it existed; it will be created again"
 _RELEASE = re.compile(r"\d+\.\d+\.\d+")
 _QUIETLY = ("--non-interactive", "--color", "never")
 _STOPPING = "Stopping: what is under way is finished and saved. Press Ctrl-C again to end it at once."

@@ -21,6 +21,7 @@ _UNCHANGED = frozenset(
     {"same", "read", "refresh", "read-discard", "read-replacement", "discard", "discard-replaced", "remove-pending-replace"}
 )
 _REPLACING = frozenset({"replace", "create-replacement", "delete-replaced", "import-replacement"})
+_CREATING = frozenset({"create", "create-replacement"})
 _MARKUP = re.compile(r"<\{%.*?%\}>")
 _NOISE = re.compile(r"^(preview|update|refresh|destroy|resource) (failed|complete|canceled|\S+ failed)\b", re.IGNORECASE)
 SIGNS = {"create": "+", "update": "~", "delete": "-", "replace": "±", "import": "="}
@@ -127,6 +128,7 @@ class Record:
     items: dict[str, Item] = field(default_factory=dict)
     finished: dict[str, Item] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    failed_creates: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     resource_changes: dict[str, int] = field(default_factory=dict)
 
@@ -145,6 +147,7 @@ class Record:
                 done = self._end(event.res_outputs_event.metadata, "done")
             elif event.res_op_failed_event:
                 done = self._end(event.res_op_failed_event.metadata, "failed")
+                self._keep_failed(event.res_op_failed_event.metadata)
             elif event.diagnostic_event:
                 self._diagnose(event.diagnostic_event)
             elif event.summary_event:
@@ -184,6 +187,24 @@ class Record:
         self.finished[item.urn] = item
         news = before is None or before.state != state
         return item if news and (state == "failed" or differs(item.op)) else None
+
+    def _keep_failed(self, metadata: StepEventMetadata) -> None:
+        """The state forgets a creation that failed; what it was to make may exist all the same."""
+        new = metadata.new
+        if new is not None and str(_value(metadata.op)) in _CREATING and _counts(metadata):
+            self.failed_creates[metadata.urn] = {
+                "urn": metadata.urn,
+                "type": metadata.type,
+                "custom": True,
+                "inputs": dict(new.inputs or {}),
+                "parent": new.parent,
+                "provider": new.provider,
+                "protect": bool(new.protect),
+            }
+
+    def said(self, urn: str) -> str:
+        """All that was said about one resource."""
+        return "\n".join(problem.message for problem in self.problems if problem.urn == urn)
 
     def _diagnose(self, event: DiagnosticEvent) -> None:
         message = plain(event.message)

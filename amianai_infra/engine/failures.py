@@ -25,6 +25,17 @@ _DOING: dict[str, str] = {
 }
 _MOST = 8
 
+EXISTS = re.compile(
+    r"already ?exists|Duplicate|(Subnet|Resource|Operation)\.?(Conflict|Abort)|ResourceConflict|AlreadyOwnedByYou|ResourceInUse", re.I
+)
+"""What a service says when what is to be created is there already."""
+UNSURE = re.compile(
+    r"does not answer|connection|timed? ?out|deadline|reset|EOF|broken pipe|unavailable|cancell?ed|Throttl|TooManyRequests|SlowDown"
+    r"|RequestLimitExceeded|PriorRequestNotComplete|Internal ?(Server)? ?(Error|Failure)|StatusCode: 5|HTTP.? 5\d\d|\b5\d\d:|\(5\d\d\)",
+    re.I,
+)
+"""What is said when nobody knows whether a request was carried out."""
+
 # What the engine writes, the error it is, and what to do about it. The first match counts.
 _KNOWN: tuple[tuple[re.Pattern[str], type[AmianaiError], str], ...] = (
     (re.compile(r"currently locked by", re.I), LockedError, "wait until it ends; `amianai state locks` shows who it is"),
@@ -67,6 +78,11 @@ _KNOWN: tuple[tuple[re.Pattern[str], type[AmianaiError], str], ...] = (
         re.compile(r"connection refused|no such host|i/o timeout|could not connect to .*provider", re.I),
         UnreachableError,
         "check the network (in the sandbox: `amianai sandbox status`) and run the command again",
+    ),
+    (
+        EXISTS,
+        EngineError,
+        "it is not this stack's: find out whose it is, rename or remove it (or choose another prefix), and run the command again",
     ),
     (re.compile(r"resource .* cannot be deleted|is protected|protect", re.I), EngineError, "lift the protection first"),
 )

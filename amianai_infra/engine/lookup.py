@@ -516,3 +516,33 @@ FINDERS: dict[str, Finder] = {
     "aws:acm/certificateValidation:CertificateValidation": _nothing,
     "aws:ssm/parameter:Parameter": _parameter,
 }
+
+
+def shows_late(kind: str) -> bool:
+    """Whether a service may take a while to show a resource of this type; one that its inputs identify needs no asking."""
+    return kind in FINDERS and FINDERS[kind] is not _nothing
+
+
+_REMOVALS = {
+    "aws:ec2/vpc:Vpc": "ec2 delete-vpc --vpc-id",
+    "aws:ec2/subnet:Subnet": "ec2 delete-subnet --subnet-id",
+    "aws:ec2/internetGateway:InternetGateway": "ec2 delete-internet-gateway --internet-gateway-id",
+    "aws:ec2/routeTable:RouteTable": "ec2 delete-route-table --route-table-id",
+    "aws:ec2/eip:Eip": "ec2 release-address --allocation-id",
+    "aws:ec2/natGateway:NatGateway": "ec2 delete-nat-gateway --nat-gateway-id",
+    "aws:ec2/vpcEndpoint:VpcEndpoint": "ec2 delete-vpc-endpoints --vpc-endpoint-ids",
+    "aws:ec2/securityGroup:SecurityGroup": "ec2 delete-security-group --group-id",
+    "aws:ec2/flowLog:FlowLog": "ec2 delete-flow-logs --flow-log-ids",
+    "aws:ec2/launchTemplate:LaunchTemplate": "ec2 delete-launch-template --launch-template-id",
+    "aws:kms/key:Key": "kms schedule-key-deletion --key-id",
+    "aws:cognito/userPool:UserPool": "cognito-idp delete-user-pool --user-pool-id",
+    "aws:acm/certificate:Certificate": "acm delete-certificate --certificate-arn",
+    "aws:route53/zone:Zone": "route53 delete-hosted-zone --id",
+}
+
+
+def removal(resource: Interrupted, identifier: str) -> str:
+    """The command that removes a second resource of one URN, which only types without unique names can have."""
+    plain, _, region = identifier.partition("@")
+    command = _REMOVALS.get(resource.type)
+    return f"aws {command} {plain}{f' --region {region}' if region else ''}" if command else "delete it"

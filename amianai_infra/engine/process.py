@@ -13,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ NEVER_AMBIENT = frozenset(
 )
 _OPTIONS = "PULUMI_OPTION_"  # and any option of the command line: another folder, another stack file, other targets
 _KILL_AFTER = 5.0
+_ONE_PRESS = 0.25
+"""Seconds within which several interrupts are one: a key that bounces, or a terminal and its parent that both pass it on."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def _text(file: IO[str]) -> str:
 
 def _wait(process: subprocess.Popen[bytes], tick: Callable[[], None], interrupted: Callable[[], None]) -> bool:
     """Wait for the end; the first interrupt asks the engine to stop, the second one kills it. True when interrupted."""
-    interrupts = 0
+    interrupts, first = 0, 0.0
     while process.returncode is None:
         try:
             tick()
@@ -125,7 +128,10 @@ def _wait(process: subprocess.Popen[bytes], tick: Callable[[], None], interrupte
             if interrupts >= 2:
                 process.kill()
         except KeyboardInterrupt:
+            if interrupts and time.monotonic() - first < _ONE_PRESS:
+                continue
             interrupts += 1
+            first = time.monotonic() if interrupts == 1 else first
             process.send_signal(signal.SIGINT)
             if interrupts == 1:
                 interrupted()

@@ -1,4 +1,4 @@
-"""What a killed run left behind in the state, and the state without it. Pure: nothing here talks to AWS or to the engine.
+"""What a killed or failed run left behind, and the state without it. Pure: nothing here talks to AWS or to the engine.
 
 The engine itself keeps interrupted creations as pending operations for ever and creates the resources a second time; its
 `refresh --import-pending-creates` only drops them. So the state is edited: an interrupted creation whose resource was found goes
@@ -9,7 +9,7 @@ A kill between those two steps leaves a resource without outputs, which `survey`
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,50 @@ class Leftovers:
 
     def __bool__(self) -> bool:
         return bool(self.creates or self.bookkeeping or self.others or self.half)
+
+
+def with_failed(deployment: Deployment, failed: Iterable[Mapping[str, Any]]) -> Deployment:
+    """The state with creations that failed among its pending operations, where the engine itself keeps only interrupted ones.
+
+    Args:
+        deployment: as exported.
+        failed: what was to be created, as `Record.failed_creates` tells it.
+    """
+    resources = deployment.get("resources") or []
+    pending = list(deployment.get("pending_operations") or [])
+    noted = {operation["resource"]["urn"] for operation in pending}
+    here = {entry["urn"] for entry in resources}
+    for resource in failed:
+        ready = (resource.get("provider") or "").rpartition("::")[0] in here and resource.get("parent", "") in {*here, ""}
+        if resource["urn"] not in noted and ready:
+            pending.append({"type": "creating", "resource": {**resource, "dependencies": _needed(resource, resources)}})
+    return {**deployment, "pending_operations": pending} if pending else deployment
+
+
+def _needed(resource: Mapping[str, Any], resources: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The event stream tells no dependencies: whose identifier or ARN an input names is one, so that deletion keeps the order."""
+    texts = set(_texts(resource.get("inputs")))
+    return [
+        entry["urn"]
+        for entry in resources
+        if is_real(entry) and not entry.get("delete") and ({entry.get("id"), _arn(entry)} - {"", None}) & texts
+    ]
+
+
+def _arn(entry: Mapping[str, Any]) -> str | None:
+    arn = (entry.get("outputs") or {}).get("arn")
+    return arn if isinstance(arn, str) else None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def survey(deployment: Deployment) -> Leftovers:

@@ -80,7 +80,7 @@ class SandboxTarget:
                         s3={"addressing_style": "path"},
                         use_fips_endpoint=False,
                         use_dualstack_endpoint=False,
-                        retries={"mode": "standard", "total_max_attempts": 3},
+                        retries={"mode": "standard", "total_max_attempts": 5},
                         max_pool_connections=50,
                     ),
                 )

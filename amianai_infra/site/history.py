@@ -49,6 +49,20 @@ def previous(live: Manifest) -> int | None:
     return next((number for number in made if number < live.summary.origin), None)
 
 
+def since(live: Manifest | None, base: int) -> list[Summary]:
+    """The releases after `base`, newest first; none where what is live is still what `base` was.
+
+    A deploy that failed its verification and was taken back, or a rollback that was itself rolled back, changes nothing.
+    """
+    if live is None:
+        return []
+    made = [live.summary, *live.history]
+    before = next((one for one in made if one.number == base), None)
+    if before is not None and before.origin == live.summary.origin:
+        return []
+    return [one for one in made if one.number > base]
+
+
 def table(releases: Sequence[Listed]) -> list[str]:
     """The list for people, times in UTC."""
     if not releases:
@@ -58,16 +72,25 @@ def table(releases: Sequence[Listed]) -> list[str]:
     return printing.table(rows)
 
 
+def what_of(summary: Summary) -> str:
+    """`deploy`, `rollback to 5`."""
+    return summary.kind if summary.kind == "deploy" else f"{summary.kind} to {summary.origin}"
+
+
+def when_of(summary: Summary) -> str:
+    """When it was begun, in UTC."""
+    return datetime.fromtimestamp(summary.started, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def _row(one: Listed) -> tuple[str, ...]:
     summary = one.summary
-    what = summary.kind if summary.kind == "deploy" else f"{summary.kind} to {summary.origin}"
     mark = "live" if one.live else "" if one.restorable else "expired"
-    when = datetime.fromtimestamp(summary.started, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    when = when_of(summary)
     return (
         "*" if one.live else " ",
         str(summary.number),
         when,
-        what,
+        what_of(summary),
         summary.build or "-",
         (summary.commit[:10] + ("+" if summary.commit.endswith("+") else "")) if summary.commit else "-",
         str(summary.files),

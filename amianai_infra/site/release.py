@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, VerificationError
+from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, RefusedError, VerificationError
 from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.site import invalidation
-from amianai_infra.site.history import Listed, listed, previous
+from amianai_infra.site.history import Listed, listed, previous, since
 from amianai_infra.site.manifest import (
     LOCK,
     RELEASES,
@@ -35,7 +35,7 @@ from amianai_infra.site.output import build_of, check_site, check_uploads
 from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing
 from amianai_infra.site.settings import ReleaseSettings
 from amianai_infra.site.store import ConflictError, SiteBucket
-from amianai_infra.site.texts import amount_of, verified
+from amianai_infra.site.texts import amount_of, overtaken, verified
 from amianai_infra.site.tree import File, scan
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from amianai_infra.site.lock import Holder, Lock
     from amianai_infra.site.verify import Report
     from amianai_infra.target import Target
+
+Agreed = Callable[[str], bool]
+"""Asks a person whether to go on, after what is told; whether the answer was yes."""
 
 _RECORD = {"Content-Type": "application/gzip", "Cache-Control": "no-store"}
 
@@ -147,6 +150,7 @@ class Publisher:
         progress: where to report.
         wait: seconds to wait for another release to finish.
         verify: whether to look at the site afterwards.
+        agreed: asks a person whether to release over what was released meanwhile; where not given, nobody can be asked.
         store: the bucket; made from the target when not given.
         clock: seconds since 1970.
         sleep: how to wait.
@@ -161,6 +165,7 @@ class Publisher:
         *,
         wait: float = 0.0,
         verify: bool = True,
+        agreed: Agreed | None = None,
         store: SiteBucket | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -171,6 +176,8 @@ class Publisher:
         self._progress = progress
         self._wait = wait
         self._verify = verify
+        self._agreed = agreed
+        self._base: int | None = None
         self._given = store
         self._clock = clock
         self._sleep = sleep
@@ -261,16 +268,20 @@ class Publisher:
                 return self._unchanged(live.last, len(live.last.files) if live.last else 0)
         state, files = self._look()
         plan = self._plan(state, files, everything)
+        base = _number(state) if self._base is None else self._base
         if not plan.changed and not state.unfinished:
             return self._unchanged(state.last, len(plan.kept))
         check_uploads(plan.uploads, self.output)
         content = Content(self.output, plan, "deploy", 0, build_of(self.output, files), sources, _commit(self.output.parent))
         if dry_run:
             return replace(self._release(content, state.next_number - 1, ()), dry=True)
+        base = self._checked(base, state)
         with self._locked("deploy", state.next_number, _new(plan)) as (lock, before):
             if before is not None or self._overtaken(state):
                 state = self.state()
                 plan = self._plan(state, files, everything)
+                if plan.changed:
+                    self._checked(base, state)
                 content = replace(content, plan=plan)
                 lock.announce(_new(plan))
             return self._publish(content, state, lock, before)
@@ -302,6 +313,7 @@ class Publisher:
             state = self.state()
             if _serves(state, found.fingerprint):
                 return found.fingerprint, state
+        self._base = self._newest()
         logs = self._target.local / "logs"
         build.install(folder, surroundings, self._progress, logs / "site-packages.log")
         build.run(site, found.build_id, self._progress, logs / "site-build.log")
@@ -347,7 +359,9 @@ class Publisher:
             return self._unchanged(state.last, len(plan.kept))
         with self._locked("rollback", state.next_number, _new(plan)) as (lock, before):
             if before is not None or self._overtaken(state):
-                state = self.state()
+                base, state = _number(state), self.state()
+                if _origin(wanted) != _origin(_live(state)):
+                    self._checked(base, state, waited=number is not None)
             return self._restore(wanted, state, lock, "rollback", before)
 
     def _wanted(self, state: State, number: int | None) -> Manifest:
@@ -381,7 +395,7 @@ class Publisher:
     @staticmethod
     def _content(root: Path, plan: Plan, wanted: Manifest, kind: str) -> Content:
         made = wanted.summary
-        return Content(root, plan, kind, made.origin or made.number, made.build, wanted.sources, made.commit)
+        return Content(root, plan, kind, _origin(wanted), made.build, wanted.sources, made.commit)
 
     def _locked(self, doing: str, number: int, pending: tuple[str, ...]) -> _Held:
         from amianai_infra.site.lock import Lock
@@ -390,8 +404,36 @@ class Publisher:
 
     def _overtaken(self, state: State) -> bool:
         """Whether another release was registered since the bucket was listed."""
-        numbers = [release_number(key) for key, _ in self.store.list(RELEASES)]
-        return max((number for number in numbers if number is not None), default=None) != state.bucket.newest
+        return self._newest() != _number(state)
+
+    def _newest(self) -> int:
+        """The number of the newest release; 0 when there is none."""
+        return max((release_number(key) or 0 for key, _ in self.store.list(RELEASES)), default=0)
+
+    def _checked(self, base: int, state: State, *, waited: bool = True) -> int:
+        """Make sure that a release does not undo what it never saw.
+
+        Args:
+            base: the release that was live when this one began.
+            state: what is live now.
+            waited: whether `--wait` agrees to another deploy in between; it never agrees to a rollback.
+
+        Returns:
+            The release that this one may replace.
+
+        Raises:
+            RefusedError: something else was released meanwhile, and nobody agreed to release over it.
+        """
+        made = since(state.last, base)
+        if made and not (waited and self._wait and made[0].kind == "deploy"):
+            told = overtaken(made)
+            if self._agreed is None or not self._agreed(told):
+                raise RefusedError(
+                    f"{told} This release was begun before that and would undo it; nothing was changed.",
+                    where=f"release {made[0].number} in s3://{self.store.name}",
+                    fix="see `amianai releases`; to release over it all the same, run the command again",
+                )
+        return _number(state)
 
     def _publish(self, content: Content, state: State, lock: Lock, before: Holder | None) -> Release:
         from amianai_infra.site.execute import Executor
@@ -553,6 +595,14 @@ def _unaccounted(before: Holder | None, last: Manifest, bucket: Bucket) -> bool:
     return any(path in bucket.objects and path not in last.files and path not in last.retired for path in pending)
 
 
+def _number(state: State) -> int:
+    return state.bucket.newest or 0
+
+
+def _origin(manifest: Manifest) -> int:
+    return manifest.summary.origin or manifest.number
+
+
 def _live(state: State) -> Manifest:
     if state.last is None:
         raise NotFoundError("Nothing was released yet.", fix="run `amianai deploy`")
@@ -607,9 +657,10 @@ def deploy(
     wait: float = 0.0,
     dry_run: bool = False,
     everything: bool = False,
+    agreed: Agreed | None = None,
 ) -> Release:
     """Build the site and publish what changed; see `Publisher`."""
-    publisher = Publisher(target, settings, outputs, progress, wait=wait, verify=verify)
+    publisher = Publisher(target, settings, outputs, progress, wait=wait, verify=verify, agreed=agreed)
     return publisher.deploy(build=build, dry_run=dry_run, everything=everything)
 
 
@@ -623,9 +674,10 @@ def rollback(
     verify: bool = True,
     wait: float = 0.0,
     dry_run: bool = False,
+    agreed: Agreed | None = None,
 ) -> Release:
     """Make another release live again; see `Publisher`."""
-    return Publisher(target, settings, outputs, progress, wait=wait, verify=verify).rollback(number, dry_run=dry_run)
+    return Publisher(target, settings, outputs, progress, wait=wait, verify=verify, agreed=agreed).rollback(number, dry_run=dry_run)
 
 
 def releases(target: Target, settings: Settings | ReleaseSettings, outputs: StackOutputs, progress: Progress) -> list[Listed]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amianai_infra.progress import duration
+from amianai_infra.site.history import what_of, when_of
 from amianai_infra.site.invalidation import cost
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amianai_infra.site.manifest import Summary
     from amianai_infra.site.release import Release
     from amianai_infra.site.verify import Report
 
@@ -25,6 +29,11 @@ def verified(report: Report) -> str:
     """What a verification looked at."""
     days = f"; certificate valid for {report.certificate_days} days" if report.certificate_days is not None else ""
     return f"{report.pages} pages and {report.files} files are as released{days}"
+
+
+def overtaken(made: Sequence[Summary]) -> str:
+    """What was released while another release was being made, newest first."""
+    return "Meanwhile: " + "; ".join(f"release {one.number} ({what_of(one)}) by {one.who}, {when_of(one)} UTC" for one in made[:3]) + "."
 
 
 def describe(release: Release) -> list[str]:

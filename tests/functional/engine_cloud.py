@@ -1,6 +1,7 @@
 """A pretend cloud of JSON files and a Pulumi provider in front of it, to test the engine package against the real engine.
 
 Run as `python engine_cloud.py DIRECTORY`: prints the port it serves on. Each resource is one file `<id>.json`. A file
+`lost` with a word makes the creation of names that hold it fail after the resource exists, as a lost answer does. A file
 `slow` with a number makes every create and update take that many seconds *after* the resource exists: that is where the tests
 kill. A file `refuse` with a word makes the creation of names that hold it fail.
 """
@@ -98,8 +99,17 @@ def serve(folder: Path) -> None:  # noqa: C901  (one small method a call)
                 return provider_pb2.CreateResponse()
             prefix = PREFIXES.get(kind, "x-")
             identifier = props.get("bucket") or prefix + uuid.uuid4().hex[:8]
+            if cloud.get(identifier) is not None:
+                context.set_code(grpc.StatusCode.UNKNOWN)
+                context.set_details(f"BucketAlreadyOwnedByYou: {identifier}")
+                return provider_pb2.CreateResponse()
             props = {**props, "arn": f"arn:{identifier}"}
             cloud.put(identifier, kind, props)
+            lost = cloud.knob("lost")
+            if lost and lost in request.urn:
+                context.set_code(grpc.StatusCode.UNKNOWN)
+                context.set_details("read tcp: connection reset by peer")
+                return provider_pb2.CreateResponse()
             time.sleep(float(cloud.knob("slow") or 0))
             return provider_pb2.CreateResponse(id=identifier, properties=struct(props))
 

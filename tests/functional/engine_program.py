@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,13 @@ class Client:
         return self
 
     def paginate(self, Filters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        if self._cloud.knob("dead"):
+            from botocore.exceptions import EndpointConnectionError
+
+            raise EndpointConnectionError(endpoint_url="https://ec2.example")
+        if time.time() < float(self._cloud.knob("late") or 0):
+            yield {"Tags": []}
+            return
         wanted = {entry["Name"]: entry["Values"] for entry in Filters}
         yield {
             "Tags": [

@@ -64,7 +64,8 @@ class LaunchTemplate(Resource):
             **_inputs(version["LaunchTemplateData"]),
             "arn": ctx.arn(f"launch-template/{ident}"),
             "latestVersion": found["LatestVersionNumber"],
-            "tags": tag_map(found.get("Tags")),
+            # The emulator repeats a template's tags in the template, and after a restart changes only the others.
+            "tags": tag_map(ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [ident]}])["Tags"]),
         }
 
     def update(self, ctx: Context, ident: str, old: Inputs, new: Inputs, changed: frozenset[str]) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import random
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,9 +24,11 @@ from google.protobuf import any_pb2, empty_pb2
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
+from amianai_infra.engine import failures
+from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup
 from amianai_infra.errors import AmianaiError
 from amianai_infra.sandbox.provider import invokes, registry
-from amianai_infra.sandbox.provider.clients import EscapedError
+from amianai_infra.sandbox.provider.clients import ATTEMPTS, AbandonedError, EscapedError, lost
 from amianai_infra.sandbox.provider.diff import Change, compare, drifted_inputs
 from amianai_infra.sandbox.provider.listener import own_user_only
 from amianai_infra.sandbox.provider.properties import Checker, Problem
@@ -34,6 +38,7 @@ from amianai_infra.sandbox.provider.values import UNKNOWN, decode, encode, has_u
 
 VERSION: Final = "7.51.1"
 WORKERS: Final = 32
+_ETAGS: Final = 5
 
 # Provider configuration that changes nothing here: who we are and where we go is not the program's to say in the sandbox.
 _IGNORED_CONFIG: Final = frozenset(
@@ -73,7 +78,8 @@ def _answer(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def answer(self: Servicer, request: Any, context: Any) -> Any:
         try:
-            return method(self, request)
+            with self.world.clients.during(context.is_active):
+                return method(self, request)
         except PartialCreation as error:
             status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error))
             packed = any_pb2.Any()
@@ -97,7 +103,7 @@ def describe(error: Exception) -> str:
         return f"{error.operation_name}: {detail.get('Code', '')}: {detail.get('Message', '')}"
     if isinstance(error, (HTTPClientError, NoConnection)):
         return f"the sandbox's emulator does not answer ({error}); `amianai sandbox up` starts it"
-    if isinstance(error, (ProviderError, RefusedParameters, EscapedError, AmianaiError, BotoCoreError)):
+    if isinstance(error, (ProviderError, RefusedParameters, EscapedError, AbandonedError, AmianaiError, BotoCoreError)):
         return str(error)
     log.exception("unforeseen error")
     return f"{type(error).__name__}: {error}"
@@ -129,6 +135,19 @@ def is_missing(resource: Resource, error: Exception) -> bool:
     return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code", "") in resource.missing
 
 
+def _under_its_etag(change: Callable[[], None]) -> None:
+    """Change something that is changed under its ETag: where a lost answer of ours has changed that, read it again."""
+    from botocore.exceptions import ClientError
+
+    for attempt in range(_ETAGS):
+        try:
+            return change()
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") not in ("PreconditionFailed", "InvalidIfMatchVersion") or attempt == _ETAGS - 1:
+                raise
+    return None
+
+
 class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     """Answers the engine.
 
@@ -141,6 +160,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         self.world = world
         self.resources = registry.resources() if resources is None else resources
         self._default_region = world.region
+        self._seen: defaultdict[str, set[str]] = defaultdict(set)
 
     # -- the provider itself
 
@@ -219,6 +239,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def Diff(self, request: Any) -> Any:
         """Compare declared inputs with the last declared ones."""
         resource = self._resource(request.urn)
+        self._seen[request.urn].add(request.id)
         old, new = reveal(decode(request.old_inputs)), reveal(decode(request.news))
         state = reveal(decode(request.olds))
         if resource.regional and "region" in state:
@@ -245,7 +266,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             return provider_pb2.CreateResponse(properties=encode(self._foreseen(resource, ctx, inputs), secrets))
         with _while(f"creating {_label(request)}"):
-            ident = resource.create(ctx, inputs)
+            ident = self._created(resource, ctx, inputs)
+        self._seen[request.urn].add(ident)
         state: State = {}
         try:
             with _while(f"completing {_label(request)}"):
@@ -255,6 +277,37 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             state = state or self._whatever(resource, ctx, ident, inputs)
             raise PartialCreation(ident, encode({**state, **inputs}, secrets), request.properties, str(error)) from error
         return provider_pb2.CreateResponse(id=ident, properties=encode({**state, **inputs, **_real(resource, state)}, secrets))
+
+    def _created(self, resource: Resource, ctx: Context, inputs: Inputs) -> str:
+        """Create it once, however often that has to be asked for: a creation whose answer was lost is looked for before another."""
+        for attempt in range(ATTEMPTS):
+            try:
+                with self.world.clients.creating():
+                    return resource.create(ctx, inputs)
+            except Exception as error:
+                unsure = lost(error)
+                if not unsure and not (attempt and failures.EXISTS.search(describe(error))):
+                    raise
+                found = self._made_already(resource, ctx, inputs)
+                if found is not None:
+                    return found
+                if not unsure or attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(min(2.0, random.random() * 0.1 * 2**attempt))  # noqa: S311 - so that many do not ask at once
+        raise AssertionError
+
+    def _made_already(self, resource: Resource, ctx: Context, inputs: Inputs) -> str | None:
+        """What an earlier attempt made: it bears our tags or name, and is not what is being replaced."""
+        wanted = {**inputs, **({"tags": ctx.tags(inputs)} if resource.tagged else {})}
+        look = Lookup(ctx.client, ctx.region)
+        known = frozenset(self._seen[ctx.urn])
+        if resource.token not in FINDERS:
+            return None
+        for ident in look.find(Interrupted(ctx.urn, resource.token, wanted, known)):
+            state = self._read(resource, ctx, ident, {})
+            if state is not None:
+                return str(state.get("id", ident))
+        return None
 
     @_answer
     def Read(self, request: Any) -> Any:
@@ -293,7 +346,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             outputs = {**kept, **unknown, **new, **self._tags_all(resource, ctx, new), **_real(resource, state)}
             return provider_pb2.UpdateResponse(properties=encode(outputs, secrets))
         with _while(f"updating {_label(request)}"):
-            self._apply(resource, ctx, request.id, old, new, declared)
+            _under_its_etag(lambda: self._apply(resource, ctx, request.id, old, new, declared))
             state = self._state(resource, ctx, request.id, {**kept, **new})
         return provider_pb2.UpdateResponse(properties=encode({**state, **new, **_real(resource, state)}, secrets))
 
@@ -315,7 +368,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         ctx = self._context(resource, request.urn, state)
         with _while(f"deleting {_label(request)}"):
             try:
-                resource.delete(ctx, request.id, state)
+                _under_its_etag(lambda: resource.delete(ctx, request.id, state))
             except Exception as error:
                 if not is_missing(resource, error):
                     raise

@@ -225,6 +225,33 @@ def test_work_whose_end_cannot_be_recorded_says_so(watched: Database) -> None:
         watched.target.client("logs").delete_log_group(logGroupName=watched.outputs.audit_log_group)
 
 
+def test_an_end_that_the_log_group_does_not_take_now_is_kept_and_written_later(
+    watched: Database, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write = Trail.write
+
+    def away(self: Trail, event: dict[str, Any]) -> None:
+        if event["phase"] == "ended":
+            raise UnreachableError("AWS did not answer.")
+        write(self, event)
+
+    monkeypatch.setattr(Trail, "write", away)
+    with administration_of(watched):
+        pass
+    assert "written by the next command that is on record" in " ".join(capfd.readouterr().err.split())
+    monkeypatch.setattr(Trail, "write", write)
+    assert [one["phase"] for one in events(watched)] == ["begun"]
+    (kept,) = (watched.target.local / "audit").rglob("*.json")
+    assert kept.stat().st_mode & 0o077 == 0
+    at = json.loads(kept.read_text())["at"]
+    with administration_of(watched):
+        pass
+    found = events(watched)
+    assert sorted(one["phase"] for one in found) == ["begun", "begun", "ended", "ended"]
+    assert at in {one["at"] for one in found}
+    assert not list((watched.target.local / "audit").rglob("*.json"))
+
+
 def test_rows_may_be_counted_afterwards(watched: Database) -> None:
     with administration_of(watched, rows_of=lambda: 7):
         pass

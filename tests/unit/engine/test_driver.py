@@ -18,7 +18,7 @@ import pytest
 
 from amianai_infra.engine import Engine
 from amianai_infra.engine import driver as module
-from amianai_infra.engine.backend import FolderStore, StateFiles
+from amianai_infra.engine.backend import FailedCreate, FolderStore, StateFiles
 from amianai_infra.engine.locks import Runs
 from amianai_infra.engine.process import Completed
 from amianai_infra.errors import ConfigurationError, EngineError, LockedError, NotFoundError
@@ -162,6 +162,38 @@ def test_somebody_elses_living_engine_is_not_waited_for(fake: Fake) -> None:
 def pending(kind: str) -> dict[str, Any]:
     resource = {"urn": VPC.replace("aws:ec2/vpc:Vpc", kind), "type": kind, "custom": True, "inputs": {"name": "n"}}
     return {"resources": [], "pending_operations": [{"resource": resource, "type": "creating"}]}
+
+
+def test_the_list_of_failed_creations_is_kept_in_the_backend_and_survives_junk(fake: Fake) -> None:
+    files = fake.engine._files
+    assert files is not None
+    one = FailedCreate({"urn": VPC, "type": "aws:ec2/vpc:Vpc"}, 12.5, unsure=True)
+    files.keep_failed([one])
+    assert files.failed() == [one]
+    files.keep_failed([])
+    assert files.failed() == []
+    (fake.home / ".pulumi" / "failed" / "amianai-infra" / "prod.json").write_text("[{}")
+    assert files.failed() == []
+
+
+@pytest.mark.parametrize(
+    ("said", "unsure", "clash"),
+    [
+        ("EntityAlreadyExists: Role with name eeyore already exists", True, True),
+        ("InvalidGroup.Duplicate: The security group 'x' already exists", True, True),
+        ("InvalidSubnet.Conflict: The CIDR '10.0.1.0/24' conflicts", True, True),
+        ("ResourceAlreadyExistsException: The specified log group already exists", True, True),
+        ("read tcp 127.0.0.1: connection reset by peer", True, False),
+        ("the sandbox's emulator does not answer (Read timed out)", True, False),
+        ("api error InternalError: An internal error has occurred", True, False),
+        ("", True, False),
+        ("AddressLimitExceeded: Too many addresses", False, False),
+        ("ValidationError: 2 validation errors detected", False, False),
+    ],
+)
+def test_which_failures_may_have_made_something(said: str, unsure: bool, clash: bool) -> None:
+    found = module._failed({"urn": VPC}, said)
+    assert (found.unsure, found.clash) == (unsure, clash)
 
 
 def test_a_type_nobody_knows_is_named_and_cleared(fake: Fake) -> None:

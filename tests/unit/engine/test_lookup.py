@@ -12,7 +12,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup, tags_of
+from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup, removal, tags_of
 from amianai_infra.errors import ForbiddenError
 from amianai_infra.naming import TAG_STACK, TAG_URN, urn_tag
 from amianai_infra.sandbox.provider.registry import resources
@@ -47,6 +47,14 @@ def listed(resource: Interrupted) -> list[dict[str, str]]:
 
 def find(resource: Interrupted, region: str = REGION) -> list[str]:
     return Lookup(client, region).find(resource)
+
+
+def test_a_second_resource_of_one_urn_is_named_with_the_command_that_removes_it() -> None:
+    assert (
+        removal(interrupted("aws:ec2/eip:Eip"), "eipalloc-1@eu-west-1")
+        == "aws ec2 release-address --allocation-id eipalloc-1 --region eu-west-1"
+    )
+    assert removal(interrupted("aws:cognito/userPoolClient:UserPoolClient"), "p/c") == "delete it"
 
 
 def test_every_type_of_the_stack_can_be_looked_up() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amianai_infra.engine.recovery import forget, references, settle, stand_for, survey, unprotect
+from amianai_infra.engine.recovery import forget, references, settle, stand_for, survey, unprotect, with_failed
 from amianai_infra.errors import NotFoundError, RefusedError
 
 PREFIX = "urn:pulumi:prod::amianai-infra::"
@@ -94,6 +94,24 @@ def test_a_found_resource_enters_the_state_without_outputs_and_nothing_stays_pen
     assert "pending_operations" not in after
     assert survey(after).half == (urn("b"),)
     assert before["pending_operations"], "the given state is not changed"
+
+
+def test_a_creation_that_failed_is_pending_and_depends_on_what_its_inputs_name() -> None:
+    before = deployment(entry("a"), entry("b"), entry("c"))
+    failed = creating("x", inputs={"vpcId": "vpc-a", "list": [{"role": "arn:b"}]})["resource"]
+    noted = with_failed(before, [failed])
+    assert [one.urn for one in survey(noted).creates] == [urn("x")]
+    after = settle(noted, {urn("x"): "vpc-found"})
+    found = {one["urn"]: one for one in after["resources"]}[urn("x")]
+    assert found["id"] == "vpc-found"
+    assert found["dependencies"] == [urn("a"), urn("b")]
+    assert "pending_operations" not in before
+
+
+def test_a_creation_that_failed_before_its_parent_or_provider_existed_was_never_begun() -> None:
+    orphan = creating("x", parent=urn("nowhere"))["resource"]
+    assert with_failed(deployment(), [orphan]) == deployment()
+    assert with_failed({"resources": []}, [creating("x")["resource"]]) == {"resources": []}
 
 
 def test_what_is_replaced_is_marked_for_deletion_behind_its_replacement() -> None:
