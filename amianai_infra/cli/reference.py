@@ -87,7 +87,7 @@ def settings_page() -> str:
 
 def _group(name: str, settings: list[Setting]) -> str:
     title = inspect.getdoc(Settings.model_fields[name].annotation) if name else "The stack"
-    head = ["| Setting | Environment | Stack file | Default | Allowed | |", "| --- | --- | --- | --- | --- | --- |"]
+    head = ["| Setting | Environment | Stack file | Default | Allowed | Once built | |", "| --- | --- | --- | --- | --- | --- | --- |"]
     return "\n".join([f"## {(title or name).rstrip('.')}", "", *head, *map(_row, settings), ""])
 
 
@@ -96,7 +96,8 @@ def _row(setting: Setting) -> str:
     default = "required" if field.is_required() else f"`{_plain(field.default)}`" if field.default not in ("", [], {}) else ""
     unit = f" {setting.unit}" if setting.unit and default else ""
     key = setting.pulumi.partition(":")[2]
-    cells = [f"`{setting.key}`", f"`{setting.environment}`", f"`{key}`", default + unit, allowed(setting), field.description or ""]
+    names = [f"`{setting.key}`", f"`{setting.environment}`", f"`{key}`"]
+    cells = [*names, default + unit, allowed(setting), setting.once.kind, field.description or ""]
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
 
 

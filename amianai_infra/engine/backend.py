@@ -268,7 +268,10 @@ def mask(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class StateResource:
-    """One resource as the state knows it. Secrets are masked. `external` ones are merely read: they belong to somebody else."""
+    """One resource as the state knows it. Secrets are masked.
+
+    `external` ones are merely read: they belong to somebody else. `retained` ones stay when the stack goes.
+    """
 
     urn: str
     type: str
@@ -277,6 +280,7 @@ class StateResource:
     outputs: dict[str, Any]
     protect: bool = False
     external: bool = False
+    retained: bool = False
 
     @cached_property
     def name(self) -> str:
@@ -284,8 +288,8 @@ class StateResource:
         return self.urn.rpartition("::")[2]
 
 
-def state_resources(deployment: Deployment) -> list[StateResource]:
-    """The live resources of a deployment, in its order."""
+def state_resources(deployment: Deployment, *, superseded: bool = False) -> list[StateResource]:
+    """The live resources of a deployment, in its order; or those that were replaced and wait for their deletion."""
     return [
         StateResource(
             urn=entry["urn"],
@@ -295,9 +299,10 @@ def state_resources(deployment: Deployment) -> list[StateResource]:
             outputs=mask(entry.get("outputs", {})),
             protect=bool(entry.get("protect")),
             external=bool(entry.get("external")),
+            retained=bool(entry.get("retainOnDelete")),
         )
         for entry in deployment.get("resources", [])
-        if not entry.get("delete")
+        if bool(entry.get("delete")) == superseded
     ]
 
 

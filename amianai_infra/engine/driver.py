@@ -308,6 +308,10 @@ class Engine:
         """The stack's resources as the state knows them, secrets masked; empty when there is no stack."""
         return state_resources(self._deployment() or {})
 
+    def superseded(self) -> list[StateResource]:
+        """Resources that were replaced and still wait for their deletion, because the operation that replaced them did not end well."""
+        return state_resources(self._deployment() or {}, superseded=True)
+
     def forget(self, urns: Iterable[str]) -> None:
         """Drop resources from the state; nothing is deleted in AWS.
 
@@ -323,6 +327,10 @@ class Engine:
         wanted = {entry.urn for entry in self.resources() if entry.protect} & set(urns)
         if wanted:
             self._edit(lambda deployment: recovery.unprotect(deployment, wanted))
+
+    def take_back(self, identifier: str) -> None:
+        """Undo a replacement that ended half-way: what was replaced counts again, and `up` deletes what was made instead."""
+        self._edit(lambda deployment: recovery.take_back(deployment, identifier))
 
     def stand_for(self, urn: str, identifier: str) -> None:
         """Let a resource of the state stand for another one in AWS, and read that one. May be repeated after a kill.

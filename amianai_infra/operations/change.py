@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from amianai_infra.config import Settings, every_setting, read_stack_file, to_pulumi
 from amianai_infra.errors import NotFoundError, RefusedError
+from amianai_infra.operations.built import Built, refused
 from amianai_infra.operations.context import Context
 from amianai_infra.operations.state_storage import StateStorage, has_bucket
 from amianai_infra.target import forget_outputs
@@ -49,6 +50,12 @@ def wanted(settings: Settings, configured: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
+def named(values: Iterable[str]) -> str:
+    """Keys of the stack file in the spelling of everywhere else; the engine's own `aws:region` is the region once more."""
+    keys = {setting.pulumi: setting.key for setting in every_setting()}
+    return ", ".join(sorted({keys.get(key, "region") for key in values}))
+
+
 def _spellings() -> set[str]:
     return {setting.pulumi for setting in every_setting()}
 
@@ -73,13 +80,40 @@ def configure(context: Context, engine: Engine) -> dict[str, str]:
     """Write the resolved settings into the stack configuration; gives what was written.
 
     Raises:
-        RefusedError: the stack was built for another domain.
+        RefusedError: the stack was built for another domain, or cannot take a setting any more.
     """
-    require_same_domain(context, engine.resources())
-    values = differences(context)
+    values = news(context, engine)
     if values:
         engine.configure(values)
     return values
+
+
+def news(context: Context, engine: Engine) -> dict[str, str]:
+    """What the settings say that the stack configuration does not say yet.
+
+    Raises:
+        RefusedError: the stack was built for another domain, or cannot take a setting any more.
+    """
+    resources = engine.resources()
+    require_same_domain(context, resources)
+    require_possible(context, Built(resources, engine.superseded()))
+    return differences(context)
+
+
+def require_possible(context: Context, built: Built) -> None:
+    """Refuse settings that a stack cannot take any more once it is built, before anything is written or changed.
+
+    Raises:
+        RefusedError: naming each, what it was and is, why, and what to do instead.
+    """
+    found = list(refused(context.settings, built))
+    if found:
+        lines = "\n".join(f"  - {one}" for one in found)
+        raise RefusedError(
+            f"The stack is built, and these settings cannot change any more; nothing was changed.\n{lines}",
+            where=f"state of {context.target.engine().project}/{context.target.engine().stack}",
+            fix="leave them as they were in flag, environment and stack file: " + " ".join(f"--set {one.key}={one.set}" for one in found),
+        )
 
 
 def domain_of(resources: Sequence[StateResource]) -> str:
@@ -145,27 +179,71 @@ def preview(context: Context, *, refresh: bool = False) -> Foreseen:
     if not engine.exists():
         require_state(context)
     with engine.copy() as rehearsal:
+        configure(context, rehearsal)
         drift = _make_ready(context, rehearsal, refresh=refresh)
         return Foreseen(rehearsal.preview(), drift)
 
 
 def up(context: Context, engine: Engine | None = None, *, refresh: bool = False) -> Summary:
-    """Write the settings down and bring the stack to them. The engine itself recovers first what a killed run left."""
+    """Bring the stack to the settings and write them down. The engine itself recovers first what a killed run left.
+
+    What is new is written into the stack file once the stack has it: until then `up` works on a variant of the file, and one that
+    fails or is killed leaves the real one as it was. Only where nothing is built yet is it written first.
+    """
     engine = engine or context.engine()
     if not engine.exists():
         require_state(context)
-    _make_ready(context, engine, refresh=refresh)
-    summary = engine.up()
+    values = news(context, engine)
+    if not values or not is_built(engine.resources()):
+        summary = _bring(context, engine, values, refresh=refresh)
+    else:
+        summary = _try_out(context, values, refresh=refresh)
+        engine.configure(values)
     if summary.changed:
         forget_outputs(context.target)
     return summary
 
 
+def _try_out(context: Context, values: Mapping[str, str], *, refresh: bool) -> Summary:
+    with variant(context.target.engine()) as other:
+        try:
+            return _bring(context, context.engine(other), values, refresh=refresh)
+        except BaseException:
+            context.progress.note(
+                "The stack file stays as it was: `up` with the same settings goes on, `up` without them takes back what was done."
+            )
+            raise
+
+
+def _bring(context: Context, engine: Engine, values: Mapping[str, str], *, refresh: bool) -> Summary:
+    if values:
+        engine.configure(values)
+    _make_ready(context, engine, refresh=refresh)
+    return engine.up()
+
+
+def is_built(resources: Sequence[StateResource]) -> bool:
+    """Whether anything of the stack exists."""
+    return any(one.id and not one.external and not one.type.startswith("pulumi:") for one in resources)
+
+
 def _make_ready(context: Context, engine: Engine, *, refresh: bool) -> Summary | None:
-    """All that comes before `up`, in the stack or in a copy of it; gives what the refresh found."""
-    configure(context, engine)
+    """All that comes between the settings and `up`, in the stack or in a copy of it; gives what the refresh found."""
     release_adopted(context, engine)
+    bring_network_back(context, engine)
     return engine.refresh() if refresh and engine.exists() else None
+
+
+def bring_network_back(context: Context, engine: Engine) -> None:
+    """Undo the replacement of a network that ended half-way, when the settings want the old one again.
+
+    RDS takes no subnets of another VPC, so such a replacement cannot go on; and without this, taking the setting back would make a
+    third VPC, which RDS refuses as well.
+    """
+    lost = Built(engine.resources(), engine.superseded()).lost_network(context.settings)
+    if lost:
+        engine.take_back(lost.id)
+        context.progress.note(f"The database's network {lost.id} was being replaced; it counts again, and what was made instead goes")
 
 
 def require_state(context: Context) -> None:

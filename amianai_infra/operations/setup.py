@@ -139,9 +139,14 @@ def _state(context: Context) -> None:
 
 def _configuration(context: Context, engine: Engine) -> dict[str, str]:
     with context.progress.task("Configuration") as task:
-        written = change.configure(context, engine)
-        names = ", ".join(sorted(key.rpartition(":")[2] for key in written))
-        task.say(f"wrote {names}" if written else "as it was")
+        written = change.news(context, engine)
+        names = change.named(written)
+        file = change.stack_file(context.target.engine())
+        if written and not change.is_built(engine.resources()):
+            engine.configure(written)
+            task.say(f"wrote {names} into {file}")
+        else:
+            task.say(f"new: {names}; written into {file} once the stack has it" if written else "as it was")
     return written
 
 

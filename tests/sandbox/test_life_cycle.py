@@ -122,11 +122,15 @@ def test_one_changed_value_is_exactly_one_update(deployed: Deployed) -> None:
     assert changed(deployed.project.json("--set", "database.backup_days=7", "up", "--yes")) == {"update": 1}
 
 
-def test_a_replacement_is_announced(deployed: Deployed) -> None:
-    preview = deployed.project.json("--set", "network.cidr=10.9.0.0/16", "preview")
-    replaced = {step["type"] for step in preview["steps"] if "replace" in step["op"]}
-    assert "aws:ec2/vpc:Vpc" in replaced
-    assert changed(deployed.project.json("preview")) == {}
+@pytest.mark.parametrize("command", ["preview", "up", "setup"])
+def test_a_setting_that_must_stay_is_refused_before_the_engine_starts(deployed: Deployed, command: str) -> None:
+    file = deployed.project.root / ".sandbox/project/Pulumi.prod.yaml"
+    before = file.read_bytes()
+    for value in ("network.cidr=10.9.0.0/16", "prefix=other", "database.name=other", "domain_name=example.org"):
+        done = deployed.project.run("--set", value, command, "--yes", code=3)
+        assert value.partition("=")[2] in done.stderr
+        assert "nothing was changed" in done.stderr
+        assert file.read_bytes() == before
 
 
 def test_drift_made_by_an_outside_client_is_found_and_mended(deployed: Deployed) -> None:
