@@ -6,7 +6,7 @@ import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -204,6 +204,53 @@ def up(context: Context, engine: Engine | None = None, *, refresh: bool = False)
     return summary
 
 
+@dataclass(frozen=True)
+class Consent:
+    """How a person agrees to a plan.
+
+    Attributes:
+        ask: whether creations and updates are asked about.
+        domain: the domain, where `--confirm` gave it.
+    """
+
+    ask: bool = True
+    domain: str | None = None
+
+
+def agreed_up(context: Context, consent: Consent, engine: Engine | None = None, *, refresh: bool = False) -> Summary:
+    """Plan on a copy, ask about what it would change, then `up`. Without a change nothing is asked and the engine is not started again.
+
+    Raises:
+        RefusedError: not agreed; nothing was changed.
+    """
+    engine = engine or context.engine()
+    foreseen = preview(context, refresh=refresh)
+    drift = foreseen.drift is not None and foreseen.drift.changed
+    if not (foreseen.plan.changed or drift or differences(context)):
+        for line in engine.recover():
+            context.progress.note(line)
+        return replace(foreseen.plan, operation="up")
+    _agree(context, consent, foreseen.plan)
+    return up(context, engine, refresh=refresh)
+
+
+def _agree(context: Context, consent: Consent, plan: Summary) -> None:
+    """A yes for what is created or updated; the domain for what is replaced or deleted, because that can lose data."""
+    if plan.counts.get("replace") or plan.counts.get("delete"):
+        doing = f"Would be: {tally(plan)}. What is replaced or deleted loses what it holds"
+        context.confirm_domain(consent.domain, doing, context.settings.domain_name)
+    elif plan.changed and consent.ask:
+        where = "the sandbox's stack" if context.target.name == "sandbox" else "the production stack"
+        context.confirm(f"Change {where}? Would be: {tally(plan)}")
+
+
+def tally(summary: Summary) -> str:
+    """`12 created, 1 updated`, or `no changes`."""
+    words = {"create": "created", "update": "updated", "delete": "deleted", "replace": "replaced", "import": "imported"}
+    parts = [f"{summary.counts[name]} {word}" for name, word in words.items() if summary.counts.get(name)]
+    return ", ".join(parts) or "no changes"
+
+
 def _try_out(context: Context, values: Mapping[str, str], *, refresh: bool) -> Summary:
     with variant(context.target.engine()) as other:
         try:
@@ -220,6 +267,11 @@ def _bring(context: Context, engine: Engine, values: Mapping[str, str], *, refre
         engine.configure(values)
     _make_ready(context, engine, refresh=refresh)
     return engine.up()
+
+
+def is_published(resources: Sequence[StateResource]) -> bool:
+    """Whether a whole `up` ended well: from then on there is something to lose."""
+    return any(one.type == "pulumi:pulumi:Stack" and one.outputs for one in resources)
 
 
 def is_built(resources: Sequence[StateResource]) -> bool:

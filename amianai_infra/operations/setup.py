@@ -30,10 +30,12 @@ class Options:
     Attributes:
         deploy: build and publish the site.
         wait: how long to wait for the delegation of the domain, seconds; 0 does not check it.
+        confirm: the domain, which agrees to what is replaced or deleted in a stack that is there already.
     """
 
     deploy: bool = True
     wait: float = 7200
+    confirm: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def setup(context: Context, options: Options, hands: Hands) -> Report:
     written = _configuration(context, engine)
     if context.target.name == "aws" and options.wait:
         _delegation(context, options, hands, engine)
-    summary = change.up(context, engine)
+    summary = _stack(context, options, engine)
     outputs = _published(context, summary)
     release = _site(context, hands, outputs) if options.deploy else None
     url = context.target.site_address(outputs).url
@@ -150,6 +152,13 @@ def _configuration(context: Context, engine: Engine) -> dict[str, str]:
     return written
 
 
+def _stack(context: Context, options: Options, engine: Engine) -> Summary:
+    """A stack that is there already is planned first, as `up` does; the yes to the rest was given before, or is not needed."""
+    if not change.is_published(engine.resources()):
+        return change.up(context, engine)
+    return change.agreed_up(context, change.Consent(ask=False, domain=options.confirm), engine)
+
+
 def _delegation(context: Context, options: Options, hands: Hands, engine: Engine) -> None:
     """The zone first: a certificate cannot be validated before the domain is delegated to it."""
     with context.progress.task("Domain") as task:
@@ -182,13 +191,6 @@ def _name_servers(context: Context, engine: Engine) -> list[str]:
 
 def _zone_in_state(engine: Engine) -> str:
     return next((one.id for one in engine.resources() if one.type == change.ZONE_TYPE and one.id), "")
-
-
-def tally(summary: Summary) -> str:
-    """`12 created, 1 updated`, or `no changes`."""
-    words = {"create": "created", "update": "updated", "delete": "deleted", "replace": "replaced", "import": "imported"}
-    parts = [f"{summary.counts[name]} {word}" for name, word in words.items() if summary.counts.get(name)]
-    return ", ".join(parts) or "no changes"
 
 
 def _published(context: Context, summary: Summary) -> StackOutputs:
@@ -225,7 +227,7 @@ def screen(report: Report, context: Context, program: str = "amianai") -> str:
     return "\n".join(
         [
             "",
-            f"The stack is up: {tally(report.summary)}, {report.seconds:.0f} s",
+            f"The stack is up: {change.tally(report.summary)}, {report.seconds:.0f} s",
             "",
             f"  Site       {report.url}",
             f"  Sign-in    user pool {outputs.auth.user_pool_id}, client {outputs.auth.client_id}",

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import pty
+import subprocess
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -131,6 +134,22 @@ def test_a_setting_that_must_stay_is_refused_before_the_engine_starts(deployed: 
         assert value.partition("=")[2] in done.stderr
         assert "nothing was changed" in done.stderr
         assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 3), (b"y\n", 0)])
+def test_on_a_terminal_the_sandbox_asks_after_the_plan(deployed: Deployed, answer: bytes, code: int) -> None:
+    project = deployed.project
+    ours, theirs = pty.openpty()
+    os.write(ours, answer)
+    command = project.command("--set", "site.old_version_days=31", "up")
+    done = subprocess.run(command, check=False, cwd=project.root, env=project.environment(), stdin=theirs, capture_output=True, text=True)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == code, done.stderr
+    shown = done.stderr
+    assert shown.index("update") < shown.index("Change the sandbox's stack? Would be: ")
+    assert changed(project.json("preview")) == {}
+    assert project.json("--set", "site.old_version_days=31", "preview")["changed"] == bool(code)
 
 
 def test_drift_made_by_an_outside_client_is_found_and_mended(deployed: Deployed) -> None:

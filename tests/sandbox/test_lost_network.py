@@ -37,7 +37,9 @@ def test_a_half_replaced_network_is_brought_back_by_up(deployed: Deployed) -> No
     assert "network.cidr: 10.0.0.0/16 -> 10.1.0.0/16" in refused.stderr
     assert "aws:ec2/vpc:Vpc" in {step["type"] for step in project.json("preview")["steps"] if step["op"] == "replace"}
 
-    project.run("up", "--yes", "--confirm", "example.test")
+    unconfirmed = project.run("up", "--yes", code=3)
+    assert "that needs the domain as confirmation" in unconfirmed.stderr
+    project.run("up", "--confirm", "example.test")
     (after,) = networks(deployed)
     assert after["VpcId"] == before["VpcId"]
     (database,) = project.aws("rds").describe_db_instances()["DBInstances"]

@@ -158,3 +158,36 @@ def test_a_lost_network_counts_again_before_up(context: Context) -> None:
     change.up(context)
     assert names(context.log) == ["take_back", "up"]
     assert context.did("take_back") == [("take_back", "vpc-1")]
+
+
+def test_nothing_is_asked_and_no_engine_started_where_the_plan_has_no_change(context: Context) -> None:
+    assert change.agreed_up(context, change.Consent()).operation == "up"
+    assert names(context.log) == ["preview", "recover"]
+
+
+def test_the_question_comes_after_the_plan_and_before_anything_is_written(context: Context) -> None:
+    file = context.target.engine().project_dir / "Pulumi.prod.yaml"
+    before = file.read_bytes()
+    context.flags["database.backup_days"] = "9"
+    context.answers["preview"] = summary("preview", {"update": 1}, changed=True)
+    context.refuse = True
+    with pytest.raises(RefusedError):
+        change.agreed_up(context, change.Consent())
+    assert names(context.log) == ["configure", "preview", "confirm"]
+    assert context.did("confirm")[0][1] == "Change the sandbox's stack? Would be: 1 updated"
+    assert file.read_bytes() == before
+    change.agreed_up(context, change.Consent(ask=False))
+    assert "up" in names(context.log)
+
+
+def test_a_setting_that_no_resource_takes_is_written_without_a_question(context: Context) -> None:
+    context.flags["site.directory"] = "web"
+    change.agreed_up(context, change.Consent())
+    assert not context.did("confirm")
+    assert context.engine().configuration()["amianai-infra:siteDirectory"] == "web"
+
+
+def test_what_was_changed_outside_is_mended_though_the_plan_has_no_change(context: Context) -> None:
+    context.answers["refresh"] = summary("refresh", {"delete": 1}, changed=True)
+    change.agreed_up(context, change.Consent(), refresh=True)
+    assert names(context.log) == ["refresh", "preview", "refresh", "up"]
