@@ -47,6 +47,14 @@ PROFILE_ATTRIBUTES = (
     "zoneinfo",
 )
 
+# Sign-in returns to a page over TLS, to this machine, or to an application by a scheme of its own; no other scheme of the web is one.
+# Source: Cognito Developer Guide, "Configuring app client settings".
+_RETURN = re.compile(
+    r"^(https://[^/]|http://localhost([:/]|$)|(?!(https?|ftps?|wss?|file|data|javascript|mailto|blob|about):)[a-z][a-z0-9+.-]*://.)", re.I
+)
+# RDS refuses most of them itself, late; `postgres` is the superuser of the sandbox's server and a database of every server.
+_RESERVED = frozenset({"admin", "user", "public", "none", "postgres", "template0", "template1"})
+
 LogRetention = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
 
 
@@ -231,6 +239,13 @@ class DatabaseSettings(_Group):
     )
     migrations: str = Field("", description="Folder of the project's own migrations, relative to the project; empty: none")
 
+    @field_validator("username", "name")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        if value in _RESERVED or value.startswith(("pg_", "rds")):
+            raise ValueError("is a name that RDS or PostgreSQL keeps for itself (in the sandbox, too): choose another one")
+        return value
+
     @field_validator("migrations")
     @classmethod
     def _inside(cls, value: str) -> str:
@@ -241,15 +256,17 @@ class DatabaseSettings(_Group):
     @model_validator(mode="after")
     def _ceiling(self) -> DatabaseSettings:
         if self.max_storage_gib < self.storage_gib:
-            raise ValueError(f"max_storage_gib = {self.max_storage_gib} GiB must not be below storage_gib = {self.storage_gib} GiB")
+            raise ValueError(
+                f"database.max_storage_gib = {self.max_storage_gib} GiB must not be below database.storage_gib = {self.storage_gib} GiB"
+            )
         return self
 
     @model_validator(mode="after")
     def _replicated(self) -> DatabaseSettings:
         if self.replicas and self.managed_password:
             raise ValueError(
-                f"replicas = {self.replicas}, but RDS refuses read replicas while it manages the master password:"
-                " set managed_password = false, which keeps it in a secret of the stack's own"
+                f"database.replicas = {self.replicas}, but RDS refuses read replicas while it manages the master password:"
+                " set database.managed_password = false, which keeps it in a secret of the stack's own"
             )
         return self
 
@@ -258,9 +275,9 @@ class DatabaseSettings(_Group):
         backup, upkeep = _minutes(self.backup_window), _minutes(self.maintenance_window)
         for key, window in (("backup_window", backup), ("maintenance_window", upkeep)):
             if not 30 <= window[1] <= 24 * 60:
-                raise ValueError(f"{key} must last from 30 minutes to 24 hours")
+                raise ValueError(f"database.{key} must last from 30 minutes to 24 hours")
         if any(_overlap((backup[0] + day * 1440, backup[1]), upkeep) for day in range(7)):
-            raise ValueError("backup_window and maintenance_window must not overlap")
+            raise ValueError("database.backup_window and database.maintenance_window must not overlap")
         return self
 
 
@@ -322,6 +339,16 @@ class AuthSettings(_Group):
         json_schema_extra=_fixed("the accounts of people are in the pool that the stack has"),
     )
     deletion_protection: bool = Field(True, description="Refuse deletion of the user pool; `destroy` lifts it itself after confirmation")
+
+    @field_validator("callback_urls", "development_urls")
+    @classmethod
+    def _returns(cls, value: list[str]) -> list[str]:
+        wrong = [url for url in value if not _RETURN.match(url) or "#" in url]
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)}: must be https://, http://localhost or an application's scheme such as myapp://, without a fragment"
+            )
+        return value
 
     @field_validator("profile_attributes")
     @classmethod
@@ -624,6 +651,7 @@ def load_settings(
     environ: Mapping[str, str],
     stack_file: Mapping[str, Any],
     defaults: Mapping[str, Any] | None = None,
+    file: str = "stack file",
 ) -> Settings:
     """Resolve every setting, or report every problem at once.
 
@@ -632,13 +660,14 @@ def load_settings(
         environ: the process environment.
         stack_file: the `config:` mapping of `Pulumi.<stack>.yaml`.
         defaults: dotted keys a target provides below all of these.
+        file: what to call the stack file where one of its values is wrong.
 
     Raises:
         ConfigurationError: unknown keys, bad values, with key, value, place, unit and range of each.
     """
     sources = _Sources()
     _add_layer(sources, defaults or {}, "key", "default of the target", "", frozenset())
-    _add_layer(sources, _with_region(stack_file), "pulumi", "stack file", f"{PROJECT}:", frozenset())
+    _add_layer(sources, _with_region(stack_file), "pulumi", file, f"{PROJECT}:", frozenset())
     _add_layer(sources, environ, "environment", "environment", "AMIANAI_", NOT_SETTINGS)
     _add_layer(sources, flags, "key", "flag", "", frozenset())
     return _validate(sources)
@@ -672,10 +701,17 @@ def _explain(problem: Any, sources: _Sources) -> str:
         return f"{key}: not set; {setting.field.description} (environment {setting.environment}, flag --set {key}=…)"
     message = _message(problem, setting)
     if setting is None:
-        return f"{key}: {message}"
+        return _between(key, message, sources)
     unit = f" {setting.unit}" if setting.unit else ""
     place = sources.places.get(key, "default")
     return f"{key} = {problem['input']!s}{unit} ({place}): {message}{_range(setting)}. {setting.field.description}"
+
+
+def _between(key: str, message: str, sources: _Sources) -> str:
+    """A problem between several settings, which the message names, with the place of each that somebody wrote."""
+    named = [name for name in sources.places if re.search(rf"(?<![\w.]){re.escape(name)}\b", message)]
+    places = f" ({', '.join(sources.places[name] for name in named)})" if named else ""
+    return f"{message}{places}" if named or not key else f"{key}: {message}"
 
 
 def _message(problem: Any, setting: Setting | None) -> str:

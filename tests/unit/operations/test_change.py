@@ -141,3 +141,7 @@ def test_the_domain_of_a_state() -> None:
     adopted = resource("urn::zone", change.ZONE_TYPE, "Z1", {"name": "other.example"}, external=True)
     assert change.domain_of([adopted, published]) == "example.com"
     assert change.domain_of([resource("urn::vpc", "aws:ec2/vpc:Vpc", "vpc-1", {"name": "x"})]) == ""
+
+
+def test_settings_are_named_as_everywhere_else_and_the_region_once() -> None:
+    assert change.named(["aws:region", "amianai-infra:region", "amianai-infra:databaseBackupDays"]) == "database.backup_days, region"
