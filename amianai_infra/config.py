@@ -478,6 +478,12 @@ class Settings(_Group):
         description="AWS region",
         json_schema_extra=_fixed("nothing in AWS moves to another region", _MOVE),
     )
+    account: str = Field(
+        "",
+        pattern=r"^(\d{12})?$",
+        description="AWS account of the stack; empty: that of the credentials, which `setup` and `up` write down",
+        json_schema_extra=_fixed("nothing in AWS moves to another account", _MOVE),
+    )
     prefix: str = Field(
         "eeyore",
         max_length=20,

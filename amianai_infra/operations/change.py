@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from amianai_infra.engine import Engine, StateResource, Summary
     from amianai_infra.target import EngineEnvironment
 
+ACCOUNT = "amianai-infra:account"
 SUFFIX = "amianai-infra:databaseFinalSnapshotSuffix"
 MIGRATIONS = "amianai-infra:databaseMigrations"
 POOL_TYPE = "aws:cognito/userPool:UserPool"
@@ -68,6 +69,8 @@ def differences(context: Context) -> dict[str, str]:
     """
     configured = read_stack_file(stack_file(context.target.engine()))
     values = wanted(context.settings, configured)
+    if context.target.name == "aws":
+        values[ACCOUNT] = context.target.identity().account
     found = {key: value for key, value in values.items() if configured.get(key) != value}
     if MIGRATIONS in found:
         from amianai_infra.database.schema import project_folder
@@ -126,6 +129,38 @@ def domain_of(resources: Sequence[StateResource]) -> str:
     return ""
 
 
+def require_same_place(context: Context) -> None:
+    """Refuse another account, region or prefix than that of the stack which the stack file was written for.
+
+    On AWS each of them leads to a bucket of state of its own: nothing there would say that the stack exists already, and `setup` would
+    begin a second one and write over the file.
+
+    Raises:
+        RefusedError: naming what differs; nothing was changed.
+    """
+    if context.target.name != "aws":
+        return
+    file, identity = stack_file(context.target.engine()), context.target.identity()
+    configured = read_stack_file(file)
+    if not configured.get(SUFFIX):  # nothing but `setup` and `up` writes it
+        return
+    plain = Settings(domain_name=context.settings.domain_name)
+    pairs = {
+        "account": (configured.get(ACCOUNT) or context.settings.account, identity.account),
+        "region": (configured.get("amianai-infra:region") or plain.region, context.settings.region),
+        "prefix": (configured.get("amianai-infra:prefix") or plain.prefix, context.settings.prefix),
+    }
+    other = {key: pair for key, pair in pairs.items() if pair[0] and pair[0] != pair[1]}
+    if other:
+        told = ", ".join(f"{key} {was}, not {now}" for key, (was, now) in other.items())
+        raise RefusedError(
+            f"The stack file belongs to a stack in {told}; nothing was changed.",
+            where=f"{file}, credentials {identity.arn}",
+            fix="use the credentials, region and prefix of that stack, or a checkout of its own for another one;"
+            f" after a `destroy`, remove {', '.join(sorted(key for key in configured if key in (ACCOUNT, SUFFIX)))} from the file",
+        )
+
+
 def require_same_domain(context: Context, resources: Sequence[StateResource]) -> str:
     """The domain that both the state and the settings name.
 
@@ -175,6 +210,7 @@ def preview(context: Context, *, refresh: bool = False) -> Foreseen:
         context: where.
         refresh: first read what is really there, as `up --refresh` would, so that drift shows.
     """
+    require_same_place(context)
     engine = context.engine()
     if not engine.exists():
         require_state(context)
@@ -190,6 +226,7 @@ def up(context: Context, engine: Engine | None = None, *, refresh: bool = False)
     What is new is written into the stack file once the stack has it: until then `up` works on a variant of the file, and one that
     fails or is killed leaves the real one as it was. Only where nothing is built yet is it written first.
     """
+    require_same_place(context)
     engine = engine or context.engine()
     if not engine.exists():
         require_state(context)

@@ -76,6 +76,7 @@ def setup(context: Context, options: Options, hands: Hands) -> Report:
     if context.target.name == "aws":
         _credentials(context)
     _tools(context, options, hands)
+    change.require_same_place(context)
     if context.target.name == "aws":
         _state(context)
     engine = context.engine()

@@ -10,7 +10,8 @@ from amianai_infra.engine import StateResource
 from amianai_infra.errors import EngineError, RefusedError
 from amianai_infra.operations import change
 from amianai_infra.operations.built import Built, refused
-from tests.unit.operations.fakes import Context, names, summary
+from amianai_infra.target import Identity
+from tests.unit.operations.fakes import ACCOUNT, Context, Target, names, summary
 
 
 def state(
@@ -71,7 +72,7 @@ def test_each_setting_that_must_stay_is_refused_alone(key: str) -> None:
 
 def test_the_model_names_no_other_setting_that_must_stay() -> None:
     held = {setting.key for setting in every_setting() if setting.once.kind in ("fixed", "only upwards")}
-    assert held == {*CHANGED, "domain_name"}
+    assert held == {*CHANGED, "domain_name", "account"}, "these two are held against the state's domain and the stack file's account"
     assert set(Built(STACK).facts()) == set(CHANGED)
 
 
@@ -191,3 +192,33 @@ def test_what_was_changed_outside_is_mended_though_the_plan_has_no_change(contex
     context.answers["refresh"] = summary("refresh", {"delete": 1}, changed=True)
     change.agreed_up(context, change.Consent(), refresh=True)
     assert names(context.log) == ["refresh", "preview", "refresh", "up"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("region", "eu-west-1"), ("prefix", "other"), ("account", "")])
+def test_another_region_prefix_or_account_than_the_stack_files_is_refused_on_aws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: str
+) -> None:
+    made = Context(tmp_path, Target(tmp_path, "aws"))
+    change.configure(made, made.engine())
+    assert made.engine().configuration()[change.ACCOUNT] == ACCOUNT
+    file = tmp_path / "project/Pulumi.prod.yaml"
+    before = file.read_bytes()
+    made.log.clear()
+    made.there = False  # that place has no state
+    if value:
+        made.flags[key] = value
+    else:
+        monkeypatch.setattr(made.target, "identity", lambda: Identity("999999999999", "arn:aws:iam::999999999999:user/x"))
+    for attempt in (lambda: change.up(made), lambda: change.preview(made), lambda: change.require_same_place(made)):
+        with pytest.raises(RefusedError, match=f"a stack in {key} .*nothing was changed") as caught:
+            attempt()
+        assert str(file) in caught.value.where
+    assert made.log == []
+    assert file.read_bytes() == before
+
+
+def test_a_stack_file_of_which_nothing_was_built_names_no_place(tmp_path: Path) -> None:
+    made = Context(tmp_path, Target(tmp_path, "aws"), {"region": "eu-west-1"})
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/Pulumi.prod.yaml").write_text("config:\n  aws:region: us-east-1\n")
+    change.require_same_place(made)
