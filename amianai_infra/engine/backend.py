@@ -306,6 +306,14 @@ def state_resources(deployment: Deployment, *, superseded: bool = False) -> list
     ]
 
 
+def secrets_lines(deployment: Deployment) -> dict[str, str]:
+    """What a stack file has to say beside its configuration, for the engine to decrypt this state; empty where no secret is the file's."""
+    provider = deployment.get("secrets_providers") or {}
+    state = provider.get("state") or {}
+    names = {"passphrase": {"encryptionsalt": "salt"}, "cloud": {"secretsprovider": "url", "encryptedkey": "encryptedkey"}}
+    return {line: str(state[name]) for line, name in names.get(provider.get("type", ""), {}).items() if state.get(name)}
+
+
 def stack_outputs(deployment: Deployment) -> dict[str, Any]:
     """What the program exported, as it lies in the state: secrets are still encrypted."""
     for entry in deployment.get("resources", []):

@@ -24,6 +24,7 @@ from amianai_infra.engine.backend import (
     checkpoint_key,
     mask,
     open_store,
+    secrets_lines,
     stack_outputs,
     state_resources,
 )
@@ -307,6 +308,10 @@ class Engine:
     def resources(self) -> list[StateResource]:
         """The stack's resources as the state knows them, secrets masked; empty when there is no stack."""
         return state_resources(self._deployment() or {})
+
+    def secrets_lines(self) -> dict[str, str]:
+        """The lines of the stack file that name the key of the state's secrets, as the state has them."""
+        return secrets_lines(self._deployment() or {})
 
     def superseded(self) -> list[StateResource]:
         """Resources that were replaced and still wait for their deletion, because the operation that replaced them did not end well."""

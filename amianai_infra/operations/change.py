@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -99,6 +100,7 @@ def news(context: Context, engine: Engine) -> dict[str, str]:
     """
     resources = engine.resources()
     require_same_domain(context, resources)
+    require_its_file(context, engine, resources)
     require_possible(context, Built(resources, engine.superseded()))
     return differences(context)
 
@@ -159,6 +161,32 @@ def require_same_place(context: Context) -> None:
             fix="use the credentials, region and prefix of that stack, or a checkout of its own for another one;"
             f" after a `destroy`, remove {', '.join(sorted(key for key in configured if key in (ACCOUNT, SUFFIX)))} from the file",
         )
+
+
+def require_its_file(context: Context, engine: Engine, resources: Sequence[StateResource]) -> None:
+    """Refuse a stack file that says nothing of the stack: it would be set back to the defaults, and its secrets encrypted anew.
+
+    Raises:
+        RefusedError: the file is missing, or lacks what every `up` leaves in it; nothing was changed.
+    """
+    if not is_published(resources):
+        return
+    file = stack_file(context.target.engine())
+    missing = missing_lines(file, engine.secrets_lines())
+    if missing or not read_stack_file(file).get(SUFFIX):
+        lacks = ", ".join([*missing] or [SUFFIX])
+        raise RefusedError(
+            f"The stack is built, and this stack file is not the one that it was built from: it lacks {lacks}; nothing was changed.",
+            where=str(file),
+            fix="bring the file from the branch or the machine where the stack was set up (it belongs into git),"
+            " or run `amianai config pull`, which writes it from the state",
+        )
+
+
+def missing_lines(file: Path, lines: Mapping[str, str]) -> dict[str, str]:
+    """Those of the lines beside the configuration that a stack file does not have."""
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return {key: value for key, value in lines.items() if not re.search(rf"^{key}:", text, re.MULTILINE)}
 
 
 def require_same_domain(context: Context, resources: Sequence[StateResource]) -> str:

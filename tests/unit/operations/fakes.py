@@ -130,6 +130,9 @@ class Engine:
     def resources(self) -> list[StateResource]:
         return list(self.state)
 
+    def secrets_lines(self) -> dict[str, str]:
+        return dict(self.answers.get("secrets_lines", {}))
+
     def superseded(self) -> list[StateResource]:
         return list(self.answers.get("superseded", []))
 

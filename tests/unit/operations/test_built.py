@@ -7,8 +7,8 @@ import pytest
 
 from amianai_infra.config import every_setting, load_settings
 from amianai_infra.engine import StateResource
-from amianai_infra.errors import EngineError, RefusedError
-from amianai_infra.operations import change
+from amianai_infra.errors import EngineError, NotFoundError, RefusedError
+from amianai_infra.operations import change, config_pull
 from amianai_infra.operations.built import Built, refused
 from amianai_infra.target import Identity
 from tests.unit.operations.fakes import ACCOUNT, Context, Target, names, summary
@@ -25,7 +25,13 @@ REPLACEMENT = state("network-vpc", "aws:ec2/vpc:Vpc", "vpc-2", {"cidrBlock": "10
 SUBNETS = state("database-subnets", "aws:rds/subnetGroup:SubnetGroup", "g", {"subnetIds": ["a", "b", "c"]}, {"vpcId": "vpc-1"})
 INSTANCE = {"identifier": "eeyore-postgres", "dbName": "amianai", "username": "amianai_admin", "port": 5432, "engineVersion": "16.10"}
 REST = [
-    state("", "pulumi:pulumi:Stack", "", {}, {"settings": {"amianai-infra:databaseStorageGib": "50"}}),
+    state(
+        "",
+        "pulumi:pulumi:Stack",
+        "",
+        {},
+        {"settings": {"amianai-infra:domainName": "example.com", "amianai-infra:databaseStorageGib": "50"}},
+    ),
     state("default", "pulumi:providers:aws", "", {"region": "us-east-1"}),
     state("outputs", "aws:ssm/parameter:Parameter", "p", {"name": "/eeyore/stack"}),
     state("database-replica-1", "aws:rds/instance:Instance", "r", {"identifier": "eeyore-postgres-replica-1"}),
@@ -115,9 +121,9 @@ def test_a_network_that_was_replaced_half_way_is_wanted_back_and_nothing_else() 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     made = Context(tmp_path)
-    made.state = list(STACK)
     made.flags |= {"network.availability_zones": "3", "database.storage_gib": "50"}
     change.up(made)
+    made.state.extend(STACK)
     made.log.clear()
     return made
 
@@ -222,3 +228,55 @@ def test_a_stack_file_of_which_nothing_was_built_names_no_place(tmp_path: Path) 
     (tmp_path / "project").mkdir()
     (tmp_path / "project/Pulumi.prod.yaml").write_text("config:\n  aws:region: us-east-1\n")
     change.require_same_place(made)
+
+
+SALT = {"encryptionsalt": "v1:abc"}
+
+
+def test_a_file_that_forgot_the_stack_is_refused_and_written_back(context: Context) -> None:
+    file = context.target.engine().project_dir / "Pulumi.prod.yaml"
+    context.answers["secrets_lines"] = SALT
+    published = {
+        "amianai-infra:domainName": "example.com",
+        "amianai-infra:databaseBackupDays": "9",
+        change.SUFFIX: "0a1b",
+        "later:key": "x",
+    }
+    context.state[:] = [state("", "pulumi:pulumi:Stack", "", {}, {"settings": published})]
+    context.flags = {"domain_name": "example.com"}
+    file.write_text("config:\n  amianai-infra:databaseStorageGib: '30'")
+    for attempt in (change.up, change.preview):
+        with pytest.raises(RefusedError, match="it lacks encryptionsalt; nothing was changed") as caught:
+            attempt(context)
+        assert "amianai config pull" in caught.value.fix
+    assert context.log == []
+    file.write_text(file.read_text() + "\nencryptionsalt: v1:abc\n")
+    with pytest.raises(RefusedError, match="it lacks amianai-infra:databaseFinalSnapshotSuffix"):
+        change.up(context)
+    assert set(config_pull.pull(context)) >= {"amianai-infra:databaseBackupDays", "amianai-infra:databaseStorageGib", change.SUFFIX}
+    configured = context.engine().configuration()
+    assert configured["amianai-infra:databaseBackupDays"] == "9"
+    assert configured["amianai-infra:databaseStorageGib"] == "20", "what was built, not what the file said"
+    assert config_pull.pull(context) == {}
+    change.up(context)
+
+
+def test_a_missing_file_gets_the_lines_of_the_states_secrets_too(context: Context) -> None:
+    file = context.target.engine().project_dir / "Pulumi.prod.yaml"
+    context.answers["secrets_lines"] = SALT
+    file.unlink()
+    assert "encryptionsalt" in config_pull.pull(context)
+    assert "encryptionsalt: v1:abc\n" in file.read_text()
+
+
+def test_without_published_settings_the_lines_alone_are_written(context: Context) -> None:
+    file = context.target.engine().project_dir / "Pulumi.prod.yaml"
+    context.answers["secrets_lines"] = SALT
+    context.state[:] = [state("", "pulumi:pulumi:Stack", "", {}, {"domain": "example.com"})]
+    file.write_text("config: {}")
+    with pytest.raises(NotFoundError, match="did not publish"):
+        config_pull.pull(context)
+    assert file.read_text() == "config: {}\nencryptionsalt: v1:abc\n"
+    context.state.clear()
+    with pytest.raises(NotFoundError, match="No stack was built"):
+        config_pull.pull(context)
