@@ -18,12 +18,16 @@ _NOTE = "<!-- Written by `python -m amianai_infra.cli.reference`; change the cod
 _SETTINGS = """\
 A value is taken from the flag `--set KEY=VALUE`, else the environment, else the stack file, else the default. A variable that
 is set but empty counts as not set. Lists are separated by commas or written as JSON, mappings as `name=value` pairs or JSON.
-Unknown keys are refused. `setup` and `up` write what they resolved into the stack file (`Pulumi.prod.yaml`), so that
-`pulumi up` typed by hand sees the same values:
+Unknown keys are refused. `setup` and `up` write what they resolved into the stack file (`Pulumi.prod.yaml`) once the stack has it,
+so that `pulumi up` typed by hand sees the same values:
 
     config:
       amianai-infra:domainName: example.com
       amianai-infra:databaseInstanceClass: db.t4g.small
+
+*Once built* says what becomes of another value when the stack is there already. What is fixed, or would go downwards, is refused by
+`preview`, `up` and `setup` (exit 3) before anything changes:
+
 """
 
 
@@ -79,7 +83,10 @@ def _cell(text: str) -> str:
 
 def settings_page() -> str:
     """Every setting with its spellings, default and range."""
-    parts = [f"# Settings\n\n{_NOTE}\n", _SETTINGS]
+    kept = [
+        f"- `{one.key}`: {one.once.kind}, because {one.once.why}. Instead: {one.once.instead}." for one in every_setting() if one.once.why
+    ]
+    parts = [f"# Settings\n\n{_NOTE}\n", _SETTINGS + "\n".join(kept) + "\n"]
     for group, settings in groupby(every_setting(), key=lambda one: one.path[0] if len(one.path) > 1 else ""):
         parts.append(_group(group, list(settings)))
     return "\n".join(parts).rstrip() + "\n"
