@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amianai_infra.config import every_setting, load_settings, read_stack_file, to_pulumi
+from amianai_infra.config import every_setting, load_settings, read_stack_file
 from amianai_infra.errors import NotFoundError
 from amianai_infra.operations import change
 from amianai_infra.operations.context import Context
@@ -44,5 +44,4 @@ def _values(published: dict[str, str], present: dict[str, str]) -> dict[str, str
     """What the file has to say and does not say yet; what it says otherwise goes back to what was built."""
     known = {setting.pulumi for setting in every_setting()}
     settings = load_settings({}, {}, {key: value for key, value in published.items() if key in known})
-    wanted = {**to_pulumi(settings, written=known & set(present)), "aws:region": settings.region}
-    return {key: value for key, value in wanted.items() if present.get(key) != value}
+    return {key: value for key, value in change.wanted(settings, present).items() if present.get(key) != value}
