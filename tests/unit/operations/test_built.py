@@ -281,3 +281,10 @@ def test_without_published_settings_the_lines_alone_are_written(context: Context
     context.state.clear()
     with pytest.raises(NotFoundError, match="No stack was built"):
         config_pull.pull(context)
+
+
+def test_on_aws_the_question_names_production(tmp_path: Path) -> None:
+    made = Context(tmp_path, Target(tmp_path, "aws"))
+    made.answers["preview"] = summary("preview", {"create": 79}, changed=True)
+    change.agreed_up(made, change.Consent())
+    assert made.did("confirm") == [("confirm", "Change the production stack? Would be: 79 created")]
