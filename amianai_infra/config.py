@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -49,6 +49,14 @@ PROFILE_ATTRIBUTES = (
     "website",
     "zoneinfo",
 )
+
+# Sign-in returns to a page over TLS, to this machine, or to an application by a scheme of its own; no other scheme of the web is one.
+# Source: Cognito Developer Guide, "Configuring app client settings".
+_RETURN = re.compile(
+    r"^(https://[^/]|http://localhost([:/]|$)|(?!(https?|ftps?|wss?|file|data|javascript|mailto|blob|about):)[a-z][a-z0-9+.-]*://.)", re.I
+)
+# RDS refuses most of them itself, late; `postgres` is the superuser of the sandbox's server and a database of every server.
+_RESERVED = frozenset({"admin", "user", "public", "none", "postgres", "template0", "template1"})
 
 LogRetention = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
 
@@ -115,7 +123,7 @@ def _lines_from_text(value: Any) -> Any:
 TextLines = Annotated[list[str], BeforeValidator(_lines_from_text)]
 TextList = Annotated[list[str], BeforeValidator(_list_from_text)]
 TextMap = Annotated[dict[str, str], BeforeValidator(_map_from_text)]
-Addresses = Annotated[TextList, AfterValidator(_each(_ADDRESS, "an address such as http://localhost:3000/"))]
+Addresses = Annotated[TextList, AfterValidator(_each(_ADDRESS, "an address such as http://localhost:3000/, without a fragment"))]
 Origins = Annotated[TextList, AfterValidator(_each(ORIGIN, "an origin such as https://api.example.com"))]
 Variables = Annotated[TextMap, AfterValidator(_each(_VARIABLE, "a variable's name"))]
 Days = Annotated[LogRetention, BeforeValidator(_number)]
@@ -123,6 +131,34 @@ Days = Annotated[LogRetention, BeforeValidator(_number)]
 
 def _unit(name: str) -> dict[str, Any]:
     return {"unit": name}
+
+
+class Once(NamedTuple):
+    """What becomes of another value once the stack is built.
+
+    Attributes:
+        kind: `any time`; `restarts the database`; `only upwards` or `fixed`, which refuse a value that the stack cannot take any more.
+        why: what keeps it; empty where nothing does.
+        instead: what to do for who needs another value all the same.
+    """
+
+    kind: Literal["any time", "restarts the database", "only upwards", "fixed"] = "any time"
+    why: str = ""
+    instead: str = "it takes a new stack: `destroy` and `setup`"
+
+
+_MOVE = "`db backup create`, then a new stack with the other value and its data from `pg_dump`"
+
+
+def _fixed(why: str, instead: str = Once().instead) -> dict[str, Any]:
+    return {"once": Once("fixed", why, instead)}
+
+
+def _upwards(why: str, instead: str) -> dict[str, Any]:
+    return {"once": Once("only upwards", why, instead)}
+
+
+_RESTARTS: dict[str, Any] = {"once": Once("restarts the database")}
 
 
 class _Group(BaseModel):
@@ -142,8 +178,19 @@ class _Group(BaseModel):
 class NetworkSettings(_Group):
     """The VPC."""
 
-    cidr: IPv4Network = Field(IPv4Network("10.0.0.0/16"), description="Address range of the VPC, /16 to /20")
-    availability_zones: int = Field(2, ge=2, le=3, description="Availability zones in use", json_schema_extra=_unit("zones"))
+    cidr: IPv4Network = Field(
+        IPv4Network("10.0.0.0/16"),
+        description="Address range of the VPC, /16 to /20",
+        json_schema_extra=_fixed("the range is the VPC's for good, and the database cannot leave its subnets for those of another VPC"),
+    )
+    availability_zones: int = Field(
+        2,
+        ge=2,
+        le=3,
+        description="Availability zones in use",
+        json_schema_extra=_unit("zones")
+        | _upwards("the database may run in the zone that would go, and its subnet group keeps every subnet in use", "leave it as it is"),
+    )
     nat: Literal["none", "single", "per-az"] = Field("none", description="NAT gateways: private subnets need no egress by default")
     flow_log_days: Days = Field(30, description="Retention of the VPC flow logs", json_schema_extra=_unit("days"))
 
@@ -161,17 +208,48 @@ class DatabaseSettings(_Group):
     """The PostgreSQL instance."""
 
     identifier: str = Field(
-        "", max_length=63, pattern=r"^([a-z][a-z0-9]*(-[a-z0-9]+)*)?$", description="RDS instance identifier; empty: PREFIX-postgres"
+        "",
+        max_length=63,
+        pattern=r"^([a-z][a-z0-9]*(-[a-z0-9]+)*)?$",
+        description="RDS instance identifier; empty: PREFIX-postgres",
+        json_schema_extra=_fixed("the address, the backups, the groups and the secrets of the database bear it", _MOVE),
     )
     engine_version: str = Field(
-        "16", pattern=r"^1[3-9](\.\d{1,2})?$", description="PostgreSQL version; a major version follows its minor releases"
+        "16",
+        pattern=r"^1[3-9](\.\d{1,2})?$",
+        description="PostgreSQL version; a major version follows its minor releases",
+        json_schema_extra=_upwards("RDS takes no server back to an older release", _MOVE),
     )
-    instance_class: str = Field("db.t3.micro", pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$", description="RDS instance class")
-    storage_gib: int = Field(20, ge=20, le=65536, description="Allocated gp3 storage", json_schema_extra=_unit("GiB"))
+    instance_class: str = Field(
+        "db.t3.micro", pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$", description="RDS instance class", json_schema_extra=_RESTARTS
+    )
+    storage_gib: int = Field(
+        20,
+        ge=20,
+        le=65536,
+        description="Allocated gp3 storage",
+        json_schema_extra=_unit("GiB") | _upwards("RDS never takes storage back", _MOVE),
+    )
     max_storage_gib: int = Field(100, ge=20, le=65536, description="Ceiling of storage autoscaling", json_schema_extra=_unit("GiB"))
-    name: str = Field("amianai", pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Name of the application's database")
-    username: str = Field("amianai_admin", pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Name of the master user")
-    port: int = Field(5432, ge=1150, le=65535, description="Port the database listens on")
+    name: str = Field(
+        "amianai",
+        pattern=r"^[a-z][a-z0-9_]{0,62}$",
+        description="Name of the application's database",
+        json_schema_extra=_fixed("RDS makes the database with the instance, and another name replaces both", _MOVE),
+    )
+    username: str = Field(
+        "amianai_admin",
+        pattern=r"^[a-z][a-z0-9_]{0,62}$",
+        description="Name of the master user",
+        json_schema_extra=_fixed("RDS names the master user with the instance, and another name replaces it with its data", _MOVE),
+    )
+    port: int = Field(
+        5432,
+        ge=1150,
+        le=65535,
+        description="Port the database listens on",
+        json_schema_extra=_fixed("applications, open accesses and the rules of the security groups name it", _MOVE),
+    )
     multi_az: bool = Field(False, description="Keep a standby in a second availability zone")
     backup_days: int = Field(7, ge=1, le=35, description="Retention of automated backups", json_schema_extra=_unit("days"))
     backup_window: str = Field("03:00-04:00", pattern=_WINDOW, description="Daily backup window, UTC")
@@ -204,6 +282,13 @@ class DatabaseSettings(_Group):
     )
     migrations: str = Field("", description="Folder of the project's own migrations, relative to the project; empty: none")
 
+    @field_validator("username", "name")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        if value in _RESERVED or value.startswith(("pg_", "rds")):
+            raise ValueError("is a name that RDS or PostgreSQL keeps for itself (in the sandbox, too): choose another one")
+        return value
+
     @field_validator("migrations")
     @classmethod
     def _inside(cls, value: str) -> str:
@@ -214,15 +299,17 @@ class DatabaseSettings(_Group):
     @model_validator(mode="after")
     def _ceiling(self) -> DatabaseSettings:
         if self.max_storage_gib < self.storage_gib:
-            raise ValueError(f"max_storage_gib = {self.max_storage_gib} GiB must not be below storage_gib = {self.storage_gib} GiB")
+            raise ValueError(
+                f"database.max_storage_gib = {self.max_storage_gib} GiB must not be below database.storage_gib = {self.storage_gib} GiB"
+            )
         return self
 
     @model_validator(mode="after")
     def _replicated(self) -> DatabaseSettings:
         if self.replicas and self.managed_password:
             raise ValueError(
-                f"replicas = {self.replicas}, but RDS refuses read replicas while it manages the master password:"
-                " set managed_password = false, which keeps it in a secret of the stack's own"
+                f"database.replicas = {self.replicas}, but RDS refuses read replicas while it manages the master password:"
+                " set database.managed_password = false, which keeps it in a secret of the stack's own"
             )
         return self
 
@@ -231,9 +318,9 @@ class DatabaseSettings(_Group):
         backup, upkeep = _minutes(self.backup_window), _minutes(self.maintenance_window)
         for key, window in (("backup_window", backup), ("maintenance_window", upkeep)):
             if not 30 <= window[1] <= 24 * 60:
-                raise ValueError(f"{key} must last from 30 minutes to 24 hours")
+                raise ValueError(f"database.{key} must last from 30 minutes to 24 hours")
         if any(_overlap((backup[0] + day * 1440, backup[1]), upkeep) for day in range(7)):
-            raise ValueError("backup_window and maintenance_window must not overlap")
+            raise ValueError("database.backup_window and database.maintenance_window must not overlap")
         return self
 
 
@@ -262,7 +349,12 @@ class AuthSettings(_Group):
     password_length: int = Field(12, ge=8, le=99, description="Shortest password", json_schema_extra=_unit("characters"))
     mfa: Literal["OFF", "OPTIONAL", "ON"] = Field("OPTIONAL", description="Time-based one-time passwords (TOTP)")
     hosted_domain: str = Field(
-        "", pattern=r"^[a-z0-9-]{0,63}$", description="Prefix of the hosted domain; empty: made from prefix and domain"
+        "",
+        pattern=r"^[a-z0-9-]{0,63}$",
+        description="Prefix of the hosted domain; empty: made from prefix and domain",
+        json_schema_extra=_fixed(
+            "sign-in pages and what other identity providers were told live there, and anybody may take a name given up"
+        ),
     )
     ses_identity_arn: str = Field(
         "",
@@ -285,8 +377,23 @@ class AuthSettings(_Group):
         description="Requests for an e-mail (sign-up, code again, forgotten password) from one address in five minutes; 0: no limit;"
         " from 10 on AWS WAF blocks what is over it, about $6 a month",
     )
-    user_pool_id: str = Field("", pattern=r"^([a-z0-9-]+_[A-Za-z0-9]+)?$", description="User pool to adopt (one that `destroy` kept)")
+    user_pool_id: str = Field(
+        "",
+        pattern=r"^([a-z0-9-]+_[A-Za-z0-9]+)?$",
+        description="User pool to adopt (one that `destroy` kept)",
+        json_schema_extra=_fixed("the accounts of people are in the pool that the stack has"),
+    )
     deletion_protection: bool = Field(True, description="Refuse deletion of the user pool; `destroy` lifts it itself after confirmation")
+
+    @field_validator("callback_urls", "development_urls")
+    @classmethod
+    def _returns(cls, value: list[str]) -> list[str]:
+        wrong = [url for url in value if not _RETURN.match(url) or "#" in url]
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)}: must be https://, http://localhost or an application's scheme such as myapp://, without a fragment"
+            )
+        return value
 
     @field_validator("profile_attributes")
     @classmethod
@@ -353,7 +460,10 @@ class DnsSettings(_Group):
     """The hosted zone."""
 
     zone_id: str = Field(
-        "", pattern=r"^(Z[A-Z0-9]{1,31})?$", description="Hosted zone to adopt; empty: create one. An adopted zone is never deleted"
+        "",
+        pattern=r"^(Z[A-Z0-9]{1,31})?$",
+        description="Hosted zone to adopt; empty: create one. An adopted zone is never deleted",
+        json_schema_extra=_fixed("the domain is delegated to the name servers of the zone that the stack has"),
     )
     dnssec: bool = Field(False, description="Sign the zone; `status` shows the DS record for the registrar. Not for an adopted zone")
     query_logging: bool = Field(False, description="Log the queries that the zone's name servers answer. Not for an adopted zone")
@@ -387,6 +497,7 @@ class DeliverySettings(_Group):
         "",
         pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:oidc-provider/[A-Za-z0-9._/-]+)?$",
         description="GitHub OIDC provider to adopt; empty: create one",
+        json_schema_extra=_fixed("an account has one provider for GitHub, and every role of the account may trust it", "leave it as it is"),
     )
 
 
@@ -396,7 +507,10 @@ class AuditSettings(_Group):
     days: Days = Field(1096, description="Retention of the audit log group", json_schema_extra=_unit("days"))
     deletion_protection: bool = Field(True, description="Refuse deletion of the audit log group; `destroy --delete-audit` lifts it itself")
     log_group: str = Field(
-        "", pattern=r"^(/[A-Za-z0-9._/#-]{1,511})?$", description="Audit log group to adopt (one that `destroy` kept); empty: create it"
+        "",
+        pattern=r"^(/[A-Za-z0-9._/#-]{1,511})?$",
+        description="Audit log group to adopt (one that `destroy` kept); empty: create it",
+        json_schema_extra=_fixed("the record of what was done is in the group that the stack has", "leave it as it is"),
     )
 
 
@@ -423,14 +537,34 @@ class IamSettings(_Group):
 class Settings(_Group):
     """Everything a person can choose about the production stack."""
 
-    domain_name: str = Field(description="Domain of the product, for example example.com")
+    domain_name: str = Field(
+        description="Domain of the product, for example example.com",
+        json_schema_extra=_fixed("zone, certificate, buckets and sign-in bear it", "`destroy` first, or another prefix for another stack"),
+    )
     github_username: str = Field(
         "",
         pattern=r"^([A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?(@\d+)?)?$",  # @id: subjects of repositories made since July 2026
         description="GitHub user or organisation that owns the repository",
     )
-    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region")
-    prefix: str = Field("eeyore", max_length=20, pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", description="Prefix of every resource name")
+    region: str = Field(
+        "us-east-1",
+        pattern=r"^[a-z]{2}(-[a-z]+)+-\d$",
+        description="AWS region",
+        json_schema_extra=_fixed("nothing in AWS moves to another region", _MOVE),
+    )
+    account: str = Field(
+        "",
+        pattern=r"^(\d{12})?$",
+        description="AWS account of the stack; empty: that of the credentials, which `setup` and `up` write down",
+        json_schema_extra=_fixed("nothing in AWS moves to another account", _MOVE),
+    )
+    prefix: str = Field(
+        "eeyore",
+        max_length=20,
+        pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$",
+        description="Prefix of every resource name",
+        json_schema_extra=_fixed("every resource bears it, the database and the user pool among them", _MOVE),
+    )
     tags: TextMap = Field(default={}, description="Tags added to every resource")
     network: NetworkSettings = NetworkSettings()
     database: DatabaseSettings = DatabaseSettings()
@@ -491,6 +625,7 @@ class Setting(BaseModel):
     pulumi: str
     field: FieldInfo
     unit: str
+    once: Once
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -506,13 +641,14 @@ def _camel(name: str) -> str:
 def _setting(path: tuple[str, ...], field: FieldInfo) -> Setting:
     joined = "_".join(path)
     bare = joined in ("domain_name", "github_username")
-    extra = field.json_schema_extra
+    extra: Any = field.json_schema_extra or {}
     return Setting(
         key=".".join(path),
         environment=joined.upper() if bare else f"AMIANAI_{joined.upper()}",
         pulumi=f"{PROJECT}:{_camel(joined)}",
         field=field,
-        unit=str(extra.get("unit", "")) if isinstance(extra, dict) else "",
+        unit=extra.get("unit", ""),
+        once=extra.get("once", Once()),
     )
 
 
@@ -612,6 +748,7 @@ def load_settings(
     environ: Mapping[str, str],
     stack_file: Mapping[str, Any],
     defaults: Mapping[str, Any] | None = None,
+    file: str = "stack file",
 ) -> Settings:
     """Resolve every setting, or report every problem at once.
 
@@ -620,13 +757,14 @@ def load_settings(
         environ: the process environment.
         stack_file: the `config:` mapping of `Pulumi.<stack>.yaml`.
         defaults: dotted keys a target provides below all of these.
+        file: what to call the stack file where one of its values is wrong.
 
     Raises:
         ConfigurationError: unknown keys, bad values, with key, value, place, unit and range of each.
     """
     sources = _Sources()
     _add_layer(sources, defaults or {}, "key", "default of the target", "", frozenset())
-    _add_layer(sources, _with_region(stack_file), "pulumi", "stack file", f"{PROJECT}:", frozenset())
+    _add_layer(sources, _with_region(stack_file), "pulumi", file, f"{PROJECT}:", frozenset())
     _add_layer(sources, environ, "environment", "environment", "AMIANAI_", NOT_SETTINGS)
     _add_layer(sources, flags, "key", "flag", "", frozenset())
     return _validate(sources)
@@ -661,10 +799,17 @@ def _explain(problem: Any, sources: _Sources) -> str:
         return f"{key}: not set; {setting.field.description} (environment {setting.environment}, flag --set {key}=…)"
     message = _message(problem, setting)
     if setting is None:
-        return f"{key}: {message}"
+        return _between(key, message, sources)
     unit = f" {setting.unit}" if setting.unit else ""
     place = sources.places.get(key, "default")
     return f"{key} = {problem['input']!s}{unit} ({place}): {message}{_range(setting)}. {setting.field.description}"
+
+
+def _between(key: str, message: str, sources: _Sources) -> str:
+    """A problem between several settings, which the message names, with the place of each that somebody wrote."""
+    named = [name for name in sources.places if re.search(rf"(?<![\w.]){re.escape(name)}\b", message)]
+    places = f" ({', '.join(sources.places[name] for name in named)})" if named else ""
+    return f"{message}{places}" if named or not key else f"{key}: {message}"
 
 
 def _message(problem: Any, setting: Setting | None) -> str:
@@ -699,6 +844,11 @@ def to_pulumi(settings: Settings, written: Collection[str] = ()) -> dict[str, st
         if setting.key in ("domain_name", "region") or setting.pulumi in written or value != _value(baseline, setting.path):
             flat[setting.pulumi] = _text(value)
     return flat
+
+
+def text_of(settings: Settings, setting: Setting) -> str:
+    """The value of one setting, as the stack file has it."""
+    return _text(_value(settings, setting.path))
 
 
 def _value(settings: BaseModel, path: tuple[str, ...]) -> Any:

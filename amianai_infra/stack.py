@@ -24,7 +24,7 @@ from amianai_infra.components.dns import CARRIED, Dns, SiteRecords
 from amianai_infra.components.network import Network
 from amianai_infra.components.static_site import StaticSite
 from amianai_infra.components.tags import StackTags
-from amianai_infra.config import Settings, load_settings
+from amianai_infra.config import Settings, every_setting, load_settings, to_pulumi
 from amianai_infra.errors import ConfigurationError
 from amianai_infra.naming import PROJECT, STACK, bucket_name, default_tags, stack_parameter, user_pool_domain
 from amianai_infra.outputs import StackOutputs
@@ -359,6 +359,7 @@ class Production:
         """Export the outputs."""
         for name, value in self.outputs().items():
             pulumi.export(name, value)
+        pulumi.export("settings", to_pulumi(self.settings, {setting.pulumi for setting in every_setting()}))
 
 
 def _published(found: Mapping[str, Any]) -> str:

@@ -32,6 +32,7 @@ COMMANDS: Commands = {
     "ci": ("amianai_infra.cli.ci:ci", "Release the site from GitHub Actions."),
     "db": ("amianai_infra.cli.db:db", "Operate the database: migrate, look, connect."),
     "sandbox": ("amianai_infra.cli.sandbox:sandbox", "The local stand-in for AWS."),
+    "config": ("amianai_infra.cli.config:config", "Write the stack file back from the state."),
     "state": ("amianai_infra.cli.state:state", "Look at and release the locks of the stack's state."),
 }
 

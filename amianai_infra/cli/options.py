@@ -165,7 +165,7 @@ class App:
             self._require_aws()
         stack_file = read_stack_file(self.stack_file, required=self.config_file is not None)
         defaults = self.target.default_settings() if self.sandbox else {}
-        settings = load_settings(self.flags, self.environ, stack_file, defaults)
+        settings = load_settings(self.flags, self.environ, stack_file, defaults, f"stack file {self.stack_file}")
         if settings.github_username and not settings.delivery.repository:
             delivery = settings.delivery.model_copy(update={"repository": self._origin()})
             settings = settings.model_copy(update={"delivery": delivery})

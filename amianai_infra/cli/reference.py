@@ -19,11 +19,15 @@ _SETTINGS = """\
 A value is taken from the flag `--set KEY=VALUE`, else the environment, else the stack file, else the default. A variable that
 is set but empty counts as not set. Lists are separated by commas or written as JSON, mappings as `name=value` pairs or JSON.
 Unknown keys are refused, and so are values with line breaks or other signs that do not print. `setup` and `up` write what they
-resolved into the stack file (`Pulumi.prod.yaml`), so that `pulumi up` typed by hand sees the same values:
+resolved into the stack file (`Pulumi.prod.yaml`) once the stack has it, so that `pulumi up` typed by hand sees the same values:
 
     config:
       amianai-infra:domainName: example.com
       amianai-infra:databaseInstanceClass: db.t4g.small
+
+*Once built* says what becomes of another value when the stack is there already. What is fixed, or would go downwards, is refused by
+`preview`, `up` and `setup` (exit 3) before anything changes:
+
 """
 
 
@@ -79,7 +83,10 @@ def _cell(text: str) -> str:
 
 def settings_page() -> str:
     """Every setting with its spellings, default and range."""
-    parts = [f"# Settings\n\n{_NOTE}\n", _SETTINGS]
+    kept = [
+        f"- `{one.key}`: {one.once.kind}, because {one.once.why}. Instead: {one.once.instead}." for one in every_setting() if one.once.why
+    ]
+    parts = [f"# Settings\n\n{_NOTE}\n", _SETTINGS + "\n".join(kept) + "\n"]
     for group, settings in groupby(every_setting(), key=lambda one: one.path[0] if len(one.path) > 1 else ""):
         parts.append(_group(group, list(settings)))
     return "\n".join(parts).rstrip() + "\n"
@@ -87,7 +94,7 @@ def settings_page() -> str:
 
 def _group(name: str, settings: list[Setting]) -> str:
     title = inspect.getdoc(Settings.model_fields[name].annotation) if name else "The stack"
-    head = ["| Setting | Environment | Stack file | Default | Allowed | |", "| --- | --- | --- | --- | --- | --- |"]
+    head = ["| Setting | Environment | Stack file | Default | Allowed | Once built | |", "| --- | --- | --- | --- | --- | --- | --- |"]
     return "\n".join([f"## {(title or name).rstrip('.')}", "", *head, *map(_row, settings), ""])
 
 
@@ -96,7 +103,8 @@ def _row(setting: Setting) -> str:
     default = "required" if field.is_required() else f"`{_plain(field.default)}`" if field.default not in ("", [], {}) else ""
     unit = f" {setting.unit}" if setting.unit and default else ""
     key = setting.pulumi.partition(":")[2]
-    cells = [f"`{setting.key}`", f"`{setting.environment}`", f"`{key}`", default + unit, allowed(setting), field.description or ""]
+    names = [f"`{setting.key}`", f"`{setting.environment}`", f"`{key}`"]
+    cells = [*names, default + unit, allowed(setting), setting.once.kind, field.description or ""]
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,8 +62,9 @@ _switch = click.option(
     default="",
     help="What a new zone takes over from the old one: a zone file with what resolvers know, only that, or nothing.",
 )
+@confirm_option
 @click.pass_obj
-def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool, switch: bool, records: str) -> None:
+def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool, switch: bool, records: str, confirm: str | None) -> None:
     """Build the whole stack and publish the site; run it again to go on where it stopped.
 
     \b
@@ -70,12 +72,14 @@ def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool, switch:
     DOMAIN_NAME=example.com GITHUB_USERNAME=you amianai setup
 
     On AWS it shows the account, region and domain and asks before anything changes, then creates the zone and waits until your
-    registrar delegates the domain to it. Ctrl-C is safe at any time. A zone that exists already is adopted, never doubled.
+    registrar delegates the domain to it. Ctrl-C is safe at any time. A zone that exists already is adopted, never doubled. In a stack
+    that is there already, replacing or deleting anything needs the domain, typed or with --confirm; in the sandbox nothing else is asked.
     """
     from amianai_infra.operations import setup as operation
 
     wait = 0.0 if no_wait else dns_wait.total_seconds()
-    report = operation.setup(app, operation.Options(deploy=not no_deploy, wait=wait, switch=switch, records=records), _hands(app))
+    chosen = operation.Options(deploy=not no_deploy, wait=wait, switch=switch, records=records, confirm=confirm)
+    report = operation.setup(app, chosen, _hands(app))
     app.print(operation.as_dict(report, app), operation.screen(report, app, _program(app)))
 
 
@@ -124,15 +128,19 @@ def preview(app: App, refresh: bool) -> None:
 @click.command()
 @_refresh
 @_switch
+@confirm_option
 @click.pass_obj
-def up(app: App, refresh: bool, switch: bool) -> None:
-    """Bring the stack to the configured state.
+def up(app: App, refresh: bool, switch: bool, confirm: str | None) -> None:
+    """Bring the stack to the configured state: show the plan, ask, and do it.
 
     \b
     amianai up
     amianai --sandbox up --set database.storage_gib=50
 
-    Values given with --set or in the environment are written into the stack's configuration, so that they stay.
+    Creating and updating is agreed to with a yes (--yes); replacing or deleting needs the domain, typed or with --confirm. Without a
+    change nothing is asked. The sandbox asks the same; only where nobody is at a terminal it takes the yes for granted, never the domain.
+
+    Values given with --set or in the environment are written into the stack's configuration once the stack has them, so that they stay.
     """
     from amianai_infra.operations import change
     from amianai_infra.operations.setup import require_release
@@ -140,9 +148,8 @@ def up(app: App, refresh: bool, switch: bool) -> None:
     _ = app.settings
     app.target.ready()
     app.announce()
-    if not app.sandbox:
-        app.confirm("Change the production stack?")
-    summary = change.up(app, refresh=refresh, switch=switch, before_switch=lambda: require_release(app))
+    consent = change.Consent(ask=not app.sandbox or sys.stdin.isatty(), domain=confirm)
+    summary = change.agreed_up(app, consent, refresh=refresh, switch=change.Switch(switch, lambda: require_release(app)))
     _tell_what_is_open(app)
     app.print(_summary(summary), _lines(summary, would=False))
 
@@ -182,7 +189,7 @@ def _line(word: str, step: Step) -> str:
 
 
 def _lines(summary: Summary, *, would: bool) -> list[str]:
-    from amianai_infra.operations.setup import tally
+    from amianai_infra.operations.change import tally
 
     lines = [_line(step.op, step) for step in summary.steps if step.op not in ("same", "read")]
     text = tally(summary)

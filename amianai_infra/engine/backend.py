@@ -558,7 +558,10 @@ def mask(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class StateResource:
-    """One resource as the state knows it. Secrets are masked. `external` ones are merely read: they belong to somebody else."""
+    """One resource as the state knows it. Secrets are masked.
+
+    `external` ones are merely read: they belong to somebody else. `retained` ones stay when the stack goes.
+    """
 
     urn: str
     type: str
@@ -567,6 +570,7 @@ class StateResource:
     outputs: dict[str, Any]
     protect: bool = False
     external: bool = False
+    retained: bool = False
 
     @cached_property
     def name(self) -> str:
@@ -574,8 +578,8 @@ class StateResource:
         return self.urn.rpartition("::")[2]
 
 
-def state_resources(deployment: Deployment) -> list[StateResource]:
-    """The live resources of a deployment, in its order."""
+def state_resources(deployment: Deployment, *, superseded: bool = False) -> list[StateResource]:
+    """The live resources of a deployment, in its order; or those that were replaced and wait for their deletion."""
     return [
         StateResource(
             urn=entry["urn"],
@@ -585,10 +589,19 @@ def state_resources(deployment: Deployment) -> list[StateResource]:
             outputs=mask(entry.get("outputs", {})),
             protect=bool(entry.get("protect")),
             external=bool(entry.get("external")),
+            retained=bool(entry.get("retainOnDelete")),
         )
         for entry in deployment.get("resources", [])
-        if not entry.get("delete")
+        if bool(entry.get("delete")) == superseded
     ]
+
+
+def secrets_lines(deployment: Deployment) -> dict[str, str]:
+    """What a stack file has to say beside its configuration, for the engine to decrypt this state; empty where no secret is the file's."""
+    provider = deployment.get("secrets_providers") or {}
+    state = provider.get("state") or {}
+    names = {"passphrase": {"encryptionsalt": "salt"}, "cloud": {"secretsprovider": "url", "encryptedkey": "encryptedkey"}}
+    return {line: str(state[name]) for line, name in names.get(provider.get("type", ""), {}).items() if state.get(name)}
 
 
 def stack_outputs(deployment: Deployment) -> dict[str, Any]:

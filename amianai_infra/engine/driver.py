@@ -26,6 +26,7 @@ from amianai_infra.engine.backend import (
     latest,
     mask,
     open_store,
+    secrets_lines,
     stack_outputs,
     state_resources,
     written_at,
@@ -382,6 +383,14 @@ class Engine:
         """The stack's resources as the state knows them, secrets masked; empty when there is no stack."""
         return state_resources(self._deployment() or {})
 
+    def secrets_lines(self) -> dict[str, str]:
+        """The lines of the stack file that name the key of the state's secrets, as the state has them."""
+        return secrets_lines(self._deployment() or {})
+
+    def superseded(self) -> list[StateResource]:
+        """Resources that were replaced and still wait for their deletion, because the operation that replaced them did not end well."""
+        return state_resources(self._deployment() or {}, superseded=True)
+
     def forget(self, urns: Iterable[str]) -> None:
         """Drop resources from the state; nothing is deleted in AWS.
 
@@ -397,6 +406,10 @@ class Engine:
         wanted = {entry.urn for entry in self.resources() if entry.protect} & set(urns)
         if wanted:
             self._edit(lambda deployment: recovery.unprotect(deployment, wanted))
+
+    def take_back(self, identifier: str) -> None:
+        """Undo a replacement that ended half-way: what was replaced counts again, and `up` deletes what was made instead."""
+        self._edit(lambda deployment: recovery.take_back(deployment, identifier))
 
     def stand_for(self, urn: str, identifier: str) -> None:
         """Let a resource of the state stand for another one in AWS, and read that one. May be repeated after a kill.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 from amianai_infra.engine.display import shorten
 from amianai_infra.engine.events import Operation, Problem, Record, plain
@@ -84,14 +86,22 @@ _KNOWN: tuple[tuple[re.Pattern[str], type[AmianaiError], str], ...] = (
         EngineError,
         "it is not this stack's: find out whose it is, rename or remove it (or choose another prefix), and run the command again",
     ),
+    (
+        re.compile(r"getZone:getZone", re.I),
+        ConfigurationError,
+        "dns.zone_id has to name a public hosted zone of this account: `aws route53 list-hosted-zones`",
+    ),
     (re.compile(r"resource .* cannot be deleted|is protected|protect", re.I), EngineError, "lift the protection first"),
 )
+_TRACEBACK = re.compile(r"\n\s*Traceback \(most recent call last\):.*", re.S)
+# The SDK reports what the program raised twice, in its own words.
+_RAISED = re.compile(r"^(python inline source runtime error|Exception calling application): ")
 _CONTINUE = "correct the cause and run the command again: what was done is kept"
 
 
 def failure(operation: Operation, record: Record, ended: Completed) -> AmianaiError:
     """The error for an operation that ended badly."""
-    causes = record.causes() or [Problem("", line) for line in complaints(ended)]
+    causes = _told(record.causes() or [Problem("", line) for line in complaints(ended)])
     lines = [shorten(str(cause)) for cause in causes[:_MOST]]
     if len(causes) > _MOST:
         lines.append(f"and {len(causes) - _MOST} more")
@@ -101,6 +111,12 @@ def failure(operation: Operation, record: Record, ended: Completed) -> AmianaiEr
     if kind is LockedError:
         return LockedError("Another operation is working on this stack.", where="\n".join(lines), fix=fix)
     return kind(f"{_DOING[operation]}{before}.", where="\n".join(lines), fix=fix)
+
+
+def _told(causes: Sequence[Problem]) -> list[Problem]:
+    """Each once, and what the program raised without the frames of its traceback."""
+    told = [replace(cause, message=_RAISED.sub("", _TRACEBACK.sub("", cause.message))) for cause in causes]
+    return list(dict.fromkeys(told))
 
 
 def command_failure(doing: str, ended: Completed) -> AmianaiError:

@@ -228,6 +228,25 @@ def stand_for(deployment: Deployment, urn: str, identifier: str) -> Deployment:
     return after
 
 
+def take_back(deployment: Deployment, identifier: str) -> Deployment:
+    """The state with a resource that was replaced, and with what was made for it, live again; their replacements wait for deletion instead.
+
+    Args:
+        deployment: as exported.
+        identifier: of the resource that was replaced; what names it among its inputs goes with it.
+    """
+    after = copy.deepcopy(deployment)
+    resources = after.get("resources", [])
+    live = {entry["urn"]: index for index, entry in enumerate(resources) if not entry.get("delete")}
+    for index, old in enumerate(resources):
+        belongs = old.get("id") == identifier or identifier in (old.get("inputs") or {}).values()
+        if old.get("delete") and belongs and old["urn"] in live:
+            place = live[old["urn"]]
+            resources[place], resources[index] = old, {**resources[place], "delete": True}
+            old.pop("delete")
+    return after
+
+
 def title(urn: str) -> str:
     """`resource network-vpc (aws:ec2/vpc:Vpc)`: a line may begin with it."""
     return f"resource {urn.rpartition('::')[2]} ({type_of(urn)})"

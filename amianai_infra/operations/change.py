@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from amianai_infra.config import Settings, every_setting, read_stack_file, to_pu
 from amianai_infra.errors import NotFoundError, RefusedError
 from amianai_infra.naming import stack_parameter
 from amianai_infra.operations import zones
+from amianai_infra.operations.built import Built, refused
 from amianai_infra.operations.context import Context
 from amianai_infra.operations.state_storage import StateStorage, has_bucket
 from amianai_infra.rules.zone_records import described
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from amianai_infra.engine import Engine, StateResource, Summary
     from amianai_infra.target import EngineEnvironment
 
+ACCOUNT = "amianai-infra:account"
 SUFFIX = "amianai-infra:databaseFinalSnapshotSuffix"
 MIGRATIONS = "amianai-infra:databaseMigrations"
 POOL_TYPE = "aws:cognito/userPool:UserPool"
@@ -53,6 +56,12 @@ def wanted(settings: Settings, configured: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
+def named(values: Iterable[str]) -> str:
+    """Keys of the stack file in the spelling of everywhere else; the engine's own `aws:region` is the region once more."""
+    keys = {setting.pulumi: setting.key for setting in every_setting()}
+    return ", ".join(sorted({keys.get(key, "region") for key in values}))
+
+
 def _spellings() -> set[str]:
     return {setting.pulumi for setting in every_setting()}
 
@@ -65,6 +74,8 @@ def differences(context: Context) -> dict[str, str]:
     """
     configured = read_stack_file(stack_file(context.target.engine()))
     values = wanted(context.settings, configured)
+    if context.target.name == "aws":
+        values[ACCOUNT] = context.target.identity().account
     found = {key: value for key, value in values.items() if configured.get(key) != value}
     if MIGRATIONS in found:
         from amianai_infra.database.schema import project_folder
@@ -77,15 +88,42 @@ def configure(context: Context, engine: Engine) -> dict[str, str]:
     """Write the resolved settings into the stack configuration; gives what was written.
 
     Raises:
-        RefusedError: the stack was built for another domain, or its state is elsewhere.
+        RefusedError: the stack was built for another domain, its state is elsewhere, or it cannot take a setting any more.
+    """
+    values = news(context, engine)
+    if values:
+        engine.configure(values)
+    return values
+
+
+def news(context: Context, engine: Engine) -> dict[str, str]:
+    """What the settings say that the stack configuration does not say yet.
+
+    Raises:
+        RefusedError: the stack was built for another domain, or cannot take a setting any more.
     """
     resources = engine.resources()
     require_same_domain(context, resources)
     require_unpublished(context, resources)
-    values = differences(context)
-    if values:
-        engine.configure(values)
-    return values
+    require_its_file(context, engine, resources)
+    require_possible(context, Built(resources, engine.superseded()))
+    return differences(context)
+
+
+def require_possible(context: Context, built: Built) -> None:
+    """Refuse settings that a stack cannot take any more once it is built, before anything is written or changed.
+
+    Raises:
+        RefusedError: naming each, what it was and is, why, and what to do instead.
+    """
+    found = list(refused(context.settings, built))
+    if found:
+        raise RefusedError(
+            "The stack is built, and these settings cannot change any more; nothing was changed.",
+            details=[str(one) for one in found],
+            where=f"state of {context.target.engine().project}/{context.target.engine().stack}",
+            fix="leave them as they were in flag, environment and stack file: " + " ".join(f"--set {one.key}={one.set}" for one in found),
+        )
 
 
 def domain_of(resources: Sequence[StateResource]) -> str:
@@ -96,6 +134,64 @@ def domain_of(resources: Sequence[StateResource]) -> str:
             if isinstance(found, str) and found:
                 return found.rstrip(".").lower()
     return ""
+
+
+def require_same_place(context: Context) -> None:
+    """Refuse another account, region or prefix than that of the stack which the stack file was written for.
+
+    On AWS each of them leads to a bucket of state of its own: nothing there would say that the stack exists already, and `setup` would
+    begin a second one and write over the file.
+
+    Raises:
+        RefusedError: naming what differs; nothing was changed.
+    """
+    if context.target.name != "aws":
+        return
+    file, identity = stack_file(context.target.engine()), context.target.identity()
+    configured = read_stack_file(file)
+    if not configured.get(SUFFIX):  # nothing but `setup` and `up` writes it
+        return
+    plain = Settings(domain_name=context.settings.domain_name)
+    pairs = {
+        "account": (configured.get(ACCOUNT) or context.settings.account, identity.account),
+        "region": (configured.get("amianai-infra:region") or plain.region, context.settings.region),
+        "prefix": (configured.get("amianai-infra:prefix") or plain.prefix, context.settings.prefix),
+    }
+    other = {key: pair for key, pair in pairs.items() if pair[0] and pair[0] != pair[1]}
+    if other:
+        told = ", ".join(f"{key} {was}, not {now}" for key, (was, now) in other.items())
+        raise RefusedError(
+            f"The stack file belongs to a stack in {told}; nothing was changed.",
+            where=f"{file}, credentials {identity.arn}",
+            fix="use the credentials, region and prefix of that stack, or a checkout of its own for another one;"
+            f" after a `destroy`, remove {', '.join(sorted(key for key in configured if key in (ACCOUNT, SUFFIX)))} from the file",
+        )
+
+
+def require_its_file(context: Context, engine: Engine, resources: Sequence[StateResource]) -> None:
+    """Refuse a stack file that says nothing of the stack: it would be set back to the defaults, and its secrets encrypted anew.
+
+    Raises:
+        RefusedError: the file is missing, or lacks what every `up` leaves in it; nothing was changed.
+    """
+    if not is_published(resources):
+        return
+    file = stack_file(context.target.engine())
+    missing = missing_lines(file, engine.secrets_lines())
+    if missing or not read_stack_file(file).get(SUFFIX):
+        lacks = ", ".join([*missing] or [SUFFIX])
+        raise RefusedError(
+            f"The stack is built, and this stack file is not the one that it was built from: it lacks {lacks}; nothing was changed.",
+            where=str(file),
+            fix="bring the file from the branch or the machine where the stack was set up (it belongs into git),"
+            " or run `amianai config pull`, which writes it from the state",
+        )
+
+
+def missing_lines(file: Path, lines: Mapping[str, str]) -> dict[str, str]:
+    """Those of the lines beside the configuration that a stack file does not have."""
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return {key: value for key, value in lines.items() if not re.search(rf"^{key}:", text, re.MULTILINE)}
 
 
 def require_same_domain(context: Context, resources: Sequence[StateResource]) -> str:
@@ -147,6 +243,7 @@ def preview(context: Context, *, refresh: bool = False) -> Foreseen:
         context: where.
         refresh: first read what is really there, as `up --refresh` would, so that drift shows.
     """
+    require_same_place(context)
     engine = context.engine()
     if not engine.exists():
         require_state(context)
@@ -154,44 +251,57 @@ def preview(context: Context, *, refresh: bool = False) -> Foreseen:
         found = look_at_the_zone(context, rehearsal, offer=False)
         for record in found.foreign if found else ():
             context.progress.note(f"`up` would be refused without --switch: {described(record)} leads a name of the site elsewhere")
+        configure(context, rehearsal)
         drift = _make_ready(context, rehearsal, refresh=refresh)
         return Foreseen(rehearsal.preview(), drift)
 
 
-def up(
-    context: Context,
-    engine: Engine | None = None,
-    *,
-    refresh: bool = False,
-    switch: bool = False,
-    before_switch: Callable[[], object] | None = None,
-) -> Summary:
-    """Write the settings down and bring the stack to them. The engine itself recovers first what a killed run left.
+@dataclass(frozen=True)
+class Switch:
+    """What is done about records of others under the site's names.
+
+    Attributes:
+        wanted: replace them, at the very end; otherwise they stand in the way.
+        before: what is done between the building and the replacing.
+    """
+
+    wanted: bool = False
+    before: Callable[[], object] | None = None
+
+
+def up(context: Context, engine: Engine | None = None, *, refresh: bool = False, switch: Switch = Switch()) -> Summary:
+    """Bring the stack to the settings and write them down. The engine itself recovers first what a killed run left.
+
+    What is new is written into the stack file once the stack has it: until then `up` works on a variant of the file, and one that
+    fails or is killed leaves the real one as it was. Only where nothing is built yet is it written first.
 
     Args:
         context: where.
         engine: the engine on the stack.
         refresh: first read what is really there.
-        switch: replace records of others under the site's names, at the very end.
-        before_switch: what is done between the building and the replacing.
+        switch: what is done about records of others.
 
     Raises:
         RefusedError: something that exists already stands in the way.
     """
+    require_same_place(context)
     engine = engine or context.engine()
     if not engine.exists():
         require_state(context)
-    found = look_at_the_zone(context, engine, thorough=refresh or switch)
-    if found:
-        zones.require_free(found, switch=switch)
-    _make_ready(context, engine, refresh=refresh)
-    if found and found.foreign:
-        summary = _switching(context, engine, before_switch)
-    elif found and found.ours > found.recorded:
-        # Address records that an interrupted run made are the stack's own, though the state does not know them.
-        summary = _overwriting(context, engine)
+    found = require_free_names(context, engine, switch=switch, thorough=refresh)
+    values = news(context, engine)
+
+    def bring(through: Engine) -> Summary:
+        if values:
+            through.configure(values)
+        _make_ready(context, through, refresh=refresh)
+        return _bring(context, through, found, switch)
+
+    if not values or not is_built(engine.resources()):
+        summary = bring(engine)
     else:
-        summary = engine.up()
+        summary = _try_out(context, bring)
+        engine.configure(values)
     if summary.changed:
         forget_outputs(context.target)
     return summary
@@ -206,6 +316,18 @@ def look_at_the_zone(context: Context, engine: Engine, *, offer: bool = True, th
     require_same_domain(context, engine.resources())
     zones.settle(context, engine, offer=offer)
     return zones.survey(context, engine, thorough=thorough)
+
+
+def require_free_names(context: Context, engine: Engine, *, switch: Switch, thorough: bool = False) -> zones.Survey | None:
+    """What the domain's zone says already; nothing of it stands in the way of the stack's own records.
+
+    Raises:
+        RefusedError: something does.
+    """
+    found = look_at_the_zone(context, engine, thorough=thorough or switch.wanted)
+    if found:
+        zones.require_free(found, switch=switch.wanted)
+    return found
 
 
 def _switching(context: Context, engine: Engine, before: Callable[[], object] | None) -> Summary:
@@ -234,11 +356,112 @@ def _overwriting(context: Context, engine: Engine) -> Summary:
         return other.up()
 
 
+@dataclass(frozen=True)
+class Consent:
+    """How a person agrees to a plan.
+
+    Attributes:
+        ask: whether creations and updates are asked about.
+        domain: the domain, where `--confirm` gave it.
+    """
+
+    ask: bool = True
+    domain: str | None = None
+
+
+def agreed_up(
+    context: Context,
+    consent: Consent,
+    engine: Engine | None = None,
+    *,
+    refresh: bool = False,
+    switch: Switch = Switch(),
+) -> Summary:
+    """Plan on a copy, ask about what it would change, then `up`. Without a change nothing is asked and the engine is not started again.
+
+    Raises:
+        RefusedError: not agreed; nothing was changed.
+    """
+    require_same_place(context)
+    engine = engine or context.engine()
+    if not engine.exists():
+        require_state(context)
+    found = require_free_names(context, engine, switch=switch, thorough=refresh)
+    foreseen = preview(context, refresh=refresh)
+    waiting = found is not None and bool(found.foreign or found.ours > found.recorded)
+    drift = foreseen.drift is not None and foreseen.drift.changed
+    if not (foreseen.plan.changed or drift or waiting or differences(context)):
+        for line in engine.recover():
+            context.progress.note(line)
+        return replace(foreseen.plan, operation="up")
+    _agree(context, consent, foreseen.plan)
+    return up(context, engine, refresh=refresh, switch=switch)
+
+
+def _agree(context: Context, consent: Consent, plan: Summary) -> None:
+    """A yes for what is created or updated; the domain for what is replaced or deleted, because that can lose data."""
+    if plan.counts.get("replace") or plan.counts.get("delete"):
+        doing = f"Would be: {tally(plan)}. What is replaced or deleted loses what it holds"
+        context.confirm_domain(consent.domain, doing, context.settings.domain_name)
+    elif plan.changed and consent.ask:
+        where = "the sandbox's stack" if context.target.name == "sandbox" else "the production stack"
+        context.confirm(f"Change {where}? Would be: {tally(plan)}")
+
+
+def tally(summary: Summary) -> str:
+    """`12 created, 1 updated`, or `no changes`."""
+    words = {"create": "created", "update": "updated", "delete": "deleted", "replace": "replaced", "import": "imported"}
+    parts = [f"{summary.counts[name]} {word}" for name, word in words.items() if summary.counts.get(name)]
+    return ", ".join(parts) or "no changes"
+
+
+def _try_out(context: Context, bring: Callable[[Engine], Summary]) -> Summary:
+    with variant(context.target.engine()) as other:
+        try:
+            return bring(context.engine(other))
+        except BaseException:
+            context.progress.note(
+                "The stack file stays as it was: `up` with the same settings goes on, `up` without them takes back what was done."
+            )
+            raise
+
+
+def _bring(context: Context, engine: Engine, found: zones.Survey | None, switch: Switch) -> Summary:
+    if found and found.foreign:
+        return _switching(context, engine, switch.before)
+    if found and found.ours > found.recorded:
+        # Address records that an interrupted run made are the stack's own, though the state does not know them.
+        return _overwriting(context, engine)
+    return engine.up()
+
+
+def is_published(resources: Sequence[StateResource]) -> bool:
+    """Whether a whole `up` ended well: from then on there is something to lose."""
+    return any(one.type == "pulumi:pulumi:Stack" and one.outputs for one in resources)
+
+
+def is_built(resources: Sequence[StateResource]) -> bool:
+    """Whether anything of the stack exists."""
+    return any(one.id and not one.external and not one.type.startswith("pulumi:") for one in resources)
+
+
 def _make_ready(context: Context, engine: Engine, *, refresh: bool) -> Summary | None:
-    """All that comes before `up`, in the stack or in a copy of it; gives what the refresh found."""
-    configure(context, engine)
+    """All that comes between the settings and `up`, in the stack or in a copy of it; gives what the refresh found."""
     release_adopted(context, engine)
+    bring_network_back(context, engine)
     return engine.refresh() if refresh and engine.exists() else None
+
+
+def bring_network_back(context: Context, engine: Engine) -> None:
+    """Undo the replacement of a network that ended half-way, when the settings want the old one again.
+
+    RDS takes no subnets of another VPC, so such a replacement cannot go on; and without this, taking the setting back would make a
+    third VPC, which RDS refuses as well.
+    """
+    lost = Built(engine.resources(), engine.superseded()).lost_network(context.settings)
+    if lost:
+        engine.take_back(lost.id)
+        context.progress.note(f"The database's network {lost.id} was being replaced; it counts again, and what was made instead goes")
 
 
 def require_state(context: Context) -> None:

@@ -32,12 +32,14 @@ class Options:
         wait: how long to wait for the delegation of the domain, seconds; 0 does not check it.
         switch: replace records of others under the site's names, once the site is published.
         records: what a new zone carries on: `found`, `none` or a zone file; empty asks.
+        confirm: the domain, which agrees to what is replaced or deleted in a stack that is there already.
     """
 
     deploy: bool = True
     wait: float = 7200
     switch: bool = False
     records: str = ""
+    confirm: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,9 @@ def setup(context: Context, options: Options, hands: Hands) -> Report:
     if context.target.name == "aws":
         _credentials(context)
     _tools(context, options, hands)
+    change.require_same_place(context)
     engine = context.engine()
-    found = change.look_at_the_zone(context, engine, thorough=options.switch)
-    if found:
-        zones.require_free(found, switch=options.switch)
+    change.require_free_names(context, engine, switch=change.Switch(options.switch))
     if not (context.settings.dns.zone_id or zones.in_state(engine.resources())):
         carry_over.choose(context, options.records, hands.ask if context.target.name == "aws" and options.wait else None)
     if context.target.name == "aws":
@@ -91,12 +92,8 @@ def setup(context: Context, options: Options, hands: Hands) -> Report:
     if context.target.name == "aws" and options.wait:
         _delegation(context, options, hands, engine)
     released: list[Any] = []
-    summary = change.up(
-        context,
-        engine,
-        switch=options.switch,
-        before_switch=(lambda: released.append(_release_aside(context, hands))) if options.deploy else None,
-    )
+    before = (lambda: released.append(_release_aside(context, hands))) if options.deploy else None
+    summary = _stack(context, options, engine, change.Switch(options.switch, before))
     outputs = _published(context, summary)
     # After a switch resolvers remember for a while where the names led before: the release was verified at the distribution.
     release = released[0] if released else _site(context, hands, outputs) if options.deploy else None
@@ -156,10 +153,22 @@ def _state(context: Context) -> None:
 
 def _configuration(context: Context, engine: Engine) -> dict[str, str]:
     with context.progress.task("Configuration") as task:
-        written = change.configure(context, engine)
-        names = ", ".join(sorted(key.rpartition(":")[2] for key in written))
-        task.say(f"wrote {names}" if written else "as it was")
+        written = change.news(context, engine)
+        names = change.named(written)
+        file = change.stack_file(context.target.engine())
+        if written and not change.is_built(engine.resources()):
+            engine.configure(written)
+            task.say(f"wrote {names} into {file}")
+        else:
+            task.say(f"new: {names}; written into {file} once the stack has it" if written else "as it was")
     return written
+
+
+def _stack(context: Context, options: Options, engine: Engine, switch: change.Switch) -> Summary:
+    """A stack that is there already is planned first, as `up` does; the yes to the rest was given before, or is not needed."""
+    if not change.is_published(engine.resources()):
+        return change.up(context, engine, switch=switch)
+    return change.agreed_up(context, change.Consent(ask=False, domain=options.confirm), engine, switch=switch)
 
 
 def _delegation(context: Context, options: Options, hands: Hands, engine: Engine) -> None:
@@ -189,13 +198,6 @@ def _zone(context: Context, engine: Engine) -> zones.Zone:
         engine.up(targets=ZONE_TARGETS)
         zone = zones.in_state(engine.resources())
     return zones.look(context.target, zone, context.settings.domain_name)
-
-
-def tally(summary: Summary) -> str:
-    """`12 created, 1 updated`, or `no changes`."""
-    words = {"create": "created", "update": "updated", "delete": "deleted", "replace": "replaced", "import": "imported"}
-    parts = [f"{summary.counts[name]} {word}" for name, word in words.items() if summary.counts.get(name)]
-    return ", ".join(parts) or "no changes"
 
 
 def _published(context: Context, summary: Summary) -> StackOutputs:
@@ -268,7 +270,7 @@ def screen(report: Report, context: Context, program: str = "amianai") -> list[s
     would = " (on AWS; the sandbox costs nothing)" if context.target.name == "sandbox" else ""
     return [
         "",
-        f"The stack is up: {tally(report.summary)}, {report.seconds:.0f} s",
+        f"The stack is up: {change.tally(report.summary)}, {report.seconds:.0f} s",
         "",
         f"  Site       {report.url}",
         f"  Sign-in    user pool {outputs.auth.user_pool_id}, client {outputs.auth.client_id}",

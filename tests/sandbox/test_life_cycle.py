@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import pty
+import subprocess
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -122,11 +125,31 @@ def test_one_changed_value_is_exactly_one_update(deployed: Deployed) -> None:
     assert changed(deployed.project.json("--set", "database.backup_days=7", "up", "--yes")) == {"update": 1}
 
 
-def test_a_replacement_is_announced(deployed: Deployed) -> None:
-    preview = deployed.project.json("--set", "network.cidr=10.9.0.0/16", "preview")
-    replaced = {step["type"] for step in preview["steps"] if "replace" in step["op"]}
-    assert "aws:ec2/vpc:Vpc" in replaced
-    assert changed(deployed.project.json("preview")) == {}
+@pytest.mark.parametrize("command", ["preview", "up", "setup"])
+def test_a_setting_that_must_stay_is_refused_before_the_engine_starts(deployed: Deployed, command: str) -> None:
+    file = deployed.project.root / ".sandbox/project/Pulumi.prod.yaml"
+    before = file.read_bytes()
+    for value in ("network.cidr=10.9.0.0/16", "prefix=other", "database.name=other", "domain_name=example.org"):
+        done = deployed.project.run("--set", value, command, "--yes", code=3)
+        assert value.partition("=")[2] in done.stderr
+        assert "nothing was changed" in done.stderr
+        assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 3), (b"y\n", 0)])
+def test_on_a_terminal_the_sandbox_asks_after_the_plan(deployed: Deployed, answer: bytes, code: int) -> None:
+    project = deployed.project
+    ours, theirs = pty.openpty()
+    os.write(ours, answer)
+    command = project.command("--set", "site.old_version_days=31", "up")
+    done = subprocess.run(command, check=False, cwd=project.root, env=project.environment(), stdin=theirs, capture_output=True, text=True)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == code, done.stderr
+    shown = done.stderr
+    assert shown.index("update") < shown.index("Change the sandbox's stack? Would be: ")
+    assert changed(project.json("preview")) == {}
+    assert project.json("--set", "site.old_version_days=31", "preview")["changed"] == bool(code)
 
 
 def test_drift_made_by_an_outside_client_is_found_and_mended(deployed: Deployed) -> None:

@@ -174,6 +174,16 @@ def test_all_problems_are_reported_at_once_with_key_value_place_unit_and_range()
         ("database.max_storage_gib", "20", None),
         ("database.storage_gib", "200", "must not be below"),
         ("database.engine_version", "12", "such as 16"),
+        ("database.username", "postgres", "keeps for itself"),
+        ("database.username", "admin", "keeps for itself"),
+        ("database.username", "rdsadmin", "keeps for itself"),
+        ("database.username", "pg_boss", "keeps for itself"),
+        ("database.name", "template1", "keeps for itself"),
+        ("auth.callback_urls", "ftp://x", "ftp://x: must be https://, http://localhost"),
+        ("auth.callback_urls", "http://example.com/", "http://example.com/: must be"),
+        ("auth.callback_urls", "javascript:alert(1)", "must be https://"),
+        ("auth.callback_urls", "https://a.example/#x", "without a fragment"),
+        ("auth.development_urls", "http://localhost.example.com/", "must be https://"),
         ("site.pass_environment", "NPM_TOKEN=hunter2", "such as NPM_TOKEN"),
         ("site.pass_environment", "*", "such as NPM_TOKEN"),
         ("database.port", "80", "1150 to 65535"),
@@ -237,14 +247,30 @@ def test_an_adopted_zone_is_neither_signed_nor_logged(key: str) -> None:
     assert "is adopted" in problem({key: "true", "dns.zone_id": "Z123"})
 
 
+def test_return_addresses_of_pages_of_this_machine_and_of_applications() -> None:
+    urls = "https://a.example/back?x=1, http://localhost, http://localhost:3000/, myapp://home"
+    assert len(load_settings({"auth.callback_urls": urls, "auth.development_urls": urls}, DOMAIN, {}).auth.callback_urls) == 4
+
+
+def test_a_problem_between_settings_names_them_in_full_with_the_places_of_their_values() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(
+            {"database.storage_gib": "200"}, DOMAIN, {"amianai-infra:databaseMaxStorageGib": "100"}, file="stack file x/Pulumi.prod.yaml"
+        )
+    assert (
+        "  - database.max_storage_gib = 100 GiB must not be below database.storage_gib = 200 GiB"
+        " (stack file x/Pulumi.prod.yaml amianai-infra:databaseMaxStorageGib, flag database.storage_gib)"
+    ) in str(caught.value)
+
+
 def test_lists_and_maps_are_json_or_separated_by_commas() -> None:
-    flags = {"auth.callback_urls": "http://a/, http://b/", "tags": "Team=web, Cost Centre=4=2"}
+    flags = {"auth.callback_urls": "https://a/, https://b/", "tags": "Team=web, Cost Centre=4=2"}
     settings = load_settings(flags, DOMAIN, {})
-    assert settings.auth.callback_urls == ["http://a/", "http://b/"]
+    assert settings.auth.callback_urls == ["https://a/", "https://b/"]
     assert settings.tags == {"Team": "web", "Cost Centre": "4=2"}
-    flags = {"auth.callback_urls": '["http://a/"]', "tags": '{"Team": "web"}'}
+    flags = {"auth.callback_urls": '["https://a/"]', "tags": '{"Team": "web"}'}
     settings = load_settings(flags, DOMAIN, {})
-    assert settings.auth.callback_urls == ["http://a/"]
+    assert settings.auth.callback_urls == ["https://a/"]
     assert settings.tags == {"Team": "web"}
 
 

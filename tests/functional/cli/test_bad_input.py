@@ -93,7 +93,7 @@ def test_unknown_keys_everywhere_at_once(root: Path) -> None:
     said = refused(root, "up", "--set", "database.clas=x", code=2, env={**DOMAIN, "AMIANAI_NETWORK_NATS": "2"})
     assert "database.clas: unknown key (flag)" in said
     assert "AMIANAI_NETWORK_NATS: unknown key (environment); did you mean AMIANAI_NETWORK_NAT?" in said
-    assert "amianai-infra:databaseSize: unknown key (stack file)" in said
+    assert f"amianai-infra:databaseSize: unknown key (stack file {root / 'Pulumi.prod.yaml'})" in said
 
 
 def test_a_stack_file_that_is_not_there_or_no_yaml(root: Path) -> None:
@@ -200,10 +200,14 @@ def test_on_aws_nothing_happens_without_a_confirmation_that_names_account_region
         "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:user/me</Arn><UserId>x</UserId>"
         "<Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
     )
-    for command in ("setup", "up"):
-        said = refused(root, command, code=3, env=signed(sts))
-        assert "AWS account 123456789012, region us-east-1, domain example.com" in said
-        assert "run it again with --yes" in said
+    shown = "AWS account 123456789012, region us-east-1, domain example.com"
+    said = refused(root, "setup", code=3, env=signed(sts))
+    assert shown in said
+    assert "run it again with --yes" in said
+    # `up` plans before it asks, and there is no state to plan from here.
+    said = refused(root, "up", code=1, env=signed(sts))
+    assert shown in said
+    assert "while reading the state" in said
 
 
 def test_interrupted(root: Path, sts: Sts) -> None:

@@ -41,6 +41,7 @@ STEP = Step("update", "urn::db", "aws:rds/instance:Instance", "db", ("backupRete
 
 
 def test_up_tells_what_it_did(context: Context) -> None:
+    context.answers["preview"] = Summary("preview", {"update": 1, "same": 9}, [STEP], 1.0, True)
     context.answers["up"] = Summary("up", {"update": 1, "same": 9}, [STEP], 2.5, True)
     result = run("up")
     assert result.exit_code == 0, result.output
@@ -55,6 +56,22 @@ def test_up_says_whom_the_database_is_open_to(context: Context, monkeypatch: pyt
     context.answers["up"] = Summary("up", {"same": 9}, [], 2.5, False)
     monkeypatch.setattr(status, "open_access", lambda target, read: [f"{read().prefix}: user/alice until 21:30 UTC"])
     assert "The database is open to eeyore: user/alice until 21:30 UTC" in run("up").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [((), 3), (("--yes",), 3), (("--confirm", "example.org"), 3), (("--confirm", "example.com"), 0)]
+)
+@pytest.mark.parametrize("lost", ["replace", "delete"])
+def test_what_is_replaced_or_deleted_wants_the_domain(context: Context, lost: str, arguments: tuple[str, ...], code: int) -> None:
+    context.answers["preview"] = Summary("preview", {lost: 1, "update": 2}, [STEP], 1.0, True)
+    result = run("up", *arguments)
+    assert result.exit_code == code, result.output
+    assert names(context.log) == (["preview", "up"] if code == 0 else ["preview"])
+
+
+def test_without_the_domain_the_plan_in_numbers_is_told(context: Context) -> None:
+    context.answers["preview"] = Summary("preview", {"replace": 24, "delete": 1, "update": 2}, [STEP], 1.0, True)
+    assert "Would be: 2 updated, 1 deleted, 24 replaced. What is replaced or deleted" in " ".join(run("up").stderr.split())
 
 
 def test_up_without_a_change_says_so(context: Context) -> None:

@@ -21,6 +21,7 @@ from amianai_infra.engine.backend import (
     latest,
     mask,
     open_store,
+    secrets_lines,
     stack_outputs,
     state_resources,
 )
@@ -212,3 +213,13 @@ def test_outputs_are_told_apart_from_secret_ones() -> None:
     outputs = stack_outputs(STATE)
     assert mask(outputs) == {"url": "https://a", "password": "[secret]"}
     assert stack_outputs({}) == {}
+
+
+def test_the_state_names_the_key_of_its_secrets() -> None:
+    cloud = {"url": "awskms://alias/x-state?region=eu-west-1", "encryptedkey": "AQID"}
+    assert secrets_lines({"secrets_providers": {"type": "cloud", "state": cloud}}) == {
+        "secretsprovider": "awskms://alias/x-state?region=eu-west-1",
+        "encryptedkey": "AQID",
+    }
+    assert secrets_lines({"secrets_providers": {"type": "passphrase", "state": {"salt": "v1:a"}}}) == {"encryptionsalt": "v1:a"}
+    assert secrets_lines({"secrets_providers": {"type": "service", "state": {"owner": "x"}}}) == secrets_lines({}) == {}

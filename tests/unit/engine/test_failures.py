@@ -61,3 +61,18 @@ def test_without_events_the_output_tells() -> None:
     assert complaints(ended) == ["something specific"]
     assert complaints(Completed("", "panic: boom\n", 2)) == ["panic: boom"]
     assert "code 7" in command_failure("Creating the stack", Completed("", "", 7)).where
+
+
+def test_what_the_program_raised_is_told_once_and_without_its_traceback() -> None:
+    raised = "invoke of aws:route53/getZone:getZone failed: no hosted zones match 'Z1'"
+    record = Record("preview")
+    record.problems += [
+        Problem(
+            "",
+            f'python inline source runtime error: {raised}\nTraceback (most recent call last):\n  File "x.py", line 1\nException: {raised}',
+        ),
+        Problem("", f"Exception calling application: {raised}"),
+    ]
+    error = failure("preview", record, NOTHING)
+    assert error.where == raised
+    assert (error.exit_code, "dns.zone_id" in error.fix) == (2, True)

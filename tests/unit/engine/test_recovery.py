@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amianai_infra.engine.recovery import forget, references, settle, stand_for, survey, unprotect, with_failed
+from amianai_infra.engine.recovery import forget, references, settle, stand_for, survey, take_back, unprotect, with_failed
 from amianai_infra.errors import NotFoundError, RefusedError
 
 PREFIX = "urn:pulumi:prod::amianai-infra::"
@@ -188,3 +188,29 @@ def test_a_resource_stands_for_another_one() -> None:
 def test_what_the_state_does_not_have_stands_for_nothing() -> None:
     with pytest.raises(NotFoundError, match="does not have this resource"):
         stand_for(deployment(entry("a", delete=True)), urn("a"), "vpc-new")
+
+
+def test_a_replacement_that_ended_half_way_is_taken_back() -> None:
+    old = entry("vpc", id="vpc-1", delete=True)
+    table = {"inputs": {"vpcId": "vpc-1"}}
+    other = entry("topic", id="t-1", delete=True)
+    before = deployment(
+        entry("vpc", id="vpc-2"),
+        entry("table", id="rt-2", inputs={"vpcId": "vpc-2"}),
+        entry("group", id="sg-2", inputs={"vpcId": "vpc-2"}),
+        entry("topic", id="t-2"),
+        old,
+        entry("table", id="rt-1", delete=True, **table),
+        other,
+    )
+    after = take_back(before, "vpc-1")["resources"][1:]
+    assert [(one["id"], bool(one.get("delete"))) for one in after] == [
+        ("vpc-1", False),
+        ("rt-1", False),
+        ("sg-2", False),
+        ("t-2", False),
+        ("vpc-2", True),
+        ("rt-2", True),
+        ("t-1", True),
+    ]
+    assert old["delete"] is True, "what was given stays as it was"

@@ -131,6 +131,15 @@ class Engine:
     def resources(self) -> list[StateResource]:
         return list(self.state)
 
+    def secrets_lines(self) -> dict[str, str]:
+        return dict(self.answers.get("secrets_lines", {}))
+
+    def superseded(self) -> list[StateResource]:
+        return list(self.answers.get("superseded", []))
+
+    def take_back(self, identifier: str) -> None:
+        self.log.append(("take_back", identifier))
+
     def forget(self, urns: Sequence[str]) -> None:
         self.log.append(("forget", list(urns)))
         self.state[:] = [one for one in self.state if one.urn not in urns]

@@ -167,3 +167,7 @@ def test_a_state_that_knows_nothing_of_what_was_published_is_not_the_stacks(tmp_
     ssm.asked.clear()
     change.up(context)
     assert ssm.asked == [], "a state with resources costs no question"
+
+
+def test_settings_are_named_as_everywhere_else_and_the_region_once() -> None:
+    assert change.named(["aws:region", "amianai-infra:region", "amianai-infra:databaseBackupDays"]) == "database.backup_days, region"

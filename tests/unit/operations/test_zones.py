@@ -158,7 +158,7 @@ def test_a_preview_names_them_and_goes_on(tmp_path: Path) -> None:
 def test_a_caa_record_that_forbids_amazon_is_named_before_a_certificate_hangs(tmp_path: Path) -> None:
     context, _ = adopting(tmp_path, CAA)
     with pytest.raises(RefusedError, match="forbids Amazon") as caught:
-        change.up(context, switch=True)
+        change.up(context, switch=change.Switch(True))
     assert '0 issue "amazon.com"' in caught.value.fix
     context.state = [ISSUED]
     change.up(context)
@@ -183,8 +183,8 @@ def test_a_switch_builds_first_then_publishes_then_replaces_all_at_once(tmp_path
         Summary("up", {"create": 70, "same": 1}, [], 2.0, True),
         Summary("up", {"create": 4, "same": 71}, [], 1.0, True),
     ]
-    done = change.up(context, switch=True, before_switch=lambda: context.log.append(("publish", len(route53.batches))))
-    assert names(context.log) == ["configure", "up", "publish", "configure", "up"]
+    done = change.up(context, switch=change.Switch(True, lambda: context.log.append(("publish", len(route53.batches)))))
+    assert names(context.log) == ["configure", "up", "publish", "configure", "up", "configure"], "the settings are written once it is done"
     assert context.did("up")[0][3:] == ADDRESS_URNS
     assert OVERWRITE not in context.did("up")[0][2]
     assert context.did("up")[1][2][OVERWRITE] == "true"
@@ -211,7 +211,7 @@ def test_a_switch_that_publishing_refuses_replaces_nothing(tmp_path: Path) -> No
         raise RefusedError("no site")
 
     with pytest.raises(RefusedError, match="no site"):
-        change.up(context, switch=True, before_switch=refuse)
+        change.up(context, switch=change.Switch(True, refuse))
     assert route53.batches == []
 
 
@@ -236,7 +236,7 @@ def test_destroy_lists_the_records_of_others_and_takes_nothing(tmp_path: Path) -
     engine, plan = destroy.prepare(context, options)
     assert plan.foreign == ["example.com MX 10 mail.example.net."]
     assert plan.as_dict()["records_of_others"] == list(plan.foreign)
-    assert "example.com MX 10 mail.example.net." in destroy.screen(plan)
+    assert "example.com MX 10 mail.example.net." in "\n".join(destroy.screen(plan))
     with pytest.raises(RefusedError, match="nothing was removed") as caught:
         destroy.execute(context, engine, plan, options)
     assert "--keep-zone" in caught.value.fix

@@ -1,0 +1,47 @@
+"""The stack file written back from what the stack was last built from, on a machine or a branch that does not have it."""
+
+from __future__ import annotations
+
+from amianai_infra.config import every_setting, load_settings, read_stack_file
+from amianai_infra.errors import NotFoundError
+from amianai_infra.operations import change
+from amianai_infra.operations.context import Context
+
+
+def pull(context: Context) -> dict[str, str]:
+    """Write the lines of the state's secrets and every setting that the stack was last built from; gives what was written.
+
+    Raises:
+        NotFoundError: there is no stack, or it was last changed by a version that did not publish its settings.
+    """
+    engine = context.engine()
+    change.require_state(context)
+    resources = engine.resources()
+    change.require_same_domain(context, resources)
+    file = change.stack_file(context.target.engine())
+    stack = next((one for one in resources if one.type == "pulumi:pulumi:Stack" and one.outputs), None)
+    if stack is None:
+        raise NotFoundError("No stack was built here yet.", where=str(file), fix="run `amianai setup`")
+    lines = change.missing_lines(file, engine.secrets_lines())
+    if lines:
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        gap = "" if not text or text.endswith("\n") else "\n"
+        file.write_text(text + gap + "".join(f"{key}: {value}\n" for key, value in lines.items()), encoding="utf-8")
+    published = stack.outputs.get("settings")
+    if not isinstance(published, dict):
+        raise NotFoundError(
+            "The stack did not publish its settings: an older version of this program changed it last.",
+            where=f"outputs of the stack; {file} has the lines of its secrets now",
+            fix="bring the rest of the file from where the stack was set up, then run `amianai up`",
+        )
+    values = _values(published, read_stack_file(file))
+    if values:
+        engine.configure(values)
+    return {**lines, **values}
+
+
+def _values(published: dict[str, str], present: dict[str, str]) -> dict[str, str]:
+    """What the file has to say and does not say yet; what it says otherwise goes back to what was built."""
+    known = {setting.pulumi for setting in every_setting()}
+    settings = load_settings({}, {}, {key: value for key, value in published.items() if key in known})
+    return {key: value for key, value in change.wanted(settings, present).items() if present.get(key) != value}
