@@ -170,7 +170,7 @@ class Engine:
                 file = folder / checkpoint_key(environment.project, environment.stack)
                 file.parent.mkdir(parents=True)
                 file.write_bytes(checkpoint)
-            other = Engine(environment, self._program, self._progress, self._given, self._clients, self._environ)
+            other = Engine(environment, self._program, self._progress, self._given, self._clients, self._environ, self._root)
             other._runs = Runs(folder / "runs")
             if done := other.recover():
                 self._progress.note("A run was killed. `up` would begin with what it left behind:")
