@@ -191,7 +191,7 @@ class Engine:
                 file = folder / checkpoint_key(environment.project, environment.stack)
                 file.parent.mkdir(parents=True)
                 file.write_bytes(checkpoint)
-            other = Engine(environment, self._program, self._progress, self._given, self._clients, self._environ)
+            other = Engine(environment, self._program, self._progress, self._given, self._clients, self._environ, self._root)
             other._patience = 0.0
             if self._files and other._files and (failed := self._files.failed()):
                 other._files.keep_failed(failed)

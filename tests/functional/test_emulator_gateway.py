@@ -30,6 +30,7 @@ from botocore.parsers import ResponseParserError
 
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import Sandbox
+from tests.project import checkout
 
 QUIET = Progress(quiet=True)
 FORM_TYPE = {"content_type": "application/x-www-form-urlencoded"}
@@ -74,8 +75,8 @@ def old_signature(key: str) -> str:
 
 
 def test_the_key_is_drawn_for_each_checkout_and_lies_in_a_file_of_its_own(sandbox: Sandbox, tmp_path: Path) -> None:
-    other = Sandbox(tmp_path)
-    assert sandbox.key() != other.key() == Sandbox(tmp_path).key()
+    other = Sandbox(checkout(tmp_path / "other"))
+    assert sandbox.key() != other.key() == Sandbox(other.root).key()
     file = sandbox.project.credentials_file
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert sandbox.key().secret_key not in json.dumps(sandbox.environment())

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
 
 from amianai_infra import printing
-from amianai_infra.cli import db, db_access, db_admin, db_adopt, db_backup, db_connect, db_restore, db_schema
+from amianai_infra.cli import db, db_access, db_admin, db_adopt, db_backup, db_connect, db_restore, db_schema, db_top
 from amianai_infra.cli import main as module
 from amianai_infra.cli.main import COMMANDS, cli
 from amianai_infra.cli.options import App
@@ -220,7 +220,7 @@ def connection(patch: pytest.MonkeyPatch) -> None:
     for where in (db, db_schema, db_connect, db_admin):
         if hasattr(where, "connected"):
             patch.setattr(where, "connected", giving(nullcontext()))
-    patch.setattr("amianai_infra.cli.db_top.connected", giving(nullcontext()))
+    patch.setattr(db_top, "connected", giving(nullcontext()))
 
 
 def ledger(text: str) -> schema.State:
