@@ -220,7 +220,7 @@ class App:
 
     def offer(self, question: str) -> bool:
         """Whether a person at a terminal says yes. `--yes` is no answer: what is offered is otherwise chosen by a setting."""
-        return sys.stdin.isatty() and not self.json and not self.yes and click.confirm(question, err=True)
+        return sys.stdin.isatty() and not self.json and not self.yes and agreed(question)
 
     def choose(self, key: str, value: str) -> None:
         """Take a setting as if it had been given with --set."""

@@ -119,11 +119,15 @@ def _agreed(app: App) -> Agreed | None:
     """Asks in a terminal whether to release over what was released meanwhile; `--yes` was given before anybody knew of that."""
     import sys
 
+    from amianai_infra.printing import agreed as asked
+    from amianai_infra.printing import show
+
     if not sys.stdin.isatty() or app.yes:
         return None
 
     def agreed(told: str) -> bool:
-        return click.confirm(f"{told}\nThis release was begun before that and would undo it. Release all the same?", err=True)
+        show(told, err=True)
+        return asked("This release was begun before that and would undo it. Release all the same?")
 
     return agreed
 

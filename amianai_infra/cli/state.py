@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from amianai_infra.cli.options import App, dry_run_option
+from amianai_infra.printing import show
 
 
 @click.group()
@@ -62,7 +63,7 @@ def copies(app: App) -> None:
     """
     app.target.ready()
     found = app.engine().copies()
-    app.print([one.as_dict() for one in found], "\n".join(str(one) for one in found) or "no copies")
+    app.print([one.as_dict() for one in found], [str(one) for one in found] or "no copies")
 
 
 @state.command()
@@ -89,7 +90,7 @@ def restore(app: App, copy: str | None, dry_run: bool) -> None:
     engine = app.engine()
     found = operation.plan(engine, copy)
     if dry_run or not app.json:
-        click.echo(found.text(), err=not dry_run)
+        show(found.text(), err=not dry_run)
     if dry_run:
         return
     result = operation.restore(app, engine, found)

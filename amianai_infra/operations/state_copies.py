@@ -22,9 +22,9 @@ class Plan:
     chosen: Candidate
     present: str
 
-    def text(self) -> str:
+    def text(self) -> list[str]:
         """For a person."""
-        return f"The stack's state\n  {self.present}\nbecomes\n  {self.chosen}\n{_KEPT}"
+        return ["The stack's state", f"  {self.present}", "becomes", f"  {self.chosen}", _KEPT]
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Result:
         """For `--json`."""
         return {"restored": self.chosen.as_dict(), "kept": self.kept}
 
-    def text(self) -> str:
+    def text(self) -> list[str]:
         """For a person."""
         kept = [f"what was there is kept: {self.kept}"] if self.kept else []
-        return "\n".join([f"restored {self.chosen}", *kept, "`amianai preview` shows what differs from it"])
+        return [f"restored {self.chosen}", *kept, "`amianai preview` shows what differs from it"]
 
 
 def plan(engine: Engine, name: str | None) -> Plan:

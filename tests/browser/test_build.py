@@ -24,12 +24,15 @@ def digests(out: Path) -> dict[str, str]:
 
 
 def test_another_folder_gives_the_files_that_were_deployed(deployed: Deployed, tmp_path: Path) -> None:
-    """With the `.env.local` of `amianai env`, whose values must be those that `deploy` builds with."""
+    """With the `.env.local` of `amianai env`, whose values must be those that `deploy` builds with, but for the client for development."""
     deployed.project.run("env")
     site = deployed.project.root / "examples" / "site"
     build_id = json.loads((site / "out" / "version.json").read_text())["build"]
     other = tmp_path / "some" / "other (folder)"
     shutil.copytree(site, other, ignore=LEFT_OUT, symlinks=True)
+    auth, local = deployed.summary["outputs"]["auth"], other / ".env.local"
+    assert auth["development_client_id"] in local.read_text()
+    local.write_text(local.read_text().replace(auth["development_client_id"], auth["client_id"]))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NEXT_")}
     subprocess.run(["npm", "run", "build"], cwd=other, env={**environment, "AMIANAI_BUILD_ID": build_id}, check=True, capture_output=True)
 

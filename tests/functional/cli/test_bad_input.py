@@ -207,7 +207,8 @@ def test_on_aws_nothing_happens_without_a_confirmation_that_names_account_region
     # `up` plans before it asks, and there is no state to plan from here.
     said = refused(root, "up", code=1, env=signed(sts))
     assert shown in said
-    assert "while reading the state" in said
+    assert "AWS did not answer while" in said
+    assert "eeyore-state-123456789012-us-east-1" in said
 
 
 def test_interrupted(root: Path, sts: Sts) -> None:
