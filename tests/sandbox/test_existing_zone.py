@@ -52,6 +52,7 @@ def made(project: Project) -> list[str]:
     return vpcs + [zone["Id"].removeprefix("/hostedzone/") for zone in project.aws("route53").list_hosted_zones()["HostedZones"]]
 
 
+@pytest.mark.soak
 def test_a_zone_in_use_is_adopted_switched_put_back_and_left(in_use: Project) -> None:
     project = in_use
     site = {"AMIANAI_SITE_DIRECTORY": "site", "AMIANAI_SITE_BUILD_COMMAND": "mkdir -p out && cp index.html 404.html out/"}
@@ -115,6 +116,7 @@ def test_destroy_takes_nothing_while_others_have_records_in_the_zone(deployed: D
     assert "in the way" not in project.run("destroy", "--dry-run").stdout
 
 
+@pytest.mark.soak
 def test_carried_records_stay_in_a_zone_that_is_kept_and_are_taken_in_again(in_use: Project) -> None:
     project = in_use
     (project.root / "zone.txt").write_text("@ 300 IN MX 10 mail.example.net.\n@ 300 IN A 192.0.2.1\nwww 300 IN CNAME old.example.net.\n")
