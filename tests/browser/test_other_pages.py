@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import Sandbox
 from tests.browser.conftest import _FLAGS
+from tests.project import checkout
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox]
 
@@ -32,10 +33,7 @@ KEYS = ("test", "000000000000")
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    root = tmp_path_factory.mktemp("open") / "checkout"
-    root.mkdir()
-    (root / "Pulumi.yaml").write_text("name: amianai-infra\nruntime: python\n")
-    made = Sandbox(root)
+    made = Sandbox(checkout(tmp_path_factory.mktemp("open") / "checkout"))
     made.start(QUIET)
     yield made
     made.reset(QUIET)

@@ -38,10 +38,7 @@ FORM_TYPE = {"content_type": "application/x-www-form-urlencoded"}
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    root = tmp_path_factory.mktemp("attacked") / "checkout"
-    root.mkdir()
-    (root / "Pulumi.yaml").write_text("name: amianai-infra\nruntime: python\n")
-    made = Sandbox(root)
+    made = Sandbox(checkout(tmp_path_factory.mktemp("attacked") / "checkout"))
     made.start(QUIET)
     yield made
     made.reset(QUIET)
