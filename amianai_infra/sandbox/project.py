@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,12 @@ class Project:
         """Write what is missing or has changed."""
         for folder in (self.folder, self.state, self._local / "aws"):
             folder.mkdir(parents=True, exist_ok=True)
-        _update(self.folder / "Pulumi.yaml", self._project_file())
+        _update(self.folder / "Pulumi.yaml", self._project_file)
         _update(self._local / "aws" / "config", f"[default]\nregion = {aws.REGION}\ns3 =\n    addressing_style = path\n")
         if not self.passphrase_file.is_file():
             write_private(self.passphrase_file, secrets.token_urlsafe(32).encode())
 
+    @cached_property
     def _project_file(self) -> str:
         import yaml
 

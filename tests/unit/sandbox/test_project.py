@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from unittest.mock import Mock
 
+import pytest
 import yaml
 
 from amianai_infra.sandbox.ports import Ports
@@ -29,6 +31,15 @@ def test_the_engines_project_is_the_checkouts_own_with_its_program_elsewhere(tmp
     assert written["config"] == {"amianai-infra:domainName": {"type": "string"}}
     assert "backend" not in written
     assert (tmp_path / "Pulumi.yaml").read_text() == tracked
+
+
+def test_a_command_reads_the_checkouts_project_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: amianai-infra\nruntime: python\n")
+    made, load = project(tmp_path), Mock(wraps=yaml.safe_load)
+    monkeypatch.setattr(yaml, "safe_load", load)
+    for _ in range(3):
+        made.prepare()
+    assert load.call_count == 1
 
 
 def test_the_passphrase_is_random_private_and_kept(tmp_path: Path) -> None:
