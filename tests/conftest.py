@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -83,11 +84,33 @@ def deployed(project: Project) -> Deployed:
     return Deployed(project, summary, project.json("status"))
 
 
+@pytest.fixture
+def env_file(deployed: Deployed) -> Iterator[Path]:
+    """Where `amianai env` writes. What it wrote goes afterwards: a build is made of it, too, and the next test would build again."""
+    file = deployed.project.root / "examples/site/.env.local"
+    yield file
+    file.unlink()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the soak tests out unless they are asked for."""
-    if "soak" in (config.getoption("-m") or ""):
-        return
-    left = [item for item in items if item.get_closest_marker("soak")]
-    if left:
+    """Leave the soak tests out unless they are asked for, and begin with what takes longest."""
+    if "soak" not in (config.getoption("-m") or ""):
+        left = [item for item in items if item.get_closest_marker("soak")]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]
+    files = [item.nodeid.partition("::")[0] for item in items]
+    weights = {file: _weight(file, count) for file, count in Counter(files).items()}
+    items.sort(key=lambda item: weights[item.nodeid.partition("::")[0]])
+
+
+def _weight(file: str, count: int) -> tuple[int, int]:
+    """What comes earlier: the deployed stack's files as they follow each other, then whole stacks, then the rest by size.
+
+    A worker that ends with small files waits for the other one no longer than a small file takes.
+    """
+    if _looks_at_the_stack(file):
+        return 0, 0
+    return next((rank for rank, folder in enumerate(_SLOWEST, 1) if file.startswith(folder)), len(_SLOWEST) + 1), -count
+
+
+_SLOWEST = ("tests/sandbox/", "tests/functional/")

@@ -11,8 +11,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tests import warm
+
+if TYPE_CHECKING:
+    import boto3
 
 CHECKOUT = Path(__file__).parents[1]
 LEFT_BEHIND = shutil.ignore_patterns("node_modules", ".next", "out", ".env.local")
@@ -33,15 +39,7 @@ class Project:
         return {**kept, **cache, **(extra or {})}
 
     def run(self, *arguments: str, code: int = 0, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.command(*arguments),
-            check=False,
-            cwd=self.root,
-            env=self.environment(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
+        done = warm.run(self.command(*arguments), self.root, self.environment(env))
         assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -61,15 +59,21 @@ class Project:
         """An independent boto3 client, made from the printed environment alone; with another key where one is given."""
         import boto3
         from botocore.config import Config
+
+        session, endpoint = self._led
+        if key is not None:
+            session = boto3.Session(key["AWS_ACCESS_KEY_ID"], key["AWS_SECRET_ACCESS_KEY"], region_name=session.region_name)
+        return session.client(service, endpoint_url=endpoint, config=Config(s3={"addressing_style": "path"}))  # type: ignore[call-overload]
+
+    @cached_property
+    def _led(self) -> tuple[boto3.Session, str]:
+        """Where the printed environment leads; for as long as there is this sandbox."""
+        import boto3
         from botocore.session import Session
 
-        env = {**self.variables(), **(key or {})}
-        if key is None:
-            core = Session(session_vars={"credentials_file": (None, None, env["AWS_SHARED_CREDENTIALS_FILE"], None)})
-            session = boto3.Session(botocore_session=core, region_name=env["AWS_REGION"])
-        else:
-            session = boto3.Session(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_REGION"])
-        return session.client(service, endpoint_url=env["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"}))  # type: ignore[call-overload]
+        env = self.variables()
+        core = Session(session_vars={"credentials_file": (None, None, env["AWS_SHARED_CREDENTIALS_FILE"], None)})
+        return boto3.Session(botocore_session=core, region_name=env["AWS_REGION"]), env["AWS_ENDPOINT_URL"]
 
 
 def trace(root: Path, *left_out: str) -> dict[str, tuple[int, int, str]]:

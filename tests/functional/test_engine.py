@@ -362,8 +362,10 @@ def test_a_bucket_name_is_adopted_only_when_it_is_ours(stage: Stage) -> None:
     stage.knob("slow")
     props = stage.cloud.get("eeyore-site") or {}
     stage.cloud.put("eeyore-site", "aws:s3/bucket:Bucket", {**props, "tags": {TAG_URN: "somebody else's"}})
-    assert "created again" in " ".join(stage.engine().recover())
-    assert not [entry for entry in stage.engine().resources() if entry.name == "bucket"]
+    engine = stage.engine()
+    engine._patience = 1.0
+    assert "created again" in " ".join(engine.recover())
+    assert not [entry for entry in engine.resources() if entry.name == "bucket"]
 
 
 def test_what_the_service_shows_late_is_waited_for_and_not_created_again(stage: Stage) -> None:
@@ -439,6 +441,7 @@ def test_what_exists_already_and_is_somebody_elses_is_left_alone(stage: Stage) -
     with pytest.raises(EngineError) as caught:
         engine.up()
     assert "find out whose it is" in caught.value.fix
+    engine._patience = 1.0
     engine.destroy()
     assert list(stage.cloud.all()) == ["eeyore-logs"]
 

@@ -67,7 +67,7 @@ def ours(project: Project) -> Iterator[tuple[Path, bytes]]:
             yield path, path.read_bytes()
 
 
-def test_a_whole_day_with_the_database_leaves_no_secret(deployed: Deployed) -> None:
+def test_a_whole_day_with_the_database_leaves_no_secret(deployed: Deployed, env_file: Path) -> None:
     project, said = deployed.project, list[str]()
     before = passwords(deployed)
     assert before

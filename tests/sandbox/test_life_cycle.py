@@ -11,6 +11,7 @@ import json
 import os
 import pty
 import subprocess
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -162,11 +163,11 @@ def test_drift_made_by_an_outside_client_is_found_and_mended(deployed: Deployed)
     assert database["BackupRetentionPeriod"] == 7
 
 
-def test_no_secret_reaches_output_state_or_files(deployed: Deployed) -> None:
+def test_no_secret_reaches_output_state_or_files(deployed: Deployed, env_file: Path) -> None:
     secret = deployed.project.aws("secretsmanager").get_secret_value(SecretId=deployed.status["database"]["secret_arn"])
     password = json.loads(secret["SecretString"])["password"]
     shown = [deployed.project.run(*words) for words in (("sandbox", "env"), ("status",), ("--debug", "preview"), ("env",))]
     assert not [done.args for done in shown if password in done.stdout + done.stderr]
     root = deployed.project.root
-    kept = [root / "examples/site/.env.local", *(root / ".sandbox/state").rglob("*"), *(root / ".sandbox").rglob("*.log")]
+    kept = [env_file, *(root / ".sandbox/state").rglob("*"), *(root / ".sandbox").rglob("*.log")]
     assert not [path for path in kept if path.is_file() and password.encode() in path.read_bytes()]
