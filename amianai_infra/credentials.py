@@ -18,6 +18,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -237,8 +238,8 @@ class Held:
         """As a container's endpoint answers."""
         frozen = self.get_frozen_credentials()
         fields = {"AccessKeyId": frozen.access_key, "SecretAccessKey": frozen.secret_key, "Token": frozen.token}
-        expiry = self._found._expiry_time  # the AWS CLI reads it there, too
-        return json.dumps({**fields, "Expiration": expiry.strftime("%Y-%m-%dT%H:%M:%SZ")}).encode()
+        expiry = self._found._expiry_time.astimezone(UTC)  # the AWS CLI reads it there, too
+        return json.dumps({**fields, "Expiration": f"{expiry:%Y-%m-%dT%H:%M:%SZ}"}).encode()
 
 
 class _Waited:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,11 +22,15 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from click.testing import CliRunner
 
 from amianai_infra import credentials, printing
+from amianai_infra.cli.main import cli
 from amianai_infra.errors import AmianaiError, ClockError, ConfigurationError, ForbiddenError, UnreachableError
 from amianai_infra.operations import doctor
-from amianai_infra.target import AwsTarget, aws_error
+from amianai_infra.target import OUTPUTS_CACHE, AwsTarget, aws_error
+from tests.project import checkout
+from tests.unit.operations.fakes import OUTPUTS
 from tests.unit.test_target import BytesRaw
 
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
@@ -413,6 +417,13 @@ def test_nobody_without_the_token_gets_the_credentials(
     assert capfd.readouterr().err == ""
 
 
+def test_the_end_is_told_in_utc_whatever_the_program_says(enter: Callable[..., AwsTarget]) -> None:
+    ends = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
+    told = json.dumps({**GOOD, "SessionToken": "t", "Expiration": ends.astimezone(timezone(timedelta(hours=2))).isoformat()})
+    given = credentials.handed_over(enter(prints(told.replace('"', '\\"')), **WORK)._session)
+    assert datetime.fromisoformat(fetched(given)["Expiration"]) == ends
+
+
 def test_boto3_takes_what_the_engine_is_given(sts: Sts, enter: Callable[..., AwsTarget]) -> None:
     config = TEAM.replace(f"mfa_serial = {SERIAL}\n", "")
     given = credentials.handed_over(enter(config, AWS_PROFILE="work", AWS_ENDPOINT_URL=sts.url)._session)
@@ -428,3 +439,20 @@ def test_without_a_terminal_nothing_is_asked() -> None:
         [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, start_new_session=True
     )
     assert (done.stdout, done.stderr) == ("None\n", "")
+
+
+@pytest.mark.parametrize("command", [["deploy"], ["rollback"], ["releases"]])
+def test_a_release_asks_for_the_code_before_anything_is_drawn(
+    command: list[str], enter: Callable[..., AwsTarget], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = enter(TEAM, AWS_PROFILE="work", AMIANAI_ROOT=str(checkout(tmp_path / "checkout")), DOMAIN_NAME="example.com").root
+    known = folder / "checkout" / ".amianai"
+    known.mkdir()
+    (known / OUTPUTS_CACHE).write_text(OUTPUTS.model_dump_json())
+    begun: list[str] = []
+    for name in ("deploy", "rollback", "releases"):
+        monkeypatch.setattr(f"amianai_infra.site.{name}", lambda *_, name=name, **__: begun.append(name))
+    typing(monkeypatch, "", "", "")
+    result = CliRunner().invoke(cli, command)
+    assert "six digits" in result.output
+    assert begun == []
