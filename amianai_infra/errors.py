@@ -76,6 +76,10 @@ class UnreachableError(AmianaiError):
     """The network, a server or a process did not answer."""
 
 
+class ClockError(AmianaiError):
+    """This machine's clock is wrong, so that no request is taken."""
+
+
 class UntrustedError(AmianaiError):
     """A server could not prove that it is the one that was meant; it was told nothing."""
 

@@ -103,6 +103,17 @@ def answer(question: str) -> str:
     return str(click.prompt(line(printable(question)), default="", show_default=False, err=True))
 
 
+def hidden_answer(question: str) -> str | None:
+    """What a person types unseen at this process's terminal, wherever standard input comes from; None where there is no terminal."""
+    import getpass
+
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return None
+    return getpass.getpass(f"{line(printable(question))}: ")
+
+
 def agreed(question: str) -> bool:
     """Whether a person agrees; the question is on standard error."""
     import click
@@ -112,6 +123,8 @@ def agreed(question: str) -> bool:
 
 def screen(*, stderr: bool = False, **options: Any) -> Console:
     """A console of rich, for what is drawn. Whatever is drawn on it, only rich's own escape sequences come out.
+
+    Elsewhere than in a terminal nothing moves: colours may be forced into a log, a cursor may not.
 
     Args:
         stderr: on standard error; that nobody reads it any more ends nothing.
@@ -131,7 +144,14 @@ def screen(*, stderr: bool = False, **options: Any) -> Console:
             self.quiet = True
 
     stream = sys.stderr.stream if isinstance(sys.stderr, _Guard) else sys.stderr
+    if not (stream if stderr else sys.stdout).isatty():
+        options = {"force_terminal": False, "color_system": "truecolor" if coloured() else None, **options}
     return Screen(file=stream if stderr else None, highlight=False, **options)
+
+
+def coloured() -> bool:
+    """Whether colours are wanted where there is no terminal, by the variables that rich knows."""
+    return any(os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
 
 
 class _Guard(io.TextIOBase):

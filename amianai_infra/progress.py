@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
-
-
-_FORCED = ("FORCE_COLOR", "TTY_COMPATIBLE")  # how rich is told that a pipe is a terminal
 
 
 class Task(Protocol):
@@ -63,7 +59,7 @@ class Progress:
     @cached_property
     def _bare(self) -> bool:
         """Whether plain lines do: then rich, which takes 0.1 s to import, is not loaded."""
-        return self._given is None and not sys.stderr.isatty() and not any(os.environ.get(name) for name in _FORCED)
+        return self._given is None and not sys.stderr.isatty() and not printing.coloured()
 
     def note(self, text: printing.Text) -> None:
         """One lasting line, or several. That nobody reads it any more does not end the work."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import urlsplit
 
-from amianai_infra.errors import AmianaiError, ConfigurationError, ForbiddenError, NotFoundError, UnreachableError
+from amianai_infra.errors import AmianaiError, ClockError, ConfigurationError, ForbiddenError, NotFoundError, UnreachableError
 from amianai_infra.folders import require_ours
 from amianai_infra.naming import PROJECT, STACK, stack_parameter, state_bucket_name
 from amianai_infra.outputs import StackOutputs
+from amianai_infra.progress import duration
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -185,24 +188,88 @@ def aws_error(error: Exception, doing: str) -> AmianaiError:
 
     if isinstance(error, aws.ClientError):
         return _client_error(error, doing)
-    if isinstance(
-        error,
-        (
-            aws.NoCredentialsError,
-            aws.PartialCredentialsError,
-            aws.TokenRetrievalError,
-            aws.SSOTokenLoadError,
-            aws.UnauthorizedSSOTokenError,
-        ),
-    ):
+    if isinstance(error, (aws.NoCredentialsError, aws.PartialCredentialsError, aws.CredentialRetrievalError, *_sso_errors())):
         return ForbiddenError(
-            f"No usable AWS credentials for {doing}.", where=str(error), fix="run `aws configure` or `aws sso login`, or set AWS_PROFILE"
+            f"No usable AWS credentials for {doing}.",
+            where=f"{error}; {_place()}",
+            fix="run `aws configure` or `aws sso login`, or set AWS_PROFILE",
         )
-    if isinstance(
-        error, (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.ReadTimeoutError, aws.ConnectionClosedError, aws.HTTPClientError)
-    ):
+    if isinstance(error, aws.RefreshWithMFAUnsupportedError):
+        return ForbiddenError(
+            "The session that the MFA code gave has ended.", where=_place(), fix="run the command again: what was done stays done"
+        )
+    return _configuration_error(error) or _connection_error(error, doing) or AmianaiError(f"AWS refused {doing}.", where=str(error))
+
+
+def _sso_errors() -> tuple[type[Exception], ...]:
+    from botocore import exceptions as aws
+
+    return (aws.TokenRetrievalError, aws.SSOTokenLoadError, aws.UnauthorizedSSOTokenError)
+
+
+def _configuration_error(error: Exception) -> ConfigurationError | None:
+    """What a file or variable of the AWS SDKs has wrong. Of a file only the line's number is told: keys are in it."""
+    from botocore import exceptions as aws
+
+    if isinstance(error, aws.ProfileNotFound):
+        return ConfigurationError(
+            f"There is no AWS profile {error.kwargs['profile']!r}.",
+            where=_place(),
+            fix="set AWS_PROFILE to one that `aws configure list-profiles` shows, or make it with `aws configure`",
+        )
+    if isinstance(error, aws.ConfigParseError):
+        cause: Any = error.kwargs.get("error")
+        line = getattr(cause, "lineno", None) or next(iter(getattr(cause, "errors", ())), (0,))[0]
+        place = f"{error.kwargs['path']}{f', line {line}' if line else ''}"
+        return ConfigurationError("The AWS configuration file cannot be understood.", where=place, fix="correct that file")
+    if isinstance(error, (aws.InvalidConfigError, aws.InfiniteLoopConfigError)):
+        return ConfigurationError("The AWS profile does not hang together.", where=f"{error}; {_place()}", fix="correct that file")
+    found = re.match("Invalid endpoint: (.*)", str(error)) if isinstance(error, ValueError) else None
+    if found:
+        names = [name for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL") and value and value in found[1]]
+        return ConfigurationError(
+            "The address that AWS is to be reached at is none.",
+            where=f"{', '.join(names) or f'endpoint_url of {_place()}'}: {found[1]}",
+            fix="begin it with https:// (or http://), or unset it to reach AWS itself",
+        )
+    return None
+
+
+def _place() -> str:
+    from amianai_infra.credentials import place_of
+
+    return place_of()[0]
+
+
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+
+
+def _connection_error(error: Exception, doing: str) -> AmianaiError | None:
+    """No answer: the proxy's fault, the certificates', or the network's."""
+    from botocore import exceptions as aws
+
+    if isinstance(error, aws.ProxyConnectionError):
+        chosen = ", ".join(name for name in _PROXIES if os.environ.get(name)) or "proxy of this machine"
+        return UnreachableError(
+            f"The proxy does not lead to AWS ({doing}).",
+            where=f"{chosen}: {_without_password(str(error))}",
+            fix="correct that variable (http://user:password@host:port), or unset it where no proxy is needed",
+        )
+    if isinstance(error, aws.SSLError):
+        chosen = next((f"{name}={os.environ[name]}" for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE") if os.environ.get(name)), "")
+        return UnreachableError(
+            f"The TLS connection to AWS cannot be trusted ({doing}).",
+            where=f"{chosen}: {error}" if chosen else str(error),
+            fix="AWS_CA_BUNDLE has to name a readable PEM file with the authorities, that of a proxy that signs for AWS among them;"
+            " unset it where there is no such proxy. A wrong clock makes certificates invalid, too",
+        )
+    if isinstance(error, (aws.ConnectionError, aws.HTTPClientError)):
         return UnreachableError(f"AWS did not answer while {doing}.", where=str(error), fix="check the network and run the command again")
-    return AmianaiError(f"AWS refused {doing}.", where=str(error))
+    return None
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 _EXPIRED = {
@@ -224,13 +291,45 @@ _FORBIDDEN = {
     "Forbidden",
     "403",
 }
+_SKEWED = {"RequestTimeTooSkewed", "RequestInTheFuture", "InvalidSignatureException"}
+SKEW_MOST_SECONDS = 240
+"""AWS refuses signatures that are five minutes off."""
+
+
+def clock_skew(answer: Mapping[str, Any]) -> float | None:
+    """How many seconds this machine's clock is ahead of AWS's, by the Date of an answer; None where it has none."""
+    said = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    try:
+        return time.time() - parsedate_to_datetime(said).timestamp() if said else None
+    except ValueError:
+        return None
+
+
+def _clock_error(error: Any, code: str, where: str) -> ClockError | None:
+    """A wrong clock, which services call an expired request, a wrong signature or an invalid key."""
+    skew = clock_skew(error.response) or 0.0
+    off = abs(skew) >= SKEW_MOST_SECONDS
+    if code not in _EXPIRED | _SKEWED or not (off or re.search("(?i)signature (expired|not yet current)", where)):
+        return None
+    direction = f"{duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'}" if off else "off from"
+    return ClockError(
+        f"This machine's clock is {direction} AWS's, which therefore takes no request.",
+        where=where,
+        fix="set the clock (`timedatectl set-ntp true`, or the system's settings), then run the command again",
+    )
 
 
 def _client_error(error: Any, doing: str) -> AmianaiError:
     code = error.response.get("Error", {}).get("Code", "")
     message = error.response.get("Error", {}).get("Message", "")
     where = f"{error.operation_name}: {code}: {message}"
-    if code in _EXPIRED:
+    if clock := _clock_error(error, code, where):
+        return clock
+    if "MultiFactorAuthentication failed" in message:
+        return ForbiddenError(
+            "AWS does not take the MFA code.", where=where, fix="run the command again with the next code: each is good once, for 30 s"
+        )
+    if code in _EXPIRED | _SKEWED:
         return ForbiddenError(
             f"The AWS credentials have expired or are not valid ({doing}).",
             where=where,
@@ -311,9 +410,9 @@ class AwsTarget:
 
     @cached_property
     def _session(self) -> Session:
-        import boto3
+        from amianai_infra.credentials import open_session
 
-        return boto3.Session(region_name=self.region)
+        return open_session(self.region, lambda error: aws_error(error, "taking up the AWS credentials"))
 
     def ready(self) -> None:
         """Ask STS who we are; raises when the credentials are absent, expired or AWS is unreachable."""
@@ -321,7 +420,15 @@ class AwsTarget:
 
     def client(self, service: str, region: str | None = None) -> Any:
         """A boto3 client with the ambient credentials; one for S3 takes buckets of this account alone."""
-        client = self._session.client(service, region_name=region or self.region)  # type: ignore[call-overload]
+        from botocore.exceptions import BotoCoreError
+
+        from amianai_infra.credentials import QUICK
+
+        config = QUICK if service == "sts" else None
+        try:
+            client = self._session.client(service, region_name=region or self.region, config=config)  # type: ignore[call-overload]
+        except (BotoCoreError, ValueError) as error:
+            raise aws_error(error, f"making ready for {service}") from error
         if service != "s3":
             return client
         backend = urlsplit(self._environ.get("PULUMI_BACKEND_URL", ""))
@@ -349,11 +456,18 @@ class AwsTarget:
     @cached_property
     def _identity(self) -> Identity:
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             answer = self.client("sts").get_caller_identity()
         except (BotoCoreError, ClientError) as error:
             raise aws_error(error, "asking STS who is calling") from error
+        except (ResponseParserError, KeyError) as error:
+            raise UnreachableError(
+                "Something else than AWS answered.",
+                where="sts GetCallerIdentity",
+                fix="look at the network, HTTPS_PROXY and AWS_ENDPOINT_URL",
+            ) from error
         return Identity(answer["Account"], answer["Arn"])
 
     def identity(self) -> Identity:
@@ -369,13 +483,23 @@ class AwsTarget:
         chosen = self._environ.get("PULUMI_BACKEND_URL")
         if not chosen:
             _ = self._state_is_ours
+        from amianai_infra.credentials import SEARCHED
+
         secrets = self._environ.get("PULUMI_SECRETS_PROVIDER") or f"awskms://alias/{self._prefix}-state?region={self.region}"
         return EngineEnvironment(
             project_dir=self.root,
             backend_url=chosen or f"s3://{self.state_bucket}?region={self.region}&awssdk=v2",
             secrets_provider=secrets,
-            variables={"AWS_REGION": self.region},
+            variables={**self._handed_over, "AWS_REGION": self.region},
+            drop=SEARCHED,
         )
+
+    @cached_property
+    def _handed_over(self) -> Mapping[str, str]:
+        """What we hold, for the engine and its provider."""
+        from amianai_infra.credentials import handed_over
+
+        return handed_over(self._session)
 
     @cached_property
     def _state_is_ours(self) -> bool:

@@ -148,6 +148,7 @@ def _release_context(app: App) -> tuple[Target, ReleaseSettings, StackOutputs]:
         settings = ReleaseSettings.of(app.settings)
         remember(memory, mark, settings)
     target = AwsTarget(app.root, settings.region, settings.prefix, app.environ)
+    target.credentials()  # a code may be asked for: nothing is drawn yet
     outputs = cached_outputs(target)
     if outputs is None or (outputs.domain, outputs.region, outputs.prefix) != (settings.domain, settings.region, settings.prefix):
         outputs = fetch_outputs(target, settings.prefix)

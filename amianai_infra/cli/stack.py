@@ -331,6 +331,7 @@ def doctor(app: App, policy: bool) -> None:
 
 def _aws_checks(app: App) -> list[Check]:
     """Credentials and permissions: only where the settings say which region and prefix they are for."""
+    from amianai_infra.engine import find_engine
     from amianai_infra.errors import ConfigurationError
     from amianai_infra.operations import doctor as operation
 
@@ -338,4 +339,7 @@ def _aws_checks(app: App) -> list[Check]:
         target, settings = app.target, app.settings
     except ConfigurationError:
         return []
-    return [operation.sign_in_mail(settings), *operation.amazon(target, settings)]
+    found = [operation.sign_in_mail(settings), *operation.amazon(target, settings)]
+    if operation.healthy(found) and find_engine(app.environ):
+        found.append(operation.state_through_engine(lambda: app.engine().reach()))
+    return found

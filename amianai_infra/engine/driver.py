@@ -119,6 +119,16 @@ class Engine:
         """Whether the stack was created."""
         return (self._checkpoint() if self._files else self._export()) is not None
 
+    def reach(self) -> None:
+        """Have the engine itself open the state's backend, with its own credentials and its own way there. No bucket yet is an answer, too.
+
+        Raises:
+            AmianaiError: it comes to nothing.
+        """
+        ended = self._run([*_QUIETLY, "whoami"])
+        if ended.code != 0 and "NoSuchBucket" not in ended.stderr:
+            raise failures.command_failure("Opening the state's backend through the engine", ended)
+
     def configure(self, values: Mapping[str, str], *, exact: bool = False) -> None:
         """Write stack configuration; creates the stack if absent. Does nothing when it says so already.
 

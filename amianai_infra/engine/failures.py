@@ -61,7 +61,9 @@ _KNOWN: tuple[tuple[re.Pattern[str], type[AmianaiError], str], ...] = (
     (re.compile(r"permission denied", re.I), EngineError, "check who owns the state directory and the project folder"),
     (
         re.compile(
-            r"ExpiredToken|security token .* expired|InvalidClientTokenId|no valid credential|NoCredentialProviders|get identity", re.I
+            r"ExpiredToken|security token .* expired|InvalidClientTokenId|no valid credential|NoCredentialProviders|get identity"
+            r"|AssumeRoleTokenProvider|CredentialsUnavailable",
+            re.I,
         ),
         ForbiddenError,
         "run `aws sso login` or renew the access key, then run the command again",

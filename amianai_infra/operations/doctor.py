@@ -8,16 +8,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amianai_infra.errors import AmianaiError, MissingToolError, RefusedError
+from amianai_infra.errors import AmianaiError, ClockError, MissingToolError, RefusedError
 from amianai_infra.operations import state_storage
+from amianai_infra.target import SKEW_MOST_SECONDS, clock_skew
 
 if TYPE_CHECKING:
     from amianai_infra.config import Settings
@@ -27,7 +26,6 @@ NODE_LEAST = (18, 17)
 PYTHON_LEAST = (3, 11)
 FREE_LEAST_GIB = 3.0  # engine, its build, the sandbox's servers, the site's packages
 FREE_LATER_GIB = 0.5  # once the engine is there
-SKEW_MOST_SECONDS = 240
 Run = Callable[[Sequence[str]], str]
 
 
@@ -226,8 +224,19 @@ def credentials(target: Target) -> list[Check]:
     try:
         identity = target.identity()
     except AmianaiError as error:
-        return [Check("AWS credentials", False, str(error.where or error.what), error.fix)]
+        name = "Clock" if isinstance(error, ClockError) else "AWS credentials"
+        return [Check(name, False, f"{error.what} {error.where}".strip(), error.fix)]
     return [Check("AWS credentials", True, f"{identity.arn} in account {identity.account}"), _clock(target)]
+
+
+def state_through_engine(reach: Callable[[], None]) -> Check:
+    """Whether the engine, too, comes to the state, with the credentials that it is given."""
+    name = "State, through the engine"
+    try:
+        reach()
+    except AmianaiError as error:
+        return Check(name, False, f"{error.what} {error.where}".strip(), error.fix)
+    return Check(name, True, "it takes the same credentials, and AWS answers it")
 
 
 def amazon(target: Target, settings: Settings) -> list[Check]:
@@ -297,12 +306,12 @@ def _principal(iam: Any, arn: str) -> str:
 
 
 def _clock(target: Target) -> Check:
-    headers = target.client("sts").get_caller_identity()["ResponseMetadata"].get("HTTPHeaders", {})
-    if "date" not in headers:
+    skew = clock_skew(target.client("sts").get_caller_identity())
+    if skew is None:
         return Check("Clock", True, "AWS told no time", required=False)
-    skew = abs(parsedate_to_datetime(headers["date"]).timestamp() - time.time())
-    good = skew < SKEW_MOST_SECONDS
-    return Check("Clock", good, f"{skew:.0f} s from AWS's", "" if good else "set the clock: AWS refuses signatures that are 5 minutes off")
+    good = abs(skew) < SKEW_MOST_SECONDS
+    fix = "" if good else "set the clock: AWS refuses signatures that are 5 minutes off"
+    return Check("Clock", good, f"{abs(skew):.0f} s from AWS's", fix)
 
 
 def healthy(checks: Iterable[Check]) -> bool:

@@ -83,6 +83,8 @@ def setup(context: Context, options: Options, hands: Hands) -> Report:
     _tools(context, options, hands)
     change.require_same_place(context)
     engine = context.engine()
+    if context.target.name == "aws":
+        engine.reach()
     change.require_free_names(context, engine, switch=change.Switch(options.switch))
     if not (context.settings.dns.zone_id or zones.in_state(engine.resources())):
         carry_over.choose(context, options.records, hands.ask if context.target.name == "aws" and options.wait else None)
@@ -113,9 +115,7 @@ def _prerequisites(context: Context, options: Options, hands: Hands) -> None:
 
 
 def _credentials(context: Context) -> None:
-    with context.progress.task("Credentials") as task:
-        context.target.ready()
-        task.say(context.target.identity().arn)
+    context.target.ready()  # a code may be asked for: nothing is drawn meanwhile
     context.announce()
     context.confirm("Build or change the production stack there?")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -130,3 +131,25 @@ def test_that_nobody_reads_the_progress_does_not_end_the_work(forced: bool) -> N
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writing, text=True, check=False, env=environ)
     os.close(writing)
     assert (done.stdout, done.returncode) == ("done\n", 0)
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_colours_may_be_forced_into_a_log_but_no_cursor_that_moves(variable: str) -> None:
+    code = (
+        "from amianai_infra.engine.display import display_for\n"
+        "from amianai_infra.engine.events import Record\n"
+        "from amianai_infra.printing import draw, screen\n"
+        "from amianai_infra.progress import Progress\n"
+        "import time\n"
+        "progress = Progress()\n"
+        "with progress.task('Work') as task: task.total(3); task.advance(); time.sleep(0.3)\n"
+        "display = display_for(progress)\n"
+        "display.begin(Record('up', 3, display.changed)); time.sleep(0.3); display.end(None)\n"
+        "draw(progress.console, ('coloured', 'green'))\n"
+        "assert not screen().is_terminal\n"
+    )
+    environ = {**os.environ, variable: "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
+    assert "\x1b[32mcoloured" in done.stderr
+    assert set(re.findall(r"\x1b\[[0-9;?]*(.)", done.stderr)) == {"m"}
+    assert "Work ..." in done.stderr

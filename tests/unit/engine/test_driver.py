@@ -21,7 +21,7 @@ from amianai_infra.engine import driver as module
 from amianai_infra.engine.backend import FailedCreate, FolderStore, StateFiles
 from amianai_infra.engine.locks import Runs
 from amianai_infra.engine.process import Completed
-from amianai_infra.errors import ConfigurationError, EngineError, LockedError, NotFoundError
+from amianai_infra.errors import ConfigurationError, EngineError, ForbiddenError, LockedError, NotFoundError
 from amianai_infra.machine import machine
 from amianai_infra.progress import Progress
 from amianai_infra.target import EngineEnvironment
@@ -284,3 +284,19 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     code = f"import sys, amianai_infra.engine; print([name for name in {heavy} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_the_engine_itself_opens_the_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake(tmp_path, monkeypatch)
+    fake.engine.reach()
+    assert fake.calls[-1][-1] == "whoami"
+    fake.answers = lambda _: Completed("", "error: could not list bucket: api error NoSuchBucket: it does not exist", 1)
+    fake.engine.reach()
+    for said in (
+        "assume role with MFA enabled, but AssumeRoleTokenProvider session option not set",
+        "failed to load: CredentialsUnavailable",
+    ):
+        fake.answers = lambda _, said=said: Completed("", f"error: {said}", 255)  # type: ignore[misc]
+        with pytest.raises(ForbiddenError, match="through the engine") as caught:
+            fake.engine.reach()
+        assert said in caught.value.where

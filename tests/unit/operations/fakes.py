@@ -98,6 +98,11 @@ class Engine:
     def exists(self) -> bool:
         return self.there
 
+    def reach(self) -> None:
+        self.log.append(("reach",))
+        if "reach" in self.answers:
+            raise self.answers["reach"]
+
     @contextmanager
     def copy(self) -> Iterator[Engine]:
         with TemporaryDirectory() as folder:

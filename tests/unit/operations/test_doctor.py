@@ -255,3 +255,14 @@ def test_e_mail_is_safe_with_ses_or_without_sign_up(auth: dict[str, Any]) -> Non
     check = doctor.sign_in_mail(Settings(domain_name="example.com", auth=AuthSettings(**auth)))
     assert check.ok
     assert not check.fix
+
+
+def test_the_engine_has_to_come_to_the_state_too() -> None:
+    def refused() -> None:
+        raise ForbiddenError("Opening the state's backend failed.", where="no credentials", fix="run `aws sso login`")
+
+    assert doctor.state_through_engine(lambda: None).ok
+    row = doctor.state_through_engine(refused)
+    assert (row.ok, row.required) == (False, True)
+    assert "no credentials" in row.found
+    assert "aws sso login" in row.fix

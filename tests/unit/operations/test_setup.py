@@ -9,7 +9,7 @@ import pytest
 
 from amianai_infra import site
 from amianai_infra.engine import StateResource
-from amianai_infra.errors import ConfigurationError, MissingToolError, NotFoundError, RefusedError, VerificationError
+from amianai_infra.errors import ConfigurationError, ForbiddenError, MissingToolError, NotFoundError, RefusedError, VerificationError
 from amianai_infra.naming import secret_name
 from amianai_infra.operations import change, doctor, setup, state_storage, zones
 from amianai_infra.operations.setup import Hands, Options
@@ -129,7 +129,7 @@ def test_on_aws_the_zone_comes_first_and_the_stack_after_the_delegation(doings: 
 
     context.engine = engine  # type: ignore[method-assign]
     run(doings)
-    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "offer", "state", "configure", "up", "up", "deploy"]
+    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "reach", "offer", "state", "configure", "up", "up", "deploy"]
     assert context.did("up")[0][1] == list(ZONE_TARGETS)
     assert context.did("up")[1][1] == []
 
@@ -251,7 +251,7 @@ def test_a_domain_in_use_is_asked_about_before_anything_is_made(doings: Doings) 
     hands = replace(doings.hands(), ask=lambda resolver, name, kind: [{"name": name, "type": 15, "data": "10 mx.test."}] * (kind == "MX"))
     with pytest.raises(RefusedError, match="no zone was made"):
         setup.setup(doings.context, Options(), hands)
-    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "offer"], "not even the state's bucket"
+    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "reach", "offer"], "not even the state's bucket"
     doings.context.state = [resource("urn::zone", change.ZONE_TYPE, "z1")]
     doings.context.target.clients["route53"] = Route53({"z1": "example.com"})
     doings.published = True
@@ -264,7 +264,7 @@ def test_a_zone_that_exists_stops_setup_before_anything_is_made(doings: Doings) 
     doings.context.target.clients["route53"] = Route53({"Z1": "example.com"})
     with pytest.raises(RefusedError, match="A public hosted zone"):
         run(doings)
-    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "recover", "offer"], "not even the state's bucket"
+    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "reach", "recover", "offer"], "not even the state's bucket"
 
 
 def test_a_switch_publishes_at_the_distribution_first_and_once(doings: Doings) -> None:
@@ -297,3 +297,19 @@ def test_up_switches_only_to_a_site_that_is_published(doings: Doings, monkeypatc
     else:
         with pytest.raises(RefusedError, match="no site is published"):
             setup.require_release(doings.context)
+
+
+def test_nothing_is_made_where_the_engine_does_not_get_in(doings: Doings) -> None:
+    on_aws(doings.context)
+    refused = ForbiddenError("Opening the state's backend through the engine failed.", fix="run `aws sso login`")
+    made = doings.context.engine
+
+    def engine(environment: Any = None) -> Any:
+        one = made(environment)
+        one.answers["reach"] = refused
+        return one
+
+    doings.context.engine = engine  # type: ignore[method-assign]
+    with pytest.raises(ForbiddenError):
+        run(doings)
+    assert names(doings.log) == ["announce", "confirm", "engine", "plugin", "reach"]
