@@ -11,7 +11,7 @@ import pytest
 
 from amianai_infra.sandbox import Sandbox
 from amianai_infra.sandbox import postgres as database
-from tests.project import Deployed, Project
+from tests.project import Project, copy_project
 
 pytestmark = pytest.mark.sandbox
 
@@ -19,39 +19,54 @@ DOMAIN = "example.test"
 
 
 @pytest.fixture
-def copy(deployed: Deployed, tmp_path: Path) -> Iterator[Project]:
+def original(tmp_path: Path) -> Iterator[Project]:
+    made = copy_project(tmp_path / "original")
+    made.run("setup", "--no-deploy")
+    yield made
+    made.run("sandbox", "reset", "--confirm", "sandbox")
+
+
+@pytest.fixture
+def copy(original: Project, tmp_path: Path) -> Iterator[Project]:
     place = tmp_path / "copy"
-    subprocess.run(("cp", "-a", str(deployed.project.root), str(place)), check=True)
+    subprocess.run(("cp", "-a", str(original.root), str(place)), check=True)
     made = Project(place)
     yield made
     made.run("sandbox", "reset", "--confirm", "sandbox")
 
 
-def roles(root: Path) -> set[str]:
+def roles(project: Project) -> set[str]:
     """The roles of the PostgreSQL server behind a checkout, as its superuser sees them."""
-    place, port = database.locate(root / ".sandbox"), Sandbox(root).ports().postgres
+    place, port = database.locate(project.root / ".sandbox"), Sandbox(project.root).ports().postgres
     with psycopg.connect(host=str(place.sockets), port=port, user="postgres", dbname="postgres") as connection:
         return {name for (name,) in connection.execute("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'")}
 
 
+def addresses(project: Project) -> set[str]:
+    return {one["address"] for one in project.json("sandbox", "status")}
+
+
 def everything(project: Project) -> dict[str, object]:
-    """What would be missing if another checkout had touched it."""
-    services = {one["name"]: (one["state"], one["pid"]) for one in project.json("sandbox", "status")}
-    buckets = sorted(one["Name"] for one in project.aws("s3").list_buckets()["Buckets"])
+    """What would be another one if the copy had touched it."""
     state = project.root / ".sandbox/state/.pulumi/stacks/amianai-infra/prod.json"
-    return {"services": services, "buckets": buckets, "roles": roles(project.root), "state": state.read_bytes()}
+    return {
+        "services": {one["name"]: (one["state"], one["pid"], one["address"]) for one in project.json("sandbox", "status")},
+        "buckets": sorted(one["Name"] for one in project.aws("s3").list_buckets()["Buckets"]),
+        "databases": [one["DBInstanceIdentifier"] for one in project.aws("rds").describe_db_instances()["DBInstances"]],
+        "roles": roles(project),
+        "state": state.read_bytes(),
+    }
 
 
-def test_a_copy_is_built_and_destroyed_beside_the_original(deployed: Deployed, copy: Project) -> None:
-    before = everything(deployed.project)
+def test_a_copy_is_built_and_destroyed_beside_the_original(original: Project, copy: Project) -> None:
+    before = everything(original)
     built = copy.run("setup", "--no-deploy")
-    assert f"a copy of {deployed.project.root}" in built.stderr
-    assert everything(deployed.project) == before
-    theirs = copy.json("sandbox", "status")
-    assert {one["address"] for one in theirs}.isdisjoint({one["address"] for one in deployed.project.json("sandbox", "status")})
+    assert f"a copy of {original.root}" in built.stderr
+    assert everything(original) == before
+    assert addresses(copy).isdisjoint(addresses(original))
     assert len(copy.aws("rds").describe_db_instances()["DBInstances"]) == 1
-    assert len(roles(copy.root)) > 1
+    assert len(roles(copy)) == len(roles(original)) > 1
     copy.run("destroy", "--confirm", DOMAIN)
     assert copy.aws("rds").describe_db_instances()["DBInstances"] == []
-    assert everything(deployed.project) == before
-    assert "no changes" in deployed.project.said("preview")
+    assert everything(original) == before
+    assert "no changes" in original.said("preview")
