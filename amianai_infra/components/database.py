@@ -374,7 +374,8 @@ class Database(pulumi.ComponentResource):
             if found:
                 return str(found[0].secret_arn)
             if pulumi.runtime.is_dry_run():  # the next `up` finishes the instance first, and RDS then tells its secret
-                return pulumi.Output.from_input(pulumi.UNKNOWN)
+                unknown: Any = pulumi.UNKNOWN
+                return pulumi.Output.from_input(unknown)
             raise ConfigurationError(
                 "RDS does not tell the secret with the database's master password.",
                 where=f"database instance {self._args['identifier']}",
