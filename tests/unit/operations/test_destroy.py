@@ -151,8 +151,7 @@ def context(tmp_path: Path) -> Any:
         s3 = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
         s3.create_bucket(Bucket=BUCKET)
         made = Context(tmp_path)
-        ec2 = boto3.client("ec2", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
-        made.target.clients |= {"s3": s3, "rds": Rds(), "ec2": ec2}
+        made.target.clients |= {"s3": s3, "rds": Rds()}
         made.state = stack()
         change.configure(made, made.engine())
         made.log.clear()
