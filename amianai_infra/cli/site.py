@@ -7,6 +7,7 @@ there is something to do.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,25 +18,33 @@ import click
 from amianai_infra.cli.options import App, DurationType, dry_run_option
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from amianai_infra.outputs import StackOutputs
     from amianai_infra.site.release import Agreed
     from amianai_infra.site.settings import ReleaseSettings
     from amianai_infra.target import Target
 
+_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+_CLOCKS_DIFFER = 60.0
 _wait = click.option("--wait", type=DurationType(0, 86400), default="0s", help="How long to wait while somebody else releases.")
 _no_verify = click.option("--no-verify", is_flag=True, help="Do not look at the site afterwards.")
 
 
 @click.command()
 @click.option("--no-build", is_flag=True, help="Publish the output folder as it is.")
+@click.option(
+    "--begun",
+    type=click.DateTime([_MOMENT]),
+    metavar="TIME",
+    help="With --no-build: when the build began (UTC), as 2026-03-01T11:55:00Z. What was released since is not undone without a word.",
+)
 @_no_verify
 @_wait
 @click.option("--everything", is_flag=True, help="Build and upload everything, also what is there already.")
 @dry_run_option
 @click.pass_obj
-def deploy(app: App, no_build: bool, no_verify: bool, wait: timedelta, everything: bool, dry_run: bool) -> None:
+def deploy(app: App, no_build: bool, begun: datetime | None, no_verify: bool, wait: timedelta, everything: bool, dry_run: bool) -> None:
     """Build the site and publish what changed.
 
     \b
@@ -47,6 +56,7 @@ def deploy(app: App, no_build: bool, no_verify: bool, wait: timedelta, everythin
     """
     from amianai_infra import site
 
+    moment = _seconds(begun, no_build) if begun else None
     target, settings, outputs = _release_context(app)
     with _interruptible():
         release = site.deploy(
@@ -60,6 +70,7 @@ def deploy(app: App, no_build: bool, no_verify: bool, wait: timedelta, everythin
             dry_run=dry_run,
             everything=everything,
             agreed=_agreed(app),
+            begun=moment,
         )
     app.print(asdict(release), site.describe(release))
 
@@ -113,6 +124,18 @@ def releases(app: App, count: int) -> None:
     target, settings, outputs = _release_context(app)
     found = site.releases(target, settings, outputs, app.progress)[:count]
     app.print([asdict(one) for one in found], site.table(found))
+
+
+def _seconds(begun: datetime, no_build: bool) -> float:
+    """Seconds since 1970; refused where it says nothing about what is published."""
+    from datetime import UTC
+
+    seconds = begun.replace(tzinfo=UTC).timestamp()
+    if not no_build:
+        raise click.UsageError("--begun goes with --no-build: without it the build begins now.")
+    if seconds > time.time() + _CLOCKS_DIFFER:
+        raise click.BadParameter("it is in the future: no release could be noticed.", param_hint="--begun")
+    return seconds
 
 
 def _agreed(app: App) -> Agreed | None:

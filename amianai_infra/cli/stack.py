@@ -294,7 +294,7 @@ def destroy(
         show(operation.screen(plan), err=not dry_run)
     if dry_run:
         return
-    operation.require_empty_zone(plan)
+    operation.require_nothing_of_others(plan)
     app.confirm_domain(confirm, "This removes the production stack", plan.domain)
     result = operation.execute(app, engine, plan, options)
     app.print(result.as_dict(), result.text())

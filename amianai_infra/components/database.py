@@ -19,6 +19,7 @@ from pulumi_aws.vpc.security_group_ingress_rule import SecurityGroupIngressRule
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.components.rotated_secret import RotatedSecret
 from amianai_infra.config import DatabaseSettings
+from amianai_infra.errors import ConfigurationError
 from amianai_infra.naming import database_identifier, monitoring_role_name, role_secret_name
 from amianai_infra.rules import postgres
 from amianai_infra.rules.policies import RDS_MONITORING_POLICY, account_condition, own_secret, service_trust
@@ -369,7 +370,19 @@ class Database(pulumi.ComponentResource):
         )
 
     def _managed_secret(self) -> pulumi.Output[str]:
-        return self.instance.master_user_secrets.apply(lambda found: str(found[0].secret_arn))
+        def arn(found: Any) -> pulumi.Input[str]:
+            if found:
+                return str(found[0].secret_arn)
+            if pulumi.runtime.is_dry_run():  # the next `up` finishes the instance first, and RDS then tells its secret
+                unknown: Any = pulumi.UNKNOWN
+                return pulumi.Output.from_input(unknown)
+            raise ConfigurationError(
+                "RDS does not tell the secret with the database's master password.",
+                where=f"database instance {self._args['identifier']}",
+                fix="wait until the instance is available, then run `amianai up --refresh`",
+            )
+
+        return self.instance.master_user_secrets.apply(arn)
 
     def _create_replicas(self) -> None:
         """In the instance's subnets, under its key and with its password; without protection, for they hold nothing of their own."""

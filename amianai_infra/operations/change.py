@@ -251,9 +251,13 @@ def preview(context: Context, *, refresh: bool = False) -> Foreseen:
         found = look_at_the_zone(context, rehearsal, offer=False)
         for record in found.foreign if found else ():
             context.progress.note(f"`up` would be refused without --switch: {described(record)} leads a name of the site elsewhere")
-        configure(context, rehearsal)
-        drift = _make_ready(context, rehearsal, refresh=refresh)
-        return Foreseen(rehearsal.preview(), drift)
+        return _foresee(context, rehearsal, refresh=refresh)
+
+
+def _foresee(context: Context, rehearsal: Engine, *, refresh: bool) -> Foreseen:
+    configure(context, rehearsal)
+    drift = _make_ready(context, rehearsal, refresh=refresh)
+    return Foreseen(rehearsal.preview(), drift)
 
 
 @dataclass(frozen=True)
@@ -289,6 +293,11 @@ def up(context: Context, engine: Engine | None = None, *, refresh: bool = False,
     if not engine.exists():
         require_state(context)
     found = require_free_names(context, engine, switch=switch, thorough=refresh)
+    return _up(context, engine, found, refresh=refresh, switch=switch)
+
+
+def _up(context: Context, engine: Engine, found: zones.Survey | None, *, refresh: bool, switch: Switch) -> Summary:
+    """`up` after the look at the zone."""
     values = news(context, engine)
 
     def bring(through: Engine) -> Summary:
@@ -387,7 +396,8 @@ def agreed_up(
     if not engine.exists():
         require_state(context)
     found = require_free_names(context, engine, switch=switch, thorough=refresh)
-    foreseen = preview(context, refresh=refresh)
+    with engine.copy() as rehearsal:
+        foreseen = _foresee(context, rehearsal, refresh=refresh)
     waiting = found is not None and bool(found.foreign or found.ours > found.recorded)
     drift = foreseen.drift is not None and foreseen.drift.changed
     if not (foreseen.plan.changed or drift or waiting or differences(context)):
@@ -395,7 +405,7 @@ def agreed_up(
             context.progress.note(line)
         return replace(foreseen.plan, operation="up")
     _agree(context, consent, foreseen.plan)
-    return up(context, engine, refresh=refresh, switch=switch)
+    return _up(context, engine, found, refresh=refresh, switch=switch)
 
 
 def _agree(context: Context, consent: Consent, plan: Summary) -> None:

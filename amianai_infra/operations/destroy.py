@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from amianai_infra.config import Settings, read_stack_file
 from amianai_infra.errors import EngineError, NotFoundError, RefusedError
-from amianai_infra.operations import change, state_storage, zones
+from amianai_infra.operations import change, state_storage, tenants, zones
 from amianai_infra.operations.buckets import empty
 from amianai_infra.operations.context import Context
 from amianai_infra.rules.postgres import final_snapshot
@@ -67,6 +67,7 @@ class Plan:
         suffix: a new suffix of the snapshot's name, where the configured one is taken.
         domain: the domain of the stack, as its state has it.
         foreign: records of others in the zone that would go; while there are any, nothing goes.
+        tenants: what others have in the network that would go; the same.
     """
 
     keep: Mapping[str, str] = field(default_factory=dict)
@@ -82,6 +83,7 @@ class Plan:
     suffix: str = ""
     domain: str = ""
     foreign: Sequence[str] = ()
+    tenants: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -94,6 +96,7 @@ class Plan:
             "stays": list(self.stays),
             "deletes_state": self.delete_state,
             "records_of_others": list(self.foreign),
+            "network_of_others": list(self.tenants),
         }
 
 
@@ -194,6 +197,9 @@ def screen(found: Plan) -> list[str]:
     if found.foreign:
         lines.append("What stands in the way: records in the stack's zone that others made:")
         lines += [f"  - {record}" for record in found.foreign]
+    if found.tenants:
+        lines.append("What stands in the way: in the stack's network, of others:")
+        lines += [f"  - {one}" for one in found.tenants]
     return lines
 
 
@@ -245,15 +251,22 @@ def prepare(context: Context, options: Options) -> tuple[Engine, Plan]:
     found = replace(plan(resources, options, context.settings), domain=domain)
     if zones.in_state(resources) and change.ZONE_TYPE not in {one.type for one in resources if one.urn in found.kept_urns}:
         found = replace(found, foreign=zones.of_others(context, resources))
+    found = replace(found, tenants=tenants.of_others(context.target, resources))
     return engine, _with_free_snapshot_name(context, found)
 
 
-def require_empty_zone(found: Plan) -> None:
-    """Refuse while the zone holds records of others: Route 53 would, once everything else is gone.
+def require_nothing_of_others(found: Plan) -> None:
+    """Refuse while others have something in the stack's zone or network: AWS would, once everything else is gone.
 
     Raises:
-        RefusedError: naming them.
+        RefusedError: naming it.
     """
+    if found.tenants:
+        raise RefusedError(
+            "Others have something in the stack's network, which cannot go while it is there; nothing was removed.",
+            where="\n".join(found.tenants),
+            fix="remove it first, or end what it belongs to (`amianai db restore --cleanup` removes replaced databases)",
+        )
     if found.foreign:
         raise RefusedError(
             "Others made records in the stack's zone, which cannot go while they are there; nothing was removed.",
@@ -287,9 +300,9 @@ def execute(context: Context, engine: Engine, found: Plan, options: Options) -> 
     """Perform the plan. Running it again after an interruption goes on with what is left.
 
     Raises:
-        RefusedError: the zone holds records of others.
+        RefusedError: the zone or the network holds what is of others.
     """
-    require_empty_zone(found)
+    require_nothing_of_others(found)
     _lift(context, engine, found)
     _keep(context, engine, found, options)
     if found.unprotect:

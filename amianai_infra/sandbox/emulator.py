@@ -109,6 +109,7 @@ def emulator(python: Path, folder: Path, port: int, key: Key, environ: Mapping[s
         port=port,
         answers=lambda: answers(port, key),
         fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        folder=folder,
     )
 
 

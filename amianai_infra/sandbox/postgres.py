@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import struct
@@ -117,7 +118,8 @@ def _data_folder(local: Path, user: tuple[int, int] | None) -> Path:
     elif link.is_dir() or _may_enter(local, user):
         home = link
     else:
-        home = SYSTEM_HOME / f"sandbox-{hashlib.sha256(str(local).encode()).hexdigest()[:12]}"
+        # Not after the checkout's path: one that was moved keeps its data, and another may come in its place.
+        home = SYSTEM_HOME / f"sandbox-{secrets.token_hex(6)}"
         link.symlink_to(home)
         _sweep()
     home.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -178,9 +180,9 @@ def forget(local: Path) -> None:
         link.unlink()
 
 
-def fingerprint(installed: Path, port: int, certificates: Certificates) -> str:
+def fingerprint(local: Path, installed: Path, port: int, certificates: Certificates) -> str:
     """What a running server must have been started with to be up to date; asks for no more than a few small files."""
-    parts = [str(installed), str(port), Path(__file__).read_text(encoding="utf-8")]
+    parts = [str(local), str(installed), str(port), Path(__file__).read_text(encoding="utf-8")]
     if certificates.server.is_file():
         parts.append(certificates.server.read_text())
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
@@ -298,6 +300,7 @@ def postgres(place: Place, binaries: Path, certificates: Certificates, port: int
         fingerprint=stamp,
         before=before,
         user=place.user,
+        folder=place.data,
     )
 
 

@@ -6,14 +6,16 @@ A process is known by its id *and* its birth, so that a recycled id never passes
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +26,7 @@ LOOPBACK = "127.0.0.1"
 ROOT_VARIABLE = "AMIANAI_SANDBOX_ROOT"
 NAME_VARIABLE = "AMIANAI_SANDBOX_DAEMON"
 _LOG_LIMIT = 5_000_000
+_LEAST_ROOM = 1 << 20
 _PROC = Path("/proc")
 _LINUX = (_PROC / "self" / "stat").exists()
 _ESTABLISHED, _LISTEN = "01", "0A"  # as /proc/net/tcp has them
@@ -53,6 +56,8 @@ class Daemon:
         fingerprint: changes whenever a running one is out of date.
         before: last preparations, once no earlier process of it is left.
         user: numeric user and group to run as, where that is not ours.
+        patience: seconds until it has to answer.
+        folder: where it keeps its data; None where it keeps none.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Daemon:
     before: Callable[[], None] = lambda: None
     user: tuple[int, int] | None = None
     patience: float = 40.0
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -172,9 +178,18 @@ class Keeper:
     def _give_up(self, daemon: Daemon, code: int | None) -> None:
         self.stop(daemon.name)
         what = f"ended with status {code}" if code is not None else f"did not answer within {daemon.patience:.0f} s"
+        log = self.log(daemon.name)
+        last = tail(log, 12)
+        full = _without_room((daemon.folder or log.parent, log.parent), last)
+        if full is not None:
+            raise UnreachableError(
+                f"The sandbox's {daemon.name} {what}: no room is left where it writes. The last lines of its log:\n{last}",
+                where=str(full),
+                fix=f"free some space there (`df -h {full}`), then run the command again: it goes on where it stopped",
+            )
         raise UnreachableError(
-            f"The sandbox's {daemon.name} {what}. The last lines of its log:\n{tail(self.log(daemon.name), 12)}",
-            where=str(self.log(daemon.name)),
+            f"The sandbox's {daemon.name} {what}. The last lines of its log:\n{last}",
+            where=str(log),
             fix="correct what the log says and run the command again; `amianai sandbox reset` starts from nothing",
         )
 
@@ -186,6 +201,15 @@ class Keeper:
             end(pid, _stop_signal(name), patience)
         (self._records / f"{name}.json").unlink(missing_ok=True)
         return bool(mine)
+
+
+def _without_room(folders: Sequence[Path], log: str) -> Path | None:
+    """The folder in which nothing more can be written; the first one where only the log says so."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(folder).free < _LEAST_ROOM:
+                return folder
+    return folders[0] if any(os.strerror(number) in log for number in (errno.ENOSPC, errno.EDQUOT)) else None
 
 
 def _stop_signal(name: str) -> signal.Signals:

@@ -22,6 +22,7 @@ from amianai_infra.errors import AmianaiError
 from amianai_infra.folders import locked, require_ours
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import emulator as aws
+from amianai_infra.sandbox import origin
 from amianai_infra.sandbox import postgres as database
 from amianai_infra.sandbox.certificates import certificate_files, ensure_certificates, worth_checking
 from amianai_infra.sandbox.install import emulator_home, install_emulator, install_postgres, postgres_home
@@ -61,9 +62,12 @@ class Service:
 class Sandbox:
     """The emulator, PostgreSQL and the provider of one checkout.
 
+    One that came along with a copy of another checkout is set aside before anything of it is used.
+
     Args:
         root: the checkout.
         environ: the process environment (cache folder, tools, AMIANAI_SANDBOX_PORT).
+        progress: where it is told that this checkout is a copy.
 
     Raises:
         RefusedError: somebody else could have written what is kept there.
@@ -72,7 +76,7 @@ class Sandbox:
 
     NAMES = ("emulator", "postgres", "provider")
 
-    def __init__(self, root: Path, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, root: Path, environ: Mapping[str, str] = os.environ, progress: Progress | None = None) -> None:
         self.root = require_project(root.resolve())
         self.local = self.root / ".sandbox"
         require_ours(self.local)
@@ -81,6 +85,17 @@ class Sandbox:
         self._environ = environ
         self._ports_file = self.local / "ports.json"
         self._keeper = Keeper(self.root, self.local / "run", self.local / "logs")
+        if origin.copied_from(self.local) is not None:
+            self._become_its_own(progress or Progress())
+
+    def _become_its_own(self, progress: Progress) -> None:
+        with self._locked(progress):
+            other = origin.copied_from(self.local)
+            if other is None:
+                return  # another command was quicker
+            kept = origin.set_aside(self.local)
+        progress.note(f"This checkout is a copy of {other.parent}, whose sandbox stays as it is; here another one begins, which is empty.")
+        progress.note(f"What was copied of it is in {kept}; `amianai --sandbox setup` builds the stack here.")
 
     # ---- what there is
 
@@ -208,7 +223,7 @@ class Sandbox:
             self._stop(progress)
             database.forget(self.local)
             for path in self.local.iterdir():
-                if path.name == "lock":
+                if path.name == origin.LOCK:
                     continue
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
@@ -252,10 +267,10 @@ class Sandbox:
             python = emulator_home(self._environ) / "bin" / "python"
             return aws.emulator(python, self.local / "emulator", ports.emulator, self.key(), self._environ).fingerprint
         if name == "postgres":
-            return database.fingerprint(postgres_home(self._environ), ports.postgres, self.certificates)
+            return database.fingerprint(self.local, postgres_home(self._environ), ports.postgres, self.certificates)
         # A provider whose code or key has changed since it was started would go on with the old one.
         code = [(str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in sorted(_PACKAGE.glob("sandbox/provider/**/*.py"))]
-        return hashlib.sha256(repr((code, ports, self.key().access_key)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((code, str(self.local), ports, self.key().access_key)).encode()).hexdigest()[:16]
 
     # ---- files
 
@@ -277,11 +292,16 @@ class Sandbox:
         """Keep other commands from starting or stopping the same sandbox meanwhile."""
         with self._writing():
             self._make_folders()
-            with locked(
-                self.local / "lock", lambda: progress.note("Another command is starting or stopping this sandbox; waiting for it.")
-            ):
-                self._make_folders()
-                yield
+        with self._locked(progress):
+            self._make_folders()
+            origin.sign(self.local)
+            yield
+
+    @contextmanager
+    def _locked(self, progress: Progress) -> Iterator[None]:
+        waiting = "Another command is starting or stopping this sandbox; waiting for it."
+        with self._writing(), locked(self.local / origin.LOCK, lambda: progress.note(waiting)):
+            yield
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -35,7 +35,7 @@ class SandboxTarget:
     region = aws.REGION
 
     def __init__(self, root: Path, progress: Progress | None = None, environ: Mapping[str, str] = os.environ) -> None:
-        self.sandbox = Sandbox(root, environ)
+        self.sandbox = Sandbox(root, environ, progress)
         self.root = self.sandbox.root
         self.local = self.sandbox.local
         self._progress = progress or Progress()

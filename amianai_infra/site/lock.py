@@ -220,12 +220,23 @@ class Lock:
         return self._clock() - found.modified if found else 0.0
 
     def _refusal(self, holder: Holder, found: Content) -> LockedError:
-        dead = max(0.0, self._stale - self._age(found))
         return LockedError(
             f"{holder.who} is releasing right now ({holder.doing} {holder.release}, since {_ago(self._clock() - holder.started)}, "
             f"last sign of life {_ago(self._age(found))}).",
             where=f"{LOCK} in the site's bucket",
-            fix=f"wait for it (--wait 5m); if it has died, the lock is taken over by any release {duration(dead)} from now",
+            fix=self._way_out(holder, self._stale - self._age(found)),
+        )
+
+    @staticmethod
+    def _way_out(holder: Holder, left: float) -> str:
+        """What to do, where the holder may be taken for dead after so many seconds."""
+        if left > 0:
+            return f"wait for it (--wait 5m); if it has died, the lock is taken over by any release {duration(left)} from now"
+        if holder.machine != machine():
+            return "wait for it (--wait 5m): it renews the lock, though by this machine's clock, which is ahead, it did not"
+        return (
+            f"its process {holder.process} on this machine is stopped or hangs: `kill -CONT {holder.process}` lets it go on, "
+            f"`kill -KILL {holder.process}` ends it; once it has ended, any release takes the lock over"
         )
 
     def announce(self, pending: tuple[str, ...]) -> None:

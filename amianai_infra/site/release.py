@@ -110,6 +110,11 @@ class State:
         """The number of the release after this."""
         return (self.bucket.newest or 0) + 1
 
+    def live_at(self, moment: float) -> int:
+        """The release that was the newest then, by the store's clock; 0 before the first."""
+        made = ((release_number(key), record.modified) for key, record in self.bucket.records.items())
+        return max((number for number, modified in made if number and modified <= moment), default=0)
+
     @property
     def unfinished(self) -> bool:
         """Whether a release is under way or was cut off."""
@@ -253,13 +258,14 @@ class Publisher:
             raise failed[0]
         return found[0], files
 
-    def deploy(self, *, build: bool, dry_run: bool = False, everything: bool = False) -> Release:
+    def deploy(self, *, build: bool, dry_run: bool = False, everything: bool = False, begun: float | None = None) -> Release:
         """Publish the site as it is in the output folder, after building it where that is asked for and needed.
 
         Args:
             build: build it first, unless nothing changed since the last build.
             dry_run: say what would be done.
             everything: upload what is there already, too.
+            begun: when its build began, seconds since 1970, where that was before this call.
         """
         sources = ""
         if build:
@@ -268,7 +274,7 @@ class Publisher:
                 return self._unchanged(live.last, len(live.last.files) if live.last else 0)
         state, files = self._look()
         plan = self._plan(state, files, everything)
-        base = _number(state) if self._base is None else self._base
+        base = self._base if self._base is not None else _number(state) if begun is None else state.live_at(begun)
         if not plan.changed and not state.unfinished:
             return self._unchanged(state.last, len(plan.kept))
         check_uploads(plan.uploads, self.output)
@@ -431,7 +437,8 @@ class Publisher:
                 raise RefusedError(
                     f"{told} This release was begun before that and would undo it; nothing was changed.",
                     where=f"release {made[0].number} in s3://{self.store.name}",
-                    fix="see `amianai releases`; to release over it all the same, run the command again",
+                    fix="see `amianai releases`; to release over it all the same, run the command again"
+                    " (where the build was a job of its own: from the build on)",
                 )
         return _number(state)
 
@@ -658,10 +665,11 @@ def deploy(
     dry_run: bool = False,
     everything: bool = False,
     agreed: Agreed | None = None,
+    begun: float | None = None,
 ) -> Release:
     """Build the site and publish what changed; see `Publisher`."""
     publisher = Publisher(target, settings, outputs, progress, wait=wait, verify=verify, agreed=agreed)
-    return publisher.deploy(build=build, dry_run=dry_run, everything=everything)
+    return publisher.deploy(build=build, dry_run=dry_run, everything=everything, begun=begun)
 
 
 def rollback(

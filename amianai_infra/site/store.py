@@ -281,7 +281,11 @@ def explained(error: Exception, doing: str, bucket: str) -> AmianaiError:
         )
     if isinstance(error, FileNotFoundError) or " 404 " in text:
         return NotFoundError(f"Not found while {doing}.", where=where)
-    if isinstance(error, failures.GenericError):
+    if "InsufficientStorage" in text:
+        what, fix = f"The bucket has no room left ({doing}).", "free some space where it is kept, then run the command again: it goes on"
+    elif isinstance(error, failures.GenericError):
         return UnreachableError(f"The bucket did not answer while {doing}.", where=where, fix="run the command again: it goes on")
-    fix = "delete the object that is named above: its key cannot be a file's path" if "invalid path" in text else ""
-    return AmianaiError(f"The bucket refused {doing}.", where=where, fix=fix)
+    else:
+        what = f"The bucket refused {doing}."
+        fix = "delete the object that is named above: its key cannot be a file's path" if "invalid path" in text else ""
+    return AmianaiError(what, where=where, fix=fix)

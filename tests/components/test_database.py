@@ -8,7 +8,9 @@ import pulumi
 import pytest
 
 from amianai_infra.components.database import Database, DatabaseArgs
+from amianai_infra.errors import ConfigurationError
 from amianai_infra.rules.policies import RDS_MONITORING_POLICY
+from tests.components import recorder
 from tests.components.recorder import ACCOUNT, Record
 from tests.unit.database.test_recipe import INPUTS
 
@@ -157,6 +159,30 @@ def test_the_secret_is_named_and_never_read(record: Record) -> None:
     found = record(build)
     assert seen == [f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:rds!db-1", "db.example.internal", 5432, "db-ABC"]
     assert "password" not in str(found.one("Instance").inputs).replace("manageMasterUserPassword", "").lower()
+
+
+@pytest.mark.parametrize("secrets", [[], None], ids=["none yet", "not told"])
+def test_an_instance_whose_creation_failed_tells_no_secret_yet(
+    record: Record, monkeypatch: pytest.MonkeyPatch, secrets: list[Any] | None
+) -> None:
+    """It is in the state without one: the next preview went on with an element that is not there."""
+    whole = recorder.computed
+
+    def failed(kind: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        return {**whole(kind, name, inputs), **({"masterUserSecrets": secrets} if kind == "aws:rds/instance:Instance" else {})}
+
+    monkeypatch.setattr(recorder, "computed", failed)
+    seen: list[Any] = []
+
+    def build() -> None:
+        Database("database", ARGS).secret_arn.apply(seen.append, run_with_unknowns=True)
+
+    with pytest.raises(ConfigurationError, match="does not tell the secret") as caught:
+        record(build)
+    assert "eeyore-postgres" in str(caught.value)
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+    record(build)
+    assert seen == [pulumi.UNKNOWN], "a preview shows what depends on it as not yet known"
 
 
 def test_two_databases_coexist(record: Record) -> None:

@@ -102,7 +102,10 @@ def test_a_lost_and_an_older_state_are_refused_with_their_versions_and_restored(
     def put_back_older() -> None:
         s3.put_object(Bucket=BUCKET, Key=CHECKPOINT, Body=first)
 
-    for harm in (lose, put_back_older, empty_bucket_but_for_versions):
+    def cut_off() -> None:
+        s3.put_object(Bucket=BUCKET, Key=CHECKPOINT, Body=last[: len(last) // 2])
+
+    for harm in (lose, put_back_older, cut_off, empty_bucket_but_for_versions):
         harm()
         before = content(bench)
         for attempt in ("preview", "up", "destroy"):

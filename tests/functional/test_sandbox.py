@@ -6,6 +6,7 @@ What it cannot show: other users on the same machine, macOS, and a power cut (a 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -23,10 +25,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from amianai_infra.errors import AmianaiError
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import Sandbox, SandboxTarget
 from amianai_infra.sandbox import postgres as database
 from amianai_infra.sandbox.processes import NAME_VARIABLE, ROOT_VARIABLE, birth, environment_of, port_owner
+from amianai_infra.site.release import Publisher
+from tests.functional.site.site_world import outputs as site_outputs
+from tests.functional.site.site_world import release_settings
 from tests.project import checkout
 
 QUIET = Progress(quiet=True)
@@ -133,6 +139,71 @@ def test_a_second_checkout_runs_beside_the_first(target: SandboxTarget, second: 
     assert "first-checkout" not in [one["Name"] for one in other.client("s3").list_buckets()["Buckets"]]
     assert second.stop(QUIET) == list(Sandbox.NAMES)
     assert target.sandbox.serves(), "stopping one leaves the other alone"
+
+
+def test_a_copy_of_a_running_checkout_starts_its_own_and_leaves_the_original_alone(
+    target: SandboxTarget, application: str, tmp_path: Path
+) -> None:
+    target.client("s3").create_bucket(Bucket="of-the-original")
+    before, ports, key = pids(target.sandbox), target.sandbox.ports(), target.sandbox.key()
+    place = tmp_path / "copy"
+    subprocess.run(("cp", "-a", str(target.root), str(place)), check=True)
+    shown = amianai(place, "status")
+    assert f"a copy of {target.root}" in shown.stderr
+    assert shown.stdout.count("stopped") == 3, "the original's processes are not the copy's"
+    copy = SandboxTarget(place, QUIET)
+    try:
+        copy.ready()
+        assert pids(target.sandbox) == before
+        assert not set(pids(copy.sandbox).values()) & set(before.values())
+        assert not set(vars(copy.sandbox.ports()).values()) & set(vars(ports).values())
+        assert copy.sandbox.key() != key
+        assert copy.client("s3").list_buckets()["Buckets"] == []
+        with superuser(copy) as connection:
+            assert connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'application'").fetchone() is None
+            connection.execute("CREATE ROLE of_the_copy")
+        assert "a copy of" not in amianai(place, "status").stderr, "it is said once"
+    finally:
+        copy.sandbox.reset(QUIET)
+    assert [one.name for one in copy.local.iterdir()] == ["lock"]
+    assert pids(target.sandbox) == before
+    assert target.sandbox.serves()
+    assert (target.sandbox.ports(), target.sandbox.key()) == (ports, key)
+    with superuser(target) as connection:
+        assert connection.execute("SELECT rolname FROM pg_roles WHERE rolname IN ('application', 'of_the_copy')").fetchall() == [
+            ("application",)
+        ]
+    target.client("s3").delete_bucket(Bucket="of-the-original")
+
+
+def test_a_moved_checkout_goes_on_with_its_data(second: Sandbox, tmp_path: Path) -> None:
+    old = SandboxTarget(second.root, QUIET)
+    old.ready()
+    old.client("s3").create_bucket(Bucket="kept")
+    with superuser(old) as connection:
+        connection.execute("CREATE ROLE kept")
+    before, ports = pids(second), second.ports()
+    time.sleep(1.5)  # until the emulator has saved
+    moved = tmp_path / "moved"
+    second.root.rename(moved)
+    new = SandboxTarget(moved, QUIET)
+    try:
+        new.ready()
+        assert all(pid is not None and birth(pid) is None for pid in before.values()), "what ran on the old folder was ended"
+        assert new.sandbox.ports() == ports
+        assert [one["Name"] for one in new.client("s3").list_buckets()["Buckets"]] == ["kept"]
+        with superuser(new) as connection:
+            assert connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'kept'").fetchone() == (1,)
+        assert not second.root.exists(), "the emulator that ended wrote nothing to where the checkout was"
+        checkout(second.root)
+        another = Sandbox(second.root)
+        another.start(QUIET)
+        assert database.locate(another.local).data != database.locate(new.local).data
+        assert new.sandbox.serves()
+        another.reset(QUIET)
+        assert new.sandbox.serves()
+    finally:
+        new.sandbox.reset(QUIET)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -403,6 +474,87 @@ def test_a_full_disk_is_said_and_the_next_start_goes_on(small_disk: Path) -> Non
     (small_disk / "filler").unlink()
     shutil.rmtree(small_disk / ".sandbox")
     assert amianai(small_disk, "env").returncode == 0
+
+
+def fill(folder: Path, left: int) -> Path:
+    """Leave no more than that many bytes on the file system."""
+    filler = folder / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(folder).free - left))
+    return filler
+
+
+def release(root: Path) -> str:
+    """Deploy the site as it is; what came of it."""
+    target = SandboxTarget(root, QUIET)
+    known = site_outputs()
+    site = known.site.model_copy(update={"distribution_id": ""})
+    outputs = known.model_copy(update={"account": target.identity().account, "site": site})
+    try:
+        done = Publisher(target, release_settings(), outputs, QUIET, verify=False).deploy(build=False)
+    except AmianaiError as error:
+        return str(error)
+    return f"release {done.number}"
+
+
+def in_a_process_of_its_own(root: Path) -> str:
+    """As commands run: the lock of a process that ended is taken over."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(release, (root,))
+
+
+@pytest.mark.parametrize("left", [0, 100_000], ids=["full", "room for the records and for no file"])
+def test_a_release_that_the_emulators_disk_does_not_hold_is_none(small_disk: Path, left: int) -> None:
+    target = SandboxTarget(small_disk, QUIET)
+    target.ready()
+    target.client("s3").create_bucket(Bucket="site")
+    site = small_disk / "site" / "out"
+    site.mkdir(parents=True)
+    (site / "index.html").write_bytes(os.urandom(800_000))
+    filler = fill(small_disk, left)
+    started = time.monotonic()
+    for _ in range(2):
+        told = in_a_process_of_its_own(small_disk)
+        assert "The bucket has no room left" in told
+        assert "No space left on device" in told
+        assert str(target.local / "emulator") in told
+    assert time.monotonic() - started < 30
+    listed = target.client("s3").list_objects_v2(Bucket="site").get("Contents", [])
+    assert [one["Key"] for one in listed if "releases/" in one["Key"]] == []
+    filler.unlink()
+    assert in_a_process_of_its_own(small_disk) == "release 1"
+    target.sandbox.stop(QUIET)
+    target.ready()
+    kept = target.client("s3").get_object(Bucket="site", Key="index.html")["Body"].read()
+    assert kept == (site / "index.html").read_bytes(), "it is there after the emulator's next start"
+
+
+@pytest.fixture
+def database_disk() -> Iterator[Path]:
+    """A file system of its own that PostgreSQL's user may enter, too."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        folder.rmdir()
+        pytest.skip("this user may not mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    folder.rmdir()
+
+
+def test_where_room_is_missing_for_the_database_no_reset_is_offered(second: Sandbox, database_disk: Path) -> None:
+    second.local.mkdir(mode=0o711)
+    (second.local / "postgres").symlink_to(database_disk / "postgres")
+    second.start(QUIET)
+    second.stop(QUIET)
+    filler = fill(database_disk, 0)
+    refused = amianai(second.root, "up")
+    assert refused.returncode != 0
+    assert "no room is left where it writes" in refused.stderr
+    assert str(database_disk / "postgres") in refused.stderr
+    assert "reset" not in refused.stderr
+    filler.unlink()
+    assert amianai(second.root, "up").returncode == 0
 
 
 def test_a_read_only_folder_is_said(small_disk: Path) -> None:

@@ -116,6 +116,26 @@ def test_destroy_takes_nothing_while_others_have_records_in_the_zone(deployed: D
     assert "in the way" not in project.run("destroy", "--dry-run").stdout
 
 
+def test_destroy_takes_nothing_while_others_have_something_in_the_network(deployed: Deployed) -> None:
+    project, ec2 = deployed.project, deployed.project.aws("ec2")
+    assert "in the way" not in project.run("destroy", "--dry-run").stdout
+    (vpc,) = [one["VpcId"] for one in ec2.describe_vpcs()["Vpcs"] if not one["IsDefault"]]
+    subnet = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"][0]["SubnetId"]
+    group = ec2.create_security_group(GroupName="application", Description="of others", VpcId=vpc)["GroupId"]
+    interface = ec2.create_network_interface(SubnetId=subnet, Description="of a function")["NetworkInterface"]["NetworkInterfaceId"]
+    try:
+        planned = project.run("destroy", "--dry-run").stdout
+        refused = project.run("destroy", "--confirm", DOMAIN, code=3).stderr
+        for told in (planned, refused):
+            assert f"security group {group} in {vpc} (application)" in told
+            assert f"network interface {interface} in {subnet} (of a function)" in told
+        assert project.aws("rds").describe_db_instances()["DBInstances"]
+    finally:
+        ec2.delete_network_interface(NetworkInterfaceId=interface)
+        ec2.delete_security_group(GroupId=group)
+    assert "in the way" not in project.run("destroy", "--dry-run").stdout
+
+
 @pytest.mark.soak
 def test_carried_records_stay_in_a_zone_that_is_kept_and_are_taken_in_again(in_use: Project) -> None:
     project = in_use

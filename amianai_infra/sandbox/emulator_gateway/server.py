@@ -5,6 +5,7 @@
 * Only the services that the stack uses are on (`SERVICES` in `emulator.py`), and no Lambda function is executed, whatever invokes it.
 * State is saved a moment after it changed. The emulator itself saves only when it is told to end, and would lose
   everything but S3 objects to a kill or a power cut.
+* What cannot be written to disk is no success: the emulator answers 200 all the same, and would have lost it after its next start.
 * Viewers of the site reach CloudFront and nothing else: the emulator would answer `/logout` or `/health` of every host name itself.
   They count as coming over TLS. The emulator has none, so it would send them to an https address that does not exist
   (`redirect-to-https`), and a bucket policy that wants TLS would turn away CloudFront's fetch for them.
@@ -24,6 +25,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import lru_cache, partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 from urllib.parse import parse_qs
@@ -41,6 +43,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 QUIET_SECONDS = 0.5
 AT_LEAST_EVERY = 10.0
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_ASKING_ACTIONS = ("Describe", "Get", "List")
 _PAGE_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"),
     (b"x-content-type-options", b"nosniff"),
@@ -60,6 +63,9 @@ _ASKING = (b"host", b"origin", b"access-control-request-method", b"access-contro
 # The one service that answers what is not signed in a header; everything else says itself for which it was signed.
 _ONE_SERVICE = {Kind.PRESIGNED: "s3", Kind.SIGN_IN: "cognito-idp", Kind.PAGE: "cognito-idp", Kind.FORM: "cognito-idp"}
 _only: ContextVar[str | None] = ContextVar("_only", default=None)
+_unstored: ContextVar[list[str] | None] = ContextVar("_unstored", default=None)
+"""What could not be written to disk in the request, or the save, that is under way."""
+_WRITE_FAILURES = ("Failed to persist", "Persistence: failed to save")
 _log = logging.getLogger("sandbox")
 
 
@@ -106,7 +112,14 @@ class Emulator(Protocol):
         """Answer a viewer's request to a distribution."""
 
     def save(self) -> None:
-        """Write all state to disk."""
+        """Write all state to disk.
+
+        Raises:
+            OSError: not all of it could be written.
+        """
+
+    def unstored(self) -> str:
+        """What of the request that is being served could not be written to disk; empty when all was."""
 
     def secret_of(self, key: str, token: str) -> str | None:
         """The secret key of an access key id; None when there is none, or the session token is not its own."""
@@ -129,6 +142,7 @@ class Guard:
         self._changed = asyncio.Event()
         self._last = 0.0
         self._saver: asyncio.Task[None] | None = None
+        self._unsaved = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -171,6 +185,12 @@ class Guard:
         except _TooLargeError:
             await _turn_away(scope, send, "RequestTooLarge", "the body is longer than is read here", 413)
             return
+        changes, receive = await _changes(caller, receive)
+        if changes and not self._is_saved():
+            await _no_room(scope, send, self._unsaved)
+            return
+        if changes:
+            send = self._once_stored(scope, send)
         target = caller.headers.get("x-amz-target", "")
         if target.startswith(access.COGNITO):
             body, _ = await _read(receive)
@@ -213,10 +233,37 @@ class Guard:
             while time.monotonic() - self._last < QUIET_SECONDS and time.monotonic() - first < AT_LEAST_EVERY:
                 await asyncio.sleep(0.1)
             self._changed.clear()
-            try:
-                self._emulator.save()
-            except Exception:
-                _log.exception("saving the state failed")
+            self._save()
+
+    def _is_saved(self) -> bool:
+        """Whether the last save went well; one that did not is tried again."""
+        if self._unsaved:
+            self._save()
+        return not self._unsaved
+
+    def _save(self) -> None:
+        try:
+            self._emulator.save()
+            self._unsaved = ""
+        except Exception as error:
+            _log.exception("saving the state failed")
+            self._unsaved = str(error)
+
+    def _once_stored(self, scope: Scope, send: Send) -> Send:
+        """A channel that passes a success on only where all that the request changed was written."""
+        refused = False
+
+        async def stored(message: Message) -> None:
+            nonlocal refused
+            if refused:
+                return
+            if message["type"] == "http.response.start" and message["status"] < 300 and (problem := self._emulator.unstored()):
+                refused, self._unsaved = True, problem
+                await _no_room(scope, send, problem)
+            else:
+                await send(message)
+
+        return stored
 
 
 def caller_of(scope: Scope) -> Caller | None:
@@ -266,6 +313,15 @@ async def _read(receive: Receive, largest: float = math.inf) -> tuple[bytes, Rec
     return body, _once(body, receive)
 
 
+async def _changes(caller: Caller, receive: Receive) -> tuple[bool, Receive]:
+    """Whether a request may change anything, and its channel: most services take everything as POST, and say in it what it is."""
+    action = caller.headers.get("x-amz-target", "").rpartition(".")[2]
+    if not action and caller.method == "POST" and "form-urlencoded" in caller.headers.get("content-type", ""):
+        body, receive = await _read(receive)
+        action = next(iter(parse_qs(body.decode("latin-1")).get("Action", ())), "")
+    return caller.method not in _READING and not action.startswith(_ASKING_ACTIONS), receive
+
+
 def _once(body: bytes, afterwards: Receive) -> Receive:
     pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -312,6 +368,12 @@ async def _turn_away(scope: Scope, send: Send, code: str, why: str, status: int 
     await _answer(send, status, [(b"content-type", b"application/xml"), (b"x-content-type-options", b"nosniff")], body.encode())
 
 
+async def _no_room(scope: Scope, send: Send, problem: str) -> None:
+    """Not with one of the 5xx, after which clients would try again for minutes."""
+    why = f"the sandbox cannot write to {problem}"
+    await _turn_away(scope, send, "InsufficientStorage", why, 400)
+
+
 async def _refuse_as_json(send: Send, status: int, code: str, why: str) -> None:
     headers = [(b"content-type", b"application/x-amz-json-1.1"), (b"x-content-type-options", b"nosniff")]
     await _answer(send, status, headers, json.dumps({"__type": code, "message": why}).encode())
@@ -328,6 +390,29 @@ def _not_executed(function: object, event: object) -> dict[str, Any]:
     """The answer to every invocation of a Lambda function, whatever invoked it."""
     body = {"errorType": "Sandbox.NotExecuted", "errorMessage": "the sandbox executes no function"}
     return {"error": True, "function_error": "Unhandled", "body": body, "log": ""}
+
+
+class _WriteFailures(logging.Handler):
+    """Keeps what the emulator merely logs when it cannot write to disk."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note a failed write of the request, or the save, that is under way."""
+        found = _unstored.get()
+        if found is not None and str(record.msg).startswith(_WRITE_FAILURES):
+            found.append(record.getMessage())
+
+
+def _where_it_is(save: Callable[[str, Any], None], log: logging.Logger) -> Callable[[str, Any], None]:
+    """The emulator's writing of one service's state, which would make its folder anew where the checkout was moved away."""
+
+    def kept(service: str, state: Any) -> None:
+        folder = Path(os.environ["STATE_DIR"])
+        if folder.is_dir():
+            save(service, state)
+        else:
+            log.error("Persistence: failed to save %s: %s is gone", service, folder)
+
+    return kept
 
 
 def _or_only(detect: Callable[..., str]) -> Callable[..., str]:
@@ -351,6 +436,9 @@ class MiniStack:
         self._iam = iam_evaluator
         self._persistence = persistence
         self._own = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+        for log in (persistence.logger, logging.getLogger("s3")):
+            log.addHandler(_WriteFailures())
+        persistence.save_state = _where_it_is(persistence.save_state, persistence.logger)
         gateway.detect_service = _or_only(gateway.detect_service)
         gateway._get_module("lambda_svc")._execute_function = _not_executed
         # CloudFront functions run in Node: with nothing of this process's environment, whose key opens every service.
@@ -359,7 +447,12 @@ class MiniStack:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
+        _unstored.set([])
         await self._app(scope, receive, send)
+
+    def unstored(self) -> str:
+        """What of the request that is being served could not be written to disk; empty when all was."""
+        return next((f"{os.environ['STATE_DIR']}: {one}" for one in _unstored.get() or ()), "")
 
     async def serve_site(self, scope: Scope, caller: Caller, send: Send) -> None:
         """Answer a viewer's request to a distribution, as one that came over TLS."""
@@ -376,7 +469,13 @@ class MiniStack:
             await _turn_away(scope, send, "NoSuchDistribution", "there is no distribution of this name")
 
     def save(self) -> None:
-        """Write all state to disk."""
+        """Write all state to disk; OSError where not all of it could be written."""
+        _unstored.set([])
+        s3 = self._gateway._get_module("s3")
+        for name, bucket in list(s3._buckets.items()):
+            for key, found in list(bucket["objects"].items()):
+                if found.get("body") is not None:  # what was written leaves memory
+                    s3._persist_object(name, key, found)
         # One line for each of the services after every change would bury the log.
         level = self._persistence.logger.level
         self._persistence.logger.setLevel(logging.WARNING)
@@ -384,6 +483,8 @@ class MiniStack:
             self._persistence.save_all(self._gateway._build_persistence_save_dict())
         finally:
             self._persistence.logger.setLevel(level)
+        if problem := self.unstored():
+            raise OSError(problem)
 
     def secret_of(self, key: str, token: str) -> str | None:
         """The secret of this sandbox's key, of an IAM user's, or of a session."""

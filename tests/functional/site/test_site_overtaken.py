@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -146,3 +147,65 @@ def test_the_command_ends_with_code_3(two: Stage) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 3, errors
     assert "rollback to 1" in errors
+
+
+def now() -> float:
+    """A whole second later than everything that was released before."""
+    time.sleep(1.1)
+    return float(int(time.time()))
+
+
+def built_elsewhere(two: Stage) -> tuple[float, Publisher]:
+    """A build of its own job: its files are there, and it began before what comes now."""
+    begun = now()
+    two.write(next_site("early"))
+    time.sleep(1.1)
+    return begun, two.publisher(verify=False)
+
+
+def test_a_rollback_between_a_build_and_the_release_of_it_stops_that(two: Stage) -> None:
+    begun, publisher = built_elsewhere(two)
+    two.rollback(verify=False)
+    with pytest.raises(RefusedError, match=r"release 3 \(rollback to 1\)") as caught:
+        publisher.deploy(build=False, begun=begun)
+    assert "from the build on" in caught.value.fix
+    assert "one 0" in page(two)
+    assert two.publisher(verify=False).deploy(build=False, begun=now()).number == 4, "a build that began afterwards"
+    assert "early 0" in page(two)
+
+
+def test_without_a_release_between_it_is_released(two: Stage) -> None:
+    begun, publisher = built_elsewhere(two)
+    assert publisher.deploy(build=False, begun=begun).number == 3
+
+
+def test_the_first_release_of_all_may_have_been_built_before(stage: Stage) -> None:
+    begun = now()
+    stage.write(next_site("one"))
+    assert stage.publisher(verify=False).deploy(build=False, begun=begun).number == 1
+
+
+def test_as_the_workflow_does_it_waiting_agrees_to_deploys_and_not_to_a_rollback(two: Stage) -> None:
+    two.prepare_command()
+    begun, _ = built_elsewhere(two)
+    moment = datetime.fromtimestamp(begun, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    two.rollback(verify=False)
+    process = two.command("deploy", "--no-build", "--no-verify", "--wait", "2s", "--begun", moment)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 3, errors
+    assert "rollback to 1" in errors
+    two.rollback(2, verify=False)
+    process = two.command("deploy", "--no-build", "--no-verify", "--wait", "2s", "--begun", moment)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, "what was rolled back and forward again stops nothing"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(("--begun", "2026-01-01T00:00:00Z"), "--no-build"), (("--no-build", "--begun", "2999-01-01T00:00:00Z"), "in the future")],
+)
+def test_a_moment_that_says_nothing_is_refused(two: Stage, arguments: tuple[str, ...], told: str) -> None:
+    two.prepare_command()
+    _, errors = (process := two.command("deploy", *arguments)).communicate(timeout=60)
+    assert process.returncode == 2
+    assert told in errors

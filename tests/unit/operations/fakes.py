@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -214,6 +215,17 @@ class Route53:
         self.batches.append(ChangeBatch)
 
 
+class Ec2:
+    """A network in which nobody else has anything."""
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation.startswith("describe_")
+        return self
+
+    def paginate(self, **_: Any) -> Iterator[Mapping[str, Any]]:
+        yield defaultdict(list)
+
+
 class Ssm:
     """Parameters: those a test gives."""
 
@@ -236,7 +248,7 @@ class Target:
         self.root = root
         self.local = root / f".{name}"
         self.region = "us-east-1"
-        self.clients = {"route53": Route53(), "ssm": Ssm(), **(clients or {})}
+        self.clients = {"route53": Route53(), "ssm": Ssm(), "ec2": Ec2(), **(clients or {})}
         self.readied = 0
 
     def ready(self) -> None:

@@ -226,6 +226,27 @@ def test_addresses_that_an_interrupted_switch_left_are_taken_in(tmp_path: Path) 
     assert OVERWRITE not in context.did("up")[1][2]
 
 
+def test_the_zone_is_read_once_in_a_run_that_plans_asks_and_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, route53 = adopting(tmp_path)
+    read: list[str] = []
+
+    def counted(name: str) -> Any:
+        whole = getattr(route53, name)
+
+        def call(**given: Any) -> Any:
+            read.append(name)
+            return whole(**given)
+
+        return call
+
+    for name in ("get_hosted_zone", "paginate"):
+        monkeypatch.setattr(route53, name, counted(name))
+    context.answers["preview"] = summary("preview", {"create": 1}, changed=True)
+    change.agreed_up(context, change.Consent(ask=False))
+    assert context.did("up")
+    assert read == ["get_hosted_zone", "paginate"]
+
+
 # -- destroy
 
 

@@ -80,6 +80,17 @@ def test_what_may_assume_the_role_runs_neither_npm_nor_pull_requests() -> None:
     assert "--no-build" in steps("deploy")[-1]["run"]
 
 
+def test_a_release_says_when_its_build_began_before_anything_else_was_done() -> None:
+    assert steps("build")[0] == {
+        "name": "Begin",
+        "id": "begun",
+        "run": 'date --utc +begun=%Y-%m-%dT%H:%M:%SZ >>"$GITHUB_OUTPUT"',
+    }
+    assert jobs()["build"]["outputs"]["begun"] == "${{ steps.begun.outputs.begun }}"
+    assert steps("deploy")[-1]["env"] == {"BEGUN": "${{ needs.build.outputs.begun }}"}
+    assert '--begun "$BEGUN"' in steps("deploy")[-1]["run"]
+
+
 def test_the_comment_is_made_by_a_job_that_checks_nothing_out_and_not_for_forks() -> None:
     assert not any("uses" in step for step in steps("comment"))
     assert "head.repo.full_name == github.repository" in jobs()["comment"]["if"]
@@ -94,7 +105,7 @@ def test_no_token_stays_in_a_checkout() -> None:
 
 def test_nothing_is_interpolated_into_a_shell() -> None:
     scripts = [step["run"] for name in jobs() for step in steps(name) if "run" in step]
-    assert len(scripts) == 9
+    assert len(scripts) == 10
     assert not any("${{" in script for script in scripts)
     assert parsed()["defaults"]["run"]["shell"] == "bash", "which fails when any part of a pipe does"
 

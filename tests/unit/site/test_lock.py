@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -129,8 +131,10 @@ def test_a_holder_that_lives_is_not_taken_over_whatever_our_clock_says() -> None
 
     store.sleep = renewing  # type: ignore[method-assign]
     store.now += 10_000  # our clock is far ahead of the store's
-    with pytest.raises(LockedError):
+    with pytest.raises(LockedError) as caught:
         a_lock(store).acquire("deploy", 8)
+    assert "taken over" not in caught.value.fix
+    assert "clock" in caught.value.fix
 
 
 def test_waiting_ends_when_the_holder_is_done() -> None:
@@ -160,6 +164,23 @@ def test_a_living_process_of_this_machine_keeps_the_lock() -> None:
     store.now += 10_000
     with pytest.raises(LockedError):
         a_lock(store).acquire("deploy", 8)
+
+
+def test_of_a_stopped_process_nothing_is_promised_and_both_ways_out_are_named() -> None:
+    store = Store()
+    with subprocess.Popen(["sleep", "60"]) as stopped:
+        stopped.send_signal(signal.SIGSTOP)
+        elsewhere(store, machine=machine(), process=stopped.pid, born=born(stopped.pid))
+        store.now += 1544 * 60
+        with pytest.raises(LockedError) as caught:
+            a_lock(store).acquire("deploy", 8)
+        stopped.kill()
+    text = str(caught.value)
+    assert "from now" not in text
+    assert "since 1 d 1 h ago" in text
+    assert f"`kill -CONT {stopped.pid}`" in text
+    assert f"`kill -KILL {stopped.pid}`" in text
+    assert a_lock(store).acquire("deploy", 8) is not None, "once it has ended"
 
 
 def test_a_release_that_gave_up_is_finished_by_the_next() -> None:

@@ -31,6 +31,7 @@ class Recorder:
         self.sent: list[Message] = []
         self.saves = 0
         self.broken_saves = 0
+        self.problem = ""
         self._body = body
 
     async def serve(self, scope: Message, receive: Any, send: Any) -> None:
@@ -47,6 +48,9 @@ class Recorder:
         self.saves += 1
         if self.saves <= self.broken_saves:
             raise OSError("disk full")
+
+    def unstored(self) -> str:
+        return self.problem
 
     def secret_of(self, key: str, token: str) -> str | None:
         return SECRET if key == KEY else None
@@ -212,11 +216,43 @@ def test_a_refused_request_saves_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     assert drive(Recorder(), scope(sign=False), at_last=0.2).saves == 0
 
 
+def test_what_was_not_written_is_no_success_and_the_next_change_waits_for_room() -> None:
+    recorder = Recorder()
+    recorder.problem = "/disk/state: No space left on device"
+    recorder.broken_saves = 1
+    drive(
+        recorder, scope(path="/bucket/key", method="PUT"), scope(path="/bucket/key", method="PUT"), scope(path="/bucket/key", method="GET")
+    )
+    assert recorder.statuses == [400, 400, 200]
+    assert recorder.served == ["lifespan", "/bucket/key", "/bucket/key"], "the second change did not reach the emulator; reading goes on"
+    body = recorder.sent[1]["body"]
+    assert b"<Code>InsufficientStorage</Code>" in body
+    assert b"/disk/state: No space left on device" in body
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        ("Action=GetCallerIdentity&Version=2011-06-15", {"content_type": "application/x-www-form-urlencoded"}, 200),
+        ("Action=CreateVpc&Version=2016-11-15", {"content_type": "application/x-www-form-urlencoded"}, 400),
+        ("{}", {"x_amz_target": "AmazonSSM.GetParameter", "content_type": "application/x-amz-json-1.1"}, 200),
+        ("{}", {"x_amz_target": "AmazonSSM.PutParameter", "content_type": "application/x-amz-json-1.1"}, 400),
+    ],
+)
+def test_without_room_what_only_asks_is_answered(content: str, headers: dict[str, Any], status: int) -> None:
+    recorder = Recorder(content.encode())
+    recorder.broken_saves = 100
+    change = scope(path="/bucket/key", method="PUT", content=content)
+    assert drive(recorder, change, scope(content=content, **headers), after_each=0.8).statuses == [200, status]
+
+
 def test_a_failed_save_does_not_end_saving(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "QUIET_SECONDS", 0.0)
     recorder = Recorder()
     recorder.broken_saves = 1
-    assert drive(recorder, scope(), scope(), after_each=0.3).saves == 2
+    drive(recorder, scope(), scope(), after_each=0.3)
+    assert recorder.statuses == [200, 200]
+    assert recorder.saves == 3, "after the first change, again before the second, and after it"
 
 
 def test_a_preflight_carries_nothing_to_the_emulator_that_could_make_it_another_request() -> None:
