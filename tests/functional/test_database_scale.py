@@ -65,7 +65,7 @@ SETTINGS: tuple[tuple[dict[str, Any], dict[str, tuple[str, ...]]], ...] = (
     ({"max_storage_gib": 500}, {"database-instance": ("update", "maxAllocatedStorage")}),
     ({"backup_days": 35}, {"database-instance": ("update", "backupRetentionPeriod")}),
     ({"insights": "advanced"}, {"database-instance": ("update", "databaseInsightsMode", "performanceInsightsRetentionPeriod")}),
-    ({"apply_immediately": True}, {"database-instance": ("update", "applyImmediately")}),
+    ({"apply_immediately": True}, {"database-instance": ("update", "allowMajorVersionUpgrade", "applyImmediately")}),
     ({"slow_statement_ms": 250}, {"database-parameters": ("update", "parameters[0].value")}),
 )
 
