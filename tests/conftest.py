@@ -83,11 +83,14 @@ def deployed(project: Project) -> Deployed:
     return Deployed(project, summary, project.json("status"))
 
 
+ON_DEMAND = ("soak", "settings")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the soak tests out unless they are asked for."""
-    if "soak" in (config.getoption("-m") or ""):
-        return
-    left = [item for item in items if item.get_closest_marker("soak")]
+    """Leave out what takes minutes unless it is asked for."""
+    asked = config.getoption("-m") or ""
+    unasked = [mark for mark in ON_DEMAND if mark not in asked]
+    left = [item for item in items if any(item.get_closest_marker(mark) for mark in unasked)]
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]

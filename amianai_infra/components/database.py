@@ -1,6 +1,7 @@
 """PostgreSQL on RDS: private, encrypted, backed up, and never deleted without a snapshot."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
@@ -370,7 +371,13 @@ class Database(pulumi.ComponentResource):
         )
 
     def _managed_secret(self) -> pulumi.Output[str]:
-        return self.instance.master_user_secrets.apply(lambda found: str(found[0].secret_arn))
+        return self.instance.master_user_secrets.apply(self._first_arn)
+
+    def _first_arn(self, found: Sequence[Any]) -> str:
+        """A plan knows no secret yet where the stack kept the password itself until now."""
+        if not found and not pulumi.runtime.is_dry_run():
+            raise ValueError(f"RDS names no secret of the master password of {self._args['identifier']} yet; run the command again")
+        return str(found[0].secret_arn) if found else ""
 
     def _create_replicas(self) -> None:
         """In the instance's subnets, under its key and with its password; without protection, for they hold nothing of their own."""

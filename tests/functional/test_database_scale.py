@@ -140,6 +140,7 @@ def test_replicas_come_and_go_with_a_rotated_password(bench: Bench, tmp_path: Pa
         args |= OWN | {"replicas": 0}
         made.up()
         args["managed_password"] = True
+        made.preview()  # which knows no secret of RDS's yet
         made.up()
         assert ":secret:rds!db-" in managed
         assert ":secret:rds!db-" in made.outputs()["secret"], "RDS keeps it again"
