@@ -345,7 +345,7 @@ BATCHES: dict[str, dict[str, Case]] = {
         "dns.query_log_days": Case("60"),
         "audit.days": Case("731", "audit-log", kept_for("/eeyore/database/audit"), 731),
         "audit.deletion_protection": Case("false", "audit-log", declared("audit-log", "deletionProtectionEnabled"), False),
-        "access.alarm_email": Case("me@example.com", "access-email", subscribers, ["me@example.com"]),
+        "access.alarm_email": Case("me@example.com", "access-email access-topic access-topic-key", subscribers, ["me@example.com"]),
     },
     "other commands": {
         "site.directory": Case("other", "", built("directory"), "other"),
