@@ -243,7 +243,7 @@ def built(name: str) -> Callable[[Stack], str]:
     def look(stack: Stack) -> str:
         for page in stack.root.glob("*/*/index.html"):
             page.unlink()
-        stack.amianai("deploy", "--dry-run")
+        stack.amianai("deploy", "--dry-run", "--everything")
         (page,) = stack.root.glob("*/*/index.html")
         said = dict(line.split("=", 1) for line in page.read_text().splitlines() if "=" in line)
         return {"directory": page.parts[-3], "output": page.parts[-2]}.get(name, said.get(name, ""))
@@ -252,7 +252,7 @@ def built(name: str) -> Callable[[Stack], str]:
 
 
 def cached(stack: Stack) -> bool:
-    return "no-store" in stack.amianai("deploy", "--dry-run")[0]
+    return "no-store" in stack.amianai("deploy", "--dry-run", "--everything")[0]
 
 
 def declared(name: str, key: str) -> Callable[[Stack], Any]:
@@ -262,7 +262,7 @@ def declared(name: str, key: str) -> Callable[[Stack], Any]:
 
 def _below(found: Any, path: tuple[str, ...]) -> Any:
     for key in path:
-        found = found[key]
+        found = (found or {}).get(key)
     return found
 
 
@@ -350,7 +350,7 @@ BATCHES: dict[str, dict[str, Case]] = {
     "other commands": {
         "site.directory": Case("other", "", built("directory"), "other"),
         "site.output": Case("dist", "", built("output"), "dist"),
-        "site.build_command": Case("sh build.sh other", "", built("SAID"), "other"),
+        "site.build_command": Case("sh build.sh other dist", "", built("SAID"), "other"),
         "site.environment": Case("PUBLIC_COLOUR=green", "", built("PUBLIC_COLOUR"), "green"),
         "site.pass_environment": Case("GREETING", "", built("GREETING"), "hello"),
         "site.cache_rules": Case("**.html=no-store", "", cached, True),
@@ -476,12 +476,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for name in ("site", "other"):
         (made.root / name).mkdir()
         (made.root / name / "build.sh").write_text(
-            'mkdir -p "${OUT:-out}" dist\nfor folder in out dist; do env > $folder/index.html; echo "SAID=$1" >> $folder/index.html;'
-            " cp $folder/index.html $folder/404.html; done\n"
+            'mkdir -p "$2"; env > "$2/index.html"; echo "SAID=$1" >> "$2/index.html"; cp "$2/index.html" "$2/404.html"\n'
         )
     (made.root / "migrations").mkdir()
     (made.root / "migrations/0100_more.sql").write_text("CREATE TABLE app.more (id bigint PRIMARY KEY);\n")
-    site = ("--set", "site.directory=site", "--set", "site.build_command=sh build.sh site")
+    site = ("--set", "site.directory=site", "--set", "site.build_command=sh build.sh site out")
     try:
         made.amianai(*site, "setup", "--no-deploy")
         anything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
