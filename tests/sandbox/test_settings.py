@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from amianai_infra.cli.main import cli
 from amianai_infra.cli.options import App
 from amianai_infra.config import Settings, every_setting, text_of
+from amianai_infra.naming import role_secret_name
 from tests.project import Project, copy_project
 
 DOMAIN = "example.test"
@@ -133,7 +134,7 @@ def secrets(stack: Stack) -> set[str]:
 
 
 def rotation(stack: Stack) -> int:
-    secret = stack.aws("secretsmanager").describe_secret(SecretId="eeyore/postgres/owner")
+    secret = stack.aws("secretsmanager").describe_secret(SecretId=role_secret_name("eeyore", "eeyore-postgres", "owner"))
     return int(secret["RotationRules"]["AutomaticallyAfterDays"])
 
 
