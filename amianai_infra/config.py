@@ -217,7 +217,7 @@ class DatabaseSettings(_Group):
     engine_version: str = Field(
         "16",
         pattern=r"^1[3-9](\.\d{1,2})?$",
-        description="PostgreSQL version; a major version follows its minor releases",
+        description="PostgreSQL version; a major version follows its minor releases; another major one needs database.apply_immediately",
         json_schema_extra=_upwards("RDS takes no server back to an older release", _MOVE),
     )
     instance_class: str = Field(

@@ -92,10 +92,15 @@ def env_file(deployed: Deployed) -> Iterator[Path]:
     file.unlink()
 
 
+ON_DEMAND = ("soak", "settings")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the soak tests out unless they are asked for, and begin with what takes longest."""
-    if "soak" not in (config.getoption("-m") or ""):
-        left = [item for item in items if item.get_closest_marker("soak")]
+    """Leave out what takes minutes unless it is asked for, and begin with what takes longest."""
+    asked = config.getoption("-m") or ""
+    unasked = [mark for mark in ON_DEMAND if mark not in asked]
+    left = [item for item in items if any(item.get_closest_marker(mark) for mark in unasked)]
+    if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]
     files = [item.nodeid.partition("::")[0] for item in items]

@@ -1,6 +1,7 @@
 """PostgreSQL on RDS: private, encrypted, backed up, and never deleted without a snapshot."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
@@ -87,7 +88,7 @@ class DatabaseArgs(TypedDict):
     """Retention of automated backups in days. Default 7."""
 
     apply_immediately: NotRequired[bool]
-    """Whether changes are applied at once instead of in the next maintenance window. Default no."""
+    """Whether changes are applied at once instead of in the next maintenance window, major upgrades among them. Default no."""
 
     adopt: NotRequired[bool]
     """Whether the instance of this identifier exists, made elsewhere, and becomes the stack's. Default no."""
@@ -320,6 +321,7 @@ class Database(pulumi.ComponentResource):
             identifier=args["identifier"],
             engine="postgres",
             engine_version=args["engine_version"],
+            allow_major_version_upgrade=args["apply_immediately"] or None,
             # Storage that autoscaling added is no drift: the provider ignores more than this up to the ceiling.
             allocated_storage=args["storage_gib"],
             db_name=args["database"],

@@ -6,12 +6,13 @@ The state is what is there: it also tells after an `up` that ended half-way, and
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from amianai_infra.config import Settings, every_setting, text_of
+from amianai_infra.config import Setting, Settings, every_setting, text_of
 from amianai_infra.naming import audit_log_group, database_identifier, user_pool_domain
+from amianai_infra.rules.postgres import major_version
 
 if TYPE_CHECKING:
     from amianai_infra.engine import StateResource
@@ -21,6 +22,10 @@ _SUBNETS = "aws:rds/subnetGroup:SubnetGroup"
 _INSTANCE = "aws:rds/instance:Instance"
 _ZONE = "aws:route53/zone:Zone"
 _OWN = "the stack's own"
+_MAJOR = (
+    "a major upgrade cannot wait for the maintenance window, because the parameters of the old version go with it. Instead:"
+    " `db backup create`, then both at once with `--set database.apply_immediately=true`, which stops the database for minutes"
+)
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,13 @@ class Built:
         """The settings that must stay, by dotted key, as far as the state says: what is not built yet may still change."""
         readers: dict[str, Callable[[], str]] = {
             "region": lambda: self._input("pulumi:providers:aws", "region"),
+            "account": lambda: self._exported("account"),
             "prefix": lambda: self._input("aws:ssm/parameter:Parameter", "name", "outputs").removeprefix("/").removesuffix("/stack"),
             "network.cidr": self.network,
             "network.availability_zones": self._zones,
             "database.identifier": lambda: self._database("identifier"),
             "database.engine_version": lambda: self._database("engineVersion"),
-            "database.storage_gib": lambda: self._published("amianai-infra:databaseStorageGib"),
+            "database.storage_gib": lambda: self._exported("settings", "amianai-infra:databaseStorageGib"),
             "database.name": lambda: self._database("dbName"),
             "database.username": lambda: self._database("username"),
             "database.port": lambda: self._database("port"),
@@ -113,10 +119,12 @@ class Built:
         group = self._first(_SUBNETS)
         return str(len(group.inputs.get("subnetIds") or [])) if group else ""
 
-    def _published(self, key: str) -> str:
+    def _exported(self, *path: str) -> str:
         stack = self._first("pulumi:pulumi:Stack")
-        settings: Any = stack.outputs.get("settings") if stack else None
-        return str(settings.get(key, "")) if isinstance(settings, dict) else ""
+        found: Any = stack.outputs if stack else {}
+        for key in path:
+            found = found.get(key, "") if isinstance(found, dict) else ""
+        return str(found)
 
     def _pool(self) -> str:
         found = self._first("aws:cognito/userPool:UserPool")
@@ -148,15 +156,25 @@ def refused(settings: Settings, built: Built) -> Iterator[Refused]:
     """The wanted settings that the stack cannot take any more, in the order of the model."""
     facts = built.facts()
     for setting in every_setting():
-        was, wanted = facts.get(setting.key, ""), _effective(settings, setting.key, text_of(settings, setting), facts.get("prefix", ""))
-        if was and _is_refused(setting.once.kind, was, wanted):
-            why = f"{setting.once.why}. Instead: {setting.once.instead}"
+        was, wanted = facts.get(setting.key, ""), _effective(settings, setting.key, text_of(settings, setting), facts)
+        why = _why_not(setting, was, wanted, settings) if was else ""
+        if why:
             yield Refused(setting.key, was, wanted or _OWN, why)
 
 
-def _effective(settings: Settings, key: str, text: str, prefix: str) -> str:
+def _why_not(setting: Setting, was: str, wanted: str, settings: Settings) -> str:
+    """What keeps a value; empty where nothing does."""
+    if _is_refused(setting.once.kind, was, wanted):
+        return f"{setting.once.why}. Instead: {setting.once.instead}"
+    waits = setting.key == "database.engine_version" and not settings.database.apply_immediately
+    return _MAJOR if waits and major_version(was) != major_version(wanted) else ""
+
+
+def _effective(settings: Settings, key: str, text: str, facts: Mapping[str, str]) -> str:
     """What the program makes of a value that is left open, with the prefix that the stack has: another one is refused by itself."""
-    prefix = prefix or settings.prefix
+    prefix = facts.get("prefix") or settings.prefix
+    if not text and key == "account":  # that of the credentials, which the stack file answers for
+        return facts.get(key, "")
     if not text and key == "auth.hosted_domain":
         return user_pool_domain(prefix, settings.domain_name)
     if key == "database.identifier" and text == database_identifier(settings.prefix):

@@ -95,6 +95,11 @@ def test_version_and_parameter_family_have_one_source(record: Record, version: s
     assert found.one("Instance").inputs["engineVersion"] == version
 
 
+def test_a_major_upgrade_is_allowed_where_changes_are_made_at_once(record: Record) -> None:
+    at_once = record(lambda: Database("database", {**ARGS, "apply_immediately": True})).one("Instance").inputs
+    assert (at_once["applyImmediately"], at_once["allowMajorVersionUpgrade"]) == (True, True)
+
+
 def test_parameters(record: Record) -> None:
     found = record(lambda: Database("database", {**ARGS, "slow_statement_ms": 250}))
     parameters = {one["name"]: (one["value"], one["applyMethod"]) for one in found.one("ParameterGroup").inputs["parameters"]}

@@ -65,7 +65,7 @@ SETTINGS: tuple[tuple[dict[str, Any], dict[str, tuple[str, ...]]], ...] = (
     ({"max_storage_gib": 500}, {"database-instance": ("update", "maxAllocatedStorage")}),
     ({"backup_days": 35}, {"database-instance": ("update", "backupRetentionPeriod")}),
     ({"insights": "advanced"}, {"database-instance": ("update", "databaseInsightsMode", "performanceInsightsRetentionPeriod")}),
-    ({"apply_immediately": True}, {"database-instance": ("update", "applyImmediately")}),
+    ({"apply_immediately": True}, {"database-instance": ("update", "allowMajorVersionUpgrade", "applyImmediately")}),
     ({"slow_statement_ms": 250}, {"database-parameters": ("update", "parameters[0].value")}),
 )
 
@@ -140,6 +140,7 @@ def test_replicas_come_and_go_with_a_rotated_password(bench: Bench, tmp_path: Pa
         args |= OWN | {"replicas": 0}
         made.up()
         args["managed_password"] = True
+        made.preview()  # which knows no secret of RDS's yet
         made.up()
         assert ":secret:rds!db-" in managed
         assert ":secret:rds!db-" in made.outputs()["secret"], "RDS keeps it again"

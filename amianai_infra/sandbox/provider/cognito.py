@@ -51,7 +51,7 @@ _SCHEMA = {
     "stringAttributeConstraints": obj({"minLength": text(), "maxLength": text()}),
 }
 _MESSAGES = {"emailMessage": text(), "emailSubject": text(), "smsMessage": text()}
-_NAMES = {"attributesRequireVerificationBeforeUpdates": "AttributesRequireVerificationBeforeUpdate"}
+_NAMES = {"attributesRequireVerificationBeforeUpdates": "AttributesRequireVerificationBeforeUpdate", "fromEmailAddress": "From"}
 
 # Inputs that UpdateUserPool takes under the same name.
 _UPDATABLE: Final = (

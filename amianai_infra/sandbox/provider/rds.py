@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from amianai_infra.sandbox.install import POSTGRES_VERSION
 from amianai_infra.sandbox.provider.postgres import Postgres, parameter_problem
 from amianai_infra.sandbox.provider.properties import Problem, Props, flag, number, objects, text, text_set
 from amianai_infra.sandbox.provider.resource import Context, Inputs, ProviderError, Resource, State, tag_list, tag_map
@@ -381,9 +382,6 @@ class Instance(_Tagged):
             ctx.client().describe_db_subnet_groups(DBSubnetGroupName=inputs["dbSubnetGroupName"])
         if inputs.get("vpcSecurityGroupIds"):
             ctx.client("ec2").describe_security_groups(GroupIds=inputs["vpcSecurityGroupIds"])
-        major, real = str(inputs.get("engineVersion", "")).split(".", 1)[0], server(ctx).version.split(".", 1)[0]
-        if major and major != real:
-            raise ProviderError(f"engineVersion = {inputs['engineVersion']}, but the sandbox's PostgreSQL has major version {real}")
 
     @staticmethod
     def _from_snapshot(ctx: Context, snapshot: str) -> dict[str, Any]:
@@ -539,6 +537,7 @@ def _check_identity(inputs: Inputs, known: Inputs) -> list[tuple[str, str]]:
         found.append(("password", 'the password must have 8 to 128 printable ASCII characters, without /, ", @ and space'))
     if user is not None and user.lower() in _RESERVED_USERS:
         found.append(("username", f"username = {user!r} is reserved by the engine"))
+    found += _check_version(known)
     if not {"snapshotIdentifier", "replicateSourceDb"} & set(inputs):
         needed = [name for name in ("engine", "username", "allocatedStorage") if name not in inputs]
         found.extend((name, f"{name} is required unless snapshotIdentifier is given") for name in needed)
@@ -547,6 +546,14 @@ def _check_identity(inputs: Inputs, known: Inputs) -> list[tuple[str, str]]:
     if ("passwordWo" in inputs) != ("passwordWoVersion" in inputs):
         found.append(("passwordWo", "passwordWo and passwordWoVersion go together"))
     return found
+
+
+def _check_version(known: Inputs) -> list[tuple[str, str]]:
+    """An instance is served by the one real server."""
+    version, real = str(known.get("engineVersion") or ""), POSTGRES_VERSION.partition(".")[0]
+    if not version or version.partition(".")[0] == real:
+        return []
+    return [("engineVersion", f"the sandbox's PostgreSQL is {real}, not {version}; leave database.engine_version at that here")]
 
 
 def _check_operation(inputs: Inputs, known: Inputs) -> list[tuple[str, str]]:

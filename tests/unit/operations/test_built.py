@@ -30,7 +30,7 @@ REST = [
         "pulumi:pulumi:Stack",
         "",
         {},
-        {"settings": {"amianai-infra:domainName": "example.com", "amianai-infra:databaseStorageGib": "50"}},
+        {"account": ACCOUNT, "settings": {"amianai-infra:domainName": "example.com", "amianai-infra:databaseStorageGib": "50"}},
     ),
     state("default", "pulumi:providers:aws", "", {"region": "us-east-1"}),
     state("outputs", "aws:ssm/parameter:Parameter", "p", {"name": "/eeyore/stack"}),
@@ -54,6 +54,7 @@ def keys(flags: dict[str, str], resources: list[StateResource] | None = None, su
 
 CHANGED = {
     "region": "eu-west-1",
+    "account": "999999999999",
     "prefix": "other",
     "network.cidr": "10.1.0.0/16",
     "network.availability_zones": "2",
@@ -78,7 +79,7 @@ def test_each_setting_that_must_stay_is_refused_alone(key: str) -> None:
 
 def test_the_model_names_no_other_setting_that_must_stay() -> None:
     held = {setting.key for setting in every_setting() if setting.once.kind in ("fixed", "only upwards")}
-    assert held == {*CHANGED, "domain_name", "account"}, "these two are held against the state's domain and the stack file's account"
+    assert held == {*CHANGED, "domain_name"}, "that one is held against the state's domain"
     assert set(Built(STACK).facts()) == set(CHANGED)
 
 
@@ -88,14 +89,26 @@ def test_the_model_names_no_other_setting_that_must_stay() -> None:
         {},
         {"database.engine_version": "16"},
         {"database.engine_version": "16.11"},
-        {"database.engine_version": "17"},
+        {"database.engine_version": "17", "database.apply_immediately": "true"},
         {"database.storage_gib": "60"},
         {"auth.hosted_domain": "eeyore-example-com", "audit.log_group": "/eeyore/database/audit"},
+        {"account": ACCOUNT},
         {"auth.user_pool_id": "us-east-1_A", "dns.zone_id": "Z1"},  # what `destroy` records before it forgets them
     ],
 )
 def test_what_is_as_built_or_goes_up_is_not_refused(flags: dict[str, str]) -> None:
     assert keys(flags) == []
+
+
+def test_a_major_upgrade_is_made_at_once_or_refused() -> None:
+    settings = load_settings(
+        {"domain_name": "example.com", "database.engine_version": "17", "network.availability_zones": "3", "database.storage_gib": "50"},
+        {},
+        {},
+    )
+    (found,) = refused(settings, Built(STACK))
+    assert (found.key, found.built, found.wanted) == ("database.engine_version", "16.10", "17")
+    assert "--set database.apply_immediately=true" in found.why
 
 
 def test_what_is_not_built_yet_may_still_change() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.session import Session
+from botocore.validate import ParamValidator
 
-from amianai_infra.sandbox.provider.cognito import UserPool, UserPoolClient, UserPoolDomain, client_key
+from amianai_infra.sandbox.provider.cognito import _UPDATABLE, UserPool, UserPoolClient, UserPoolDomain, _pool_inputs, _settings, client_key
 from amianai_infra.sandbox.provider.properties import Checker
 from amianai_infra.sandbox.provider.resource import ProviderError
 from amianai_infra.sandbox.provider.values import UNKNOWN
@@ -79,3 +81,16 @@ def test_ids_of_clients() -> None:
     assert client_key("client", {"userPoolId": "pool"}) == ("pool", "client")
     with pytest.raises(ProviderError, match="<user pool id>/<client id>"):
         client_key("client", {})
+
+
+def test_a_pool_that_sends_through_ses_is_spelled_as_the_api_spells_it() -> None:
+    email = {
+        "emailSendingAccount": "DEVELOPER",
+        "sourceArn": "arn:aws:ses:us-east-1:123456789012:identity/example.test",
+        "fromEmailAddress": "no-reply@example.test",
+    }
+    asked = _settings({"emailConfiguration": email}, _UPDATABLE)
+    shape = Session().get_service_model("cognito-idp").operation_model("UpdateUserPool").input_shape
+    assert ParamValidator().validate({"UserPoolId": "us-east-1_a", **asked}, shape).generate_report() == ""
+    assert asked["EmailConfiguration"]["From"] == "no-reply@example.test"
+    assert _pool_inputs({"Name": "pool", **asked}, {"emailConfiguration": email})["emailConfiguration"] == email
