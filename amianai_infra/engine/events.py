@@ -119,6 +119,9 @@ class Record:
         operation: what runs.
         expected: how many resources will be looked at, when that is known.
         changed: called with each resource that is finished and differs, outside the lock.
+
+    Attributes:
+        waiting: what the engine waits for instead of a resource, one clause; empty while nothing is known to be in its way.
     """
 
     operation: Operation
@@ -131,6 +134,7 @@ class Record:
     failed_creates: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     resource_changes: dict[str, int] = field(default_factory=dict)
+    waiting: str = ""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
