@@ -381,12 +381,14 @@ class FailedCreate:
         at: when it failed, seconds since 1970.
         unsure: it may exist: the answer was lost, or said that it exists already.
         clash: it was said to exist already.
+        replaces: it was to take the place of another one, which the state holds.
     """
 
     resource: dict[str, Any]
     at: float
     unsure: bool
     clash: bool = False
+    replaces: bool = False
 
     @property
     def urn(self) -> str:

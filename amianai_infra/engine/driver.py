@@ -391,7 +391,7 @@ class Engine:
         """Note the creations that failed beside the state: it forgets them, and they may exist."""
         if self._clients is None:
             return []  # nobody could look them up
-        failed = [_failed(resource, record.said(urn)) for urn, resource in record.failed_creates.items()]
+        failed = [_failed(resource, record.said(urn), urn in record.replacing) for urn, resource in record.failed_creates.items()]
         if failed and self._files:
             try:
                 if trouble:
@@ -570,11 +570,12 @@ class Engine:
             self._files.mend()
         deployment = self._deployment()
         self._size = sum(1 for entry in (deployment or {}).get("resources", []) if recovery.is_real(entry))
-        failed = self._files.failed() if deployment and self._files else []
+        noted = self._files.failed() if deployment and self._files else []
+        failed = recovery.unrecorded(deployment or {}, noted)
         if deployment and (leftovers := recovery.survey(recovery.with_failed(deployment, [one.resource for one in failed]))):
             hasty = patience is not None and not deployment.get("pending_operations")
             done += self._repair(leftovers, deployment, failed, patience if patience is not None and hasty else self._patience)
-        elif failed and self._files:
+        elif noted and self._files:
             self._files.keep_failed([])
         return done, deployment
 
@@ -715,9 +716,9 @@ def _settled(at: float) -> bool:
     return time.time() > at + CONSISTENCY
 
 
-def _failed(resource: dict[str, Any], said: str) -> FailedCreate:
+def _failed(resource: dict[str, Any], said: str, replaces: bool) -> FailedCreate:
     clash = bool(failures.EXISTS.search(said))
-    return FailedCreate(resource, time.time(), clash or not said or bool(failures.UNSURE.search(said)), clash)
+    return FailedCreate(resource, time.time(), clash or not said or bool(failures.UNSURE.search(said)), clash, replaces)
 
 
 CONSISTENCY = 30.0
