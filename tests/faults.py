@@ -35,15 +35,17 @@ class Relay(ThreadingHTTPServer):
         share: how many of the calls fail; 0 passes everything on.
         failed: how many did, by kind.
         calls: how many calls there were, the failed ones with them.
+        down: whether every call is cut off before anything is done.
     """
 
     daemon_threads = True
     request_queue_size = 128
     share = 0.0
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, beyond: tuple[str, int]) -> None:
         super().__init__(("127.0.0.1", port), _Call)
-        self.beyond = (BESIDE, port)
+        self.beyond = beyond
+        self.down = False
         self.failed: Counter[str] = Counter()
         self.calls = 0
         self._draw = random.Random(0)
@@ -58,7 +60,7 @@ class Relay(ThreadingHTTPServer):
         """What becomes of the next call; empty where nothing does."""
         with self._lock:
             self.calls += 1
-            kind = self._draw.choice(KINDS) if self._draw.random() < self.share else ""
+            kind = "reset" if self.down else self._draw.choice(KINDS) if self._draw.random() < self.share else ""
             if kind:
                 self.failed[kind] += 1
             return kind
@@ -150,7 +152,16 @@ def relayed(sandbox: Sandbox) -> Iterator[Relay]:
         made, environment={**made.environment, "BIND_HOST": BESIDE}, answers=lambda: listening(ports.emulator, BESIDE), port=ports.emulator
     )
     sandbox._keeper.start(moved)
-    relay = Relay(ports.emulator)
+    try:
+        with relaying(Relay(ports.emulator, (BESIDE, ports.emulator))) as relay:
+            yield relay
+    finally:
+        sandbox._keeper.stop("emulator")
+
+
+@contextmanager
+def relaying(relay: Relay) -> Iterator[Relay]:
+    """Serve until the end of the block."""
     thread = threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
@@ -159,4 +170,3 @@ def relayed(sandbox: Sandbox) -> Iterator[Relay]:
         relay.shutdown()
         thread.join()
         relay.server_close()
-        sandbox._keeper.stop("emulator")
