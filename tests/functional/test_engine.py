@@ -687,15 +687,16 @@ def test_a_disk_that_fills_up_is_told_at_once_the_last_whole_state_stays_and_oth
     stage.set(vpcs=1)
     stage.engine().up()
     stage.set(vpcs=2)
-    stage.knob("slow", 3)
+    stage.knob("slow", 8)
     running = stage.start("up")
     stage.wait(lambda: any("vpc1" in str(one["props"]) for one in stage.cloud.all().values()))
     filler = small_disk / "filler"
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as full:
         while True:
-            full.write(bytes(1 << 16))
+            full.write(bytes(1 << 20))
     checkpoint = small_disk / ".pulumi/stacks/amianai-infra/prod.json"
-    stage.wait(lambda: not _understood(checkpoint))
+    stage.wait(lambda: running.poll() is not None or not _understood(checkpoint))
+    assert running.poll() is None, running.communicate()
     for attempt in ("up", "preview", "destroy", "resources"):
         with pytest.raises(LockedError, match=f"process {stage.engine_process()}"):
             getattr(stage.engine(), attempt)()

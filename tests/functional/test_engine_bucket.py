@@ -139,7 +139,7 @@ def test_a_bucket_that_is_away_for_a_while_is_named_and_waited_for(bench: Bench,
 
         def outage() -> None:
             relay.down = True
-            threading.Timer(6.0, lambda: setattr(relay, "down", False)).start()
+            threading.Timer(8.0, lambda: setattr(relay, "down", False)).start()
             program()
 
         def clients(service: str, _region: str | None) -> Any:
@@ -151,10 +151,10 @@ def test_a_bucket_that_is_away_for_a_while_is_named_and_waited_for(bench: Bench,
 
         environment = in_bucket(engine.environment, address)
         away = Engine(environment, outage, Progress(console=Console(file=screen, width=200)), bench.binary, clients=clients)
-        away.look_every, away.patience = 0.2, 0.5
+        away.look_every, away.patience = 0.2, 2.0
         assert away.up().counts == {"create": 1}
     lines = screen.getvalue().splitlines()
-    (told,) = [line for line in lines if "the engine waits for it" in line]
+    told, *_ = [line for line in lines if "the engine waits for it" in line]
     assert re.fullmatch(rf"  ! the state's bucket s3://{BUCKET} does not answer for .*; the engine waits for it", told)
     assert "  the state can be written again" in lines[lines.index(told) :]
     assert not engine.preview().changed
