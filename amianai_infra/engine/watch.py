@@ -47,12 +47,13 @@ class Watch:
             yield
             return
         every = self._files.look_every if self._every is None else self._every
-        # A look may last longer than the operation: nothing waits for it.
-        threading.Thread(target=self._go_on, args=(self._files, every), daemon=True).start()
+        thread = threading.Thread(target=self._go_on, args=(self._files, every), daemon=True)
+        thread.start()
         try:
             yield
         finally:
             self._over.set()
+            thread.join(_LAST_LOOK)
 
     def _go_on(self, files: StateFiles, every: float) -> None:
         while not self._over.wait(every):
@@ -86,3 +87,5 @@ class Watch:
 
 
 _SILENT = "does not answer"
+_LAST_LOOK = 1.0
+"""Seconds that the end waits for a look at a folder, which writes; one at a bucket may last longer, and nothing waits for it."""

@@ -695,7 +695,7 @@ def test_a_disk_that_fills_up_is_told_at_once_the_last_whole_state_stays_and_oth
         while True:
             full.write(bytes(1 << 20))
     checkpoint = small_disk / ".pulumi/stacks/amianai-infra/prod.json"
-    stage.wait(lambda: running.poll() is not None or not _understood(checkpoint))
+    stage.wait(lambda: running.poll() is not None or not _understood(checkpoint), 90)
     assert running.poll() is None, running.communicate()
     for attempt in ("up", "preview", "destroy", "resources"):
         with pytest.raises(LockedError, match=f"process {stage.engine_process()}"):
