@@ -319,6 +319,9 @@ def _clock_error(error: Any, code: str, where: str) -> ClockError | None:
     )
 
 
+_BUSY = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "PriorRequestNotComplete")
+
+
 def _client_error(error: Any, doing: str) -> AmianaiError:
     code = error.response.get("Error", {}).get("Code", "")
     message = error.response.get("Error", {}).get("Message", "")
@@ -343,6 +346,10 @@ def _client_error(error: Any, doing: str) -> AmianaiError:
         )
     if "NotFound" in code or code.startswith("NoSuch") or code in ("404", "ResourceNotFoundException"):
         return NotFoundError(f"Not found while {doing}.", where=where)
+    if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500 or any(part in code for part in _BUSY):
+        return AmianaiError(
+            f"AWS is throttling or failing ({doing}), also after several attempts.", where=where, fix="run the command again: it goes on"
+        )
     return AmianaiError(f"AWS refused {doing}.", where=where)
 
 

@@ -77,10 +77,28 @@ def setup(app: App, no_deploy: bool, dns_wait: timedelta, no_wait: bool, switch:
     """
     from amianai_infra.operations import setup as operation
 
+    _compare_after_a_death(app)
     wait = 0.0 if no_wait else dns_wait.total_seconds()
     chosen = operation.Options(deploy=not no_deploy, wait=wait, switch=switch, records=records, confirm=confirm)
     report = operation.setup(app, chosen, _hands(app))
     app.print(operation.as_dict(report, app), operation.screen(report, app, _program(app)))
+
+
+def _compare_after_a_death(app: App) -> None:
+    """An emulator that was killed may have lost what it was told last, as AWS does not: what is really there is read first."""
+    if not app.sandbox:
+        return
+    from amianai_infra.sandbox import Sandbox
+
+    app.target.ready()
+    sandbox = Sandbox(app.root, app.environ)
+    if not sandbox.may_have_forgotten:
+        return
+    engine = app.engine()
+    if engine.exists():
+        app.progress.note("The emulator was killed and may have lost what it was told last: reading what is there.")
+        engine.refresh()
+    sandbox.compared()
 
 
 def _program(app: App) -> str:
@@ -147,6 +165,7 @@ def up(app: App, refresh: bool, switch: bool, confirm: str | None) -> None:
 
     _ = app.settings
     app.target.ready()
+    _compare_after_a_death(app)
     app.announce()
     consent = change.Consent(ask=not app.sandbox or sys.stdin.isatty(), domain=confirm)
     summary = change.agreed_up(app, consent, refresh=refresh, switch=change.Switch(switch, lambda: require_release(app)))

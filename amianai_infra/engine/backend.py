@@ -16,6 +16,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -31,6 +32,8 @@ Clients = Callable[[str, str | None], Any]
 Deployment = dict[str, Any]
 # An operation writes the state after every step, and keeps backups and a history.
 _ROOM = 64 << 20
+# With less than this it is a matter of seconds.
+_LEAST = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,12 @@ class Store(Protocol):
     Attributes:
         address: where it is, for a person.
         own_clock: whether `Entry.at` is one clock's time, whichever machine wrote.
+        look_every: seconds between two looks while somebody writes.
     """
 
     address: str
     own_clock: bool
+    look_every: float
 
     def read(self, key: str, version: str = "") -> bytes | None:
         """The bytes, or None when there are none of that name."""
@@ -94,11 +99,23 @@ class Store(Protocol):
         """Raise when it cannot be written: the engine leaves a damaged state behind when it finds out half-way."""
         ...
 
+    def look(self, key: str, kept: str) -> str:
+        """What keeps the piece from being written, as a predicate; empty when nothing does.
+
+        What can be damaged by being written stays under a second name, as it was when it was whole last.
+        """
+        ...
+
+    def put_back(self, key: str, kept: str) -> bool:
+        """Put what was whole last in the place of a damaged piece; whether that was needed."""
+        ...
+
 
 class FolderStore:
     """`file://` backends."""
 
     own_clock = False
+    look_every = 1.0
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -169,6 +186,48 @@ class FolderStore:
         if free < _ROOM:
             raise EngineError(f"Only {free >> 20} MB are free where the state is kept.", where=str(place), fix=f"free {_ROOM >> 20} MB")
 
+    def look(self, key: str, kept: str) -> str:
+        """The engine puts a new file in the place of the old one, also where the disk was too full for all of it.
+
+        A second name for the file costs no room.
+        """
+        path, second = self.folder / key, self.folder / kept
+        beside = second.with_name(f".{second.name}")
+        try:
+            second.parent.mkdir(parents=True, exist_ok=True)
+            beside.unlink(missing_ok=True)
+            os.link(path, beside)
+            whole = _is_whole(beside)
+            if whole:
+                beside.replace(second)
+            beside.unlink(missing_ok=True)
+            free = shutil.disk_usage(self.folder).free
+        except OSError:
+            return ""  # no state yet, or a disk that knows no second names
+        return "" if whole and free >= _LEAST else f"cannot be written: {free >> 10} KB are free on its disk"
+
+    def put_back(self, key: str, kept: str) -> bool:
+        """The second name becomes the first."""
+        path, second = self.folder / key, self.folder / kept
+        try:
+            if not second.exists():
+                return False
+            if _is_whole(path):
+                second.unlink()
+                return False
+            second.replace(path)
+            (self.folder / f"{key}.attrs").unlink(missing_ok=True)
+        except OSError as error:
+            raise _unchanged(error) from error
+        return True
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return latest(path.read_bytes(), "") is not None
+    except (EngineError, FileNotFoundError):
+        return False
+
 
 def _unchanged(error: OSError) -> EngineError:
     fix = "check the permissions of the state directory and the room on its disk"
@@ -185,6 +244,7 @@ class BucketStore:
     """
 
     own_clock = True
+    look_every = 15.0
 
     def __init__(self, client: Any, bucket: str, prefix: str = "") -> None:
         self._client = client
@@ -252,6 +312,16 @@ class BucketStore:
     def require_room(self) -> None:
         """A bucket is never full."""
 
+    def look(self, key: str, kept: str) -> str:
+        """An object is written whole or not at all: it is enough that the bucket answers."""
+        with suppress(NotFoundError):
+            self._call("head_object", "looking at the state", Key=self._prefix + key)
+        return ""
+
+    def put_back(self, key: str, kept: str) -> bool:
+        """Never needed."""
+        return False
+
 
 def open_store(environment: EngineEnvironment, clients: Clients | None) -> Store | None:
     """The store behind the backend; None for one that only the engine itself can read (Pulumi Cloud, gs://, azblob://)."""
@@ -311,12 +381,14 @@ class FailedCreate:
         at: when it failed, seconds since 1970.
         unsure: it may exist: the answer was lost, or said that it exists already.
         clash: it was said to exist already.
+        replaces: it was to take the place of another one, which the state holds.
     """
 
     resource: dict[str, Any]
     at: float
     unsure: bool
     clash: bool = False
+    replaces: bool = False
 
     @property
     def urn(self) -> str:
@@ -333,6 +405,7 @@ class StateFiles:
         self._checkpoint = checkpoint_key(project, stack)
         self._history = f".pulumi/history/{project}/{stack}/"
         self._backups = f".pulumi/backups/{project}/{stack}/"
+        self._kept = f"{self._backups}{stack}.last-whole.json"
         self._failed = f".pulumi/failed/{project}/{stack}.json"
         self._locks = f".pulumi/locks/organization/{project}/{stack}/"
 
@@ -432,6 +505,31 @@ class StateFiles:
     def require_room(self) -> None:
         """Raise when the state could not be written."""
         self._store.require_room()
+
+    # -- while the engine writes
+
+    @property
+    def place(self) -> str:
+        """The folder or bucket, for a person."""
+        address = self._store.address
+        return f"bucket {address}" if address.startswith("s3://") else f"folder {address}"
+
+    @property
+    def look_every(self) -> float:
+        """Seconds between two looks."""
+        return self._store.look_every
+
+    def look(self) -> str:
+        """What keeps the state from being written now, as a predicate; empty when nothing does. A whole checkpoint is kept for `put_back`.
+
+        Raises:
+            AmianaiError: it does not answer, or refuses.
+        """
+        return self._store.look(self._checkpoint, self._kept)
+
+    def put_back(self) -> bool:
+        """Put the checkpoint that was whole last in the place of a damaged one; whether that was needed."""
+        return self._store.put_back(self._checkpoint, self._kept)
 
     def remove_lock(self, key: str) -> None:
         """Release a lock."""

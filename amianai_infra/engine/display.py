@@ -94,6 +94,7 @@ class Lines:
         self._progress = progress
         self._record: Record | None = None
         self._spoke = time.monotonic()
+        self._waited = False
 
     def begin(self, record: Record) -> None:
         """Says what starts."""
@@ -105,8 +106,15 @@ class Lines:
         self.note(f"  {describe(item, _operation(self._record))}")
 
     def tick(self) -> None:
-        """Names what is still under way when nothing was said for a minute."""
-        if self._record is None or time.monotonic() - self._spoke < _HEARTBEAT:
+        """Names what is still under way when nothing was said for a minute; what is waited for at once."""
+        if self._record is None:
+            return
+        waiting, waited = self._record.waiting, self._waited
+        self._waited = bool(waiting)
+        if bool(waiting) == waited and time.monotonic() - self._spoke < _HEARTBEAT:
+            return
+        if waiting or waited:
+            self.note(f"  ! {waiting}; the engine waits for it" if waiting else "  the state can be written again")
             return
         names = [f"{item.name} ({duration(self._record.clock() - item.started)})" for item in self._record.running()[:3]]
         self.note(f"  still {', '.join(names) or 'waiting for the engine'}")
@@ -183,12 +191,13 @@ class Live:
         bar = ProgressBar(total=total, completed=done, width=24, pulse=total is None)
         head = Columns([self._bar, bar, Styled(f"{count} {duration(record.seconds())}", "dim")])
         running = record.running()
+        waiting = [Styled(line(f"  ! {record.waiting}; the engine waits for it"), "yellow")] if record.waiting else []
         table = Table.grid(padding=(0, 2))
         for item in running[:_ROWS]:
             table.add_row(*_row(item, record.clock()))
         if len(running) > _ROWS:
             table.add_row("", Styled(f"and {len(running) - _ROWS} more", "dim"))
-        return Group(head, table)
+        return Group(head, *waiting, table)
 
 
 def _row(item: Item, now: float) -> tuple[Styled, ...]:

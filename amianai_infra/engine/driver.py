@@ -39,7 +39,8 @@ from amianai_infra.engine.locks import Lock, Runs, judge, refuse
 from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup, removal, shows_late
 from amianai_infra.engine.plugin import ensure_plugin, plugin_version
 from amianai_infra.engine.process import Completed, alive, environment, run
-from amianai_infra.errors import AmianaiError, ConfigurationError, EngineError, NotFoundError
+from amianai_infra.engine.watch import PATIENCE, Watch
+from amianai_infra.errors import AmianaiError, ConfigurationError, EngineError, NotFoundError, UnreachableError
 from amianai_infra.folders import cache_folder
 from amianai_infra.naming import TAG_URN, urn_tag
 from amianai_infra.printing import under
@@ -58,6 +59,10 @@ class Engine:
         clients: gives boto3 clients for a service and region; needed to read an S3 backend and to recover after a kill.
         environ: the ambient environment.
         root: the project, whose lock file says which downloads are the right ones; where not given, the engine's own folder.
+
+    Attributes:
+        look_every: seconds between two looks at where the state is kept, during an operation; its own measure where None.
+        patience: seconds that it may be silent before that is shown.
     """
 
     def __init__(
@@ -83,6 +88,8 @@ class Engine:
         self._looked = False
         self._patience = CONSISTENCY
         self._clashed = False
+        self.look_every: float | None = None
+        self.patience = PATIENCE
 
     @cached_property
     def binary(self) -> Path:
@@ -272,8 +279,8 @@ class Engine:
         needs_stack: bool = False,
         recover: bool = True,
     ) -> Summary:
-        if operation != "preview" and self._files:
-            self._files.require_room()
+        if operation != "preview":
+            self._require_room()
         if recover and not self._recover_aloud():
             if needs_stack:
                 raise _no_stack(self.environment.stack)
@@ -284,22 +291,41 @@ class Engine:
         expected = len(targets) or self._expected or self._size
         record = Record(operation, expected, display.changed)
         ended: Completed | None = None
+        watch = Watch(self._files, self.look_every, self.patience)
         display.begin(record)
         summary: Summary | None = None
         try:
-            ended = self._run_program(operation, record, display, version, targets, extra)
+            with watch.looking():
+                ended = self._run_program(operation, record, display, version, targets, extra, watch)
             if ended.code == 0:
                 summary = record.summary()
         finally:
             display.end(summary)
-            failed = self._keep_failed(record) if summary is None and operation == "up" else []
+            trouble = watch.trouble()
+            self._put_back()
+            failed = self._keep_failed(record, trouble) if summary is None and operation == "up" else []
         if summary is None:
-            error = self._failure(operation, record, ended)
-            self._clashed = self._adopt_failed(failed)
-            raise error
+            raise self._failed_with(operation, record, ended, failed, trouble)
         for warning in record.warnings:
             self._progress.note(under("warning: ", warning))
         return summary
+
+    def _require_room(self) -> None:
+        try:
+            if self._files:
+                self._files.require_room()
+        except EngineError:
+            if held := self._foreign_locks():
+                raise refuse(held[0]) from None
+            raise
+
+    def _put_back(self) -> None:
+        """A disk that is full leaves a state that was cut off: what was whole last takes its place."""
+        try:
+            if self._files and self._files.put_back():
+                self._progress.note("The state could not be written to its end: the last one that was whole is in its place again.")
+        except AmianaiError as error:
+            self._progress.note(f"The state is damaged ({error.where}); `amianai state restore` puts the last whole one back.")
 
     def _ensure_plugins(self) -> None:
         """The provider of the program and those that the state's resources were last changed with; none beside an attached one."""
@@ -317,13 +343,18 @@ class Engine:
         version: str,
         targets: Sequence[str],
         extra: Sequence[str],
+        watch: Watch,
     ) -> Completed:
         from amianai_infra.engine.automation import operate
 
         self._error = None
 
+        def tick() -> None:
+            record.waiting = watch.trouble()
+            display.tick()
+
         def runner(arguments: Sequence[str]) -> Completed:
-            return self._run(arguments, tick=display.tick, interrupted=lambda: display.note(_STOPPING))
+            return self._run(arguments, tick=tick, interrupted=lambda: display.note(_STOPPING))
 
         return operate(
             operation,
@@ -345,20 +376,36 @@ class Engine:
             self._error = error
             raise
 
+    def _failed_with(
+        self, operation: Operation, record: Record, ended: Completed | None, failed: Sequence[FailedCreate], trouble: str
+    ) -> AmianaiError:
+        """The error of an operation; what a creation that failed has made all the same is looked for first."""
+        error = self._failure(operation, record, ended)
+        if trouble:  # nobody can look, and nobody knows what the state says
+            return failures.without_state(error, record, trouble)
+        try:
+            held = self._foreign_locks()
+        except AmianaiError as unreachable:
+            return failures.without_state(error, record, f"{unreachable.what} {unreachable.where}")
+        if held and error.exit_code == refuse(held[0]).exit_code:
+            return refuse(held[0])
+        self._clashed = self._adopt_failed(failed)
+        return error
+
     def _failure(self, operation: Operation, record: Record, ended: Completed | None) -> AmianaiError:
         if isinstance(self._error, AmianaiError):
             return self._error
-        held = self._foreign_locks()
-        error = failures.failure(operation, record, ended or Completed("", "", 1))
-        return refuse(held[0]) if held and error.exit_code == refuse(held[0]).exit_code else error
+        return failures.failure(operation, record, ended or Completed("", "", 1))
 
-    def _keep_failed(self, record: Record) -> list[FailedCreate]:
+    def _keep_failed(self, record: Record, trouble: str) -> list[FailedCreate]:
         """Note the creations that failed beside the state: it forgets them, and they may exist."""
         if self._clients is None:
             return []  # nobody could look them up
-        failed = [_failed(resource, record.said(urn)) for urn, resource in record.failed_creates.items()]
+        failed = [_failed(resource, record.said(urn), urn in record.replacing) for urn, resource in record.failed_creates.items()]
         if failed and self._files:
             try:
+                if trouble:
+                    raise UnreachableError(trouble)
                 self._files.keep_failed(failed)
             except AmianaiError as error:
                 self._progress.note(f"It could not be noted what failed ({error.what}): look for these before the next run:")
@@ -434,7 +481,12 @@ class Engine:
 
     def _deployment(self) -> Deployment | None:
         if self._files:
-            return latest(self._checkpoint(), self._files.address)
+            try:
+                return latest(self._checkpoint(), self._files.address)
+            except EngineError:
+                if held := self._foreign_locks():
+                    raise refuse(held[0]) from None
+                raise
         exported = self._export()
         return exported["deployment"] if exported else None
 
@@ -528,11 +580,12 @@ class Engine:
             self._files.mend()
         deployment = self._deployment()
         self._size = sum(1 for entry in (deployment or {}).get("resources", []) if recovery.is_real(entry))
-        failed = self._files.failed() if deployment and self._files else []
+        noted = self._files.failed() if deployment and self._files else []
+        failed = recovery.unrecorded(deployment or {}, noted)
         if deployment and (leftovers := recovery.survey(recovery.with_failed(deployment, [one.resource for one in failed]))):
             hasty = patience is not None and not deployment.get("pending_operations")
             done += self._repair(leftovers, deployment, failed, patience if patience is not None and hasty else self._patience)
-        elif failed and self._files:
+        elif noted and self._files:
             self._files.keep_failed([])
         return done, deployment
 
@@ -673,9 +726,9 @@ def _settled(at: float) -> bool:
     return time.time() > at + CONSISTENCY
 
 
-def _failed(resource: dict[str, Any], said: str) -> FailedCreate:
+def _failed(resource: dict[str, Any], said: str, replaces: bool) -> FailedCreate:
     clash = bool(failures.EXISTS.search(said))
-    return FailedCreate(resource, time.time(), clash or not said or bool(failures.UNSURE.search(said)), clash)
+    return FailedCreate(resource, time.time(), clash or not said or bool(failures.UNSURE.search(said)), clash, replaces)
 
 
 CONSISTENCY = 30.0

@@ -119,6 +119,11 @@ class Record:
         operation: what runs.
         expected: how many resources will be looked at, when that is known.
         changed: called with each resource that is finished and differs, outside the lock.
+
+    Attributes:
+        failed_creates: what creations that failed were to make, by URN.
+        replacing: those of them that were to take another one's place.
+        waiting: what the engine waits for instead of a resource, one clause; empty while nothing is known to be in its way.
     """
 
     operation: Operation
@@ -130,7 +135,9 @@ class Record:
     problems: list[Problem] = field(default_factory=list)
     failed_creates: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    replacing: set[str] = field(default_factory=set)
     resource_changes: dict[str, int] = field(default_factory=dict)
+    waiting: str = ""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -192,6 +199,8 @@ class Record:
         """The state forgets a creation that failed; what it was to make may exist all the same."""
         new = metadata.new
         if new is not None and str(_value(metadata.op)) in _CREATING and _counts(metadata):
+            if str(_value(metadata.op)) in _REPLACING:
+                self.replacing.add(metadata.urn)
             self.failed_creates[metadata.urn] = {
                 "urn": metadata.urn,
                 "type": metadata.type,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from amianai_infra.engine.display import shorten
-from amianai_infra.engine.events import Operation, Problem, Record, plain
+from amianai_infra.engine.events import Operation, Problem, Record, done_word, plain, short_type
 from amianai_infra.engine.process import Completed
 from amianai_infra.errors import (
     AmianaiError,
@@ -93,6 +93,11 @@ _KNOWN: tuple[tuple[re.Pattern[str], type[AmianaiError], str], ...] = (
         ConfigurationError,
         "dns.zone_id has to name a public hosted zone of this account: `aws route53 list-hosted-zones`",
     ),
+    (
+        re.compile(r"\.NotFound|NotFound(Fault|Exception)?\b|NoSuch[A-Z]|does not exist"),
+        EngineError,
+        "if it was removed without this program, `amianai preview --refresh` shows what is gone, and `up --refresh` makes it again",
+    ),
     (re.compile(r"resource .* cannot be deleted|is protected|protect", re.I), EngineError, "lift the protection first"),
 )
 _TRACEBACK = re.compile(r"\n\s*Traceback \(most recent call last\):.*", re.S)
@@ -113,6 +118,25 @@ def failure(operation: Operation, record: Record, ended: Completed) -> AmianaiEr
     if kind is LockedError:
         return LockedError("Another operation is working on this stack.", where="\n".join(lines), fix=fix)
     return kind(f"{_DOING[operation]}{before}.", where="\n".join(lines), fix=fix)
+
+
+def without_state(error: AmianaiError, record: Record, trouble: str) -> AmianaiError:
+    """The error of an operation whose state could not be written to the end.
+
+    Args:
+        error: what the engine said.
+        record: what happened until then.
+        trouble: what is wrong with the place of the state, one clause.
+    """
+    steps = [step for step in record.steps() if step.type]
+    told = [f"{done_word(record.operation, step.op)} {short_type(step.type)} {step.name}" for step in steps]
+    return type(error)(
+        error.what,
+        details=[f"{trouble[:1].upper()}{trouble[1:]}", *told],
+        where=error.where,
+        fix="once the state can be read and written again, run the command again: it goes on, and looks for what was made and is not"
+        " in it. The lock of this run may have stayed: the next run on this machine releases it, `amianai state unlock` on another one",
+    )
 
 
 def _told(causes: Sequence[Problem]) -> list[Problem]:

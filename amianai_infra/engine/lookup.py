@@ -206,6 +206,8 @@ def _rds(operation: str, argument: str, answer: str, key: str, arn: str) -> Find
         found = look.call(resource, "rds", operation, **{argument: name})
         if not found or not found.get(answer):
             return []
+        if found[answer][0].get("DbiResourceId") in resource.known:
+            return []  # an instance is found by its name, and known by what no other one ever has
         tags = look.call(resource, "rds", "list_tags_for_resource", ResourceName=found[answer][0][arn]) or {}
         return [name] if _ours(resource, tags.get("TagList")) else []
 

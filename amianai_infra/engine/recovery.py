@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from amianai_infra.engine.backend import Deployment, mask
+from amianai_infra.engine.backend import Deployment, FailedCreate, mask
 from amianai_infra.engine.events import type_of
 from amianai_infra.engine.lookup import Interrupted
 from amianai_infra.errors import NotFoundError, RefusedError
@@ -55,6 +55,16 @@ def with_failed(deployment: Deployment, failed: Iterable[Mapping[str, Any]]) -> 
         if resource["urn"] not in noted and ready:
             pending.append({"type": "creating", "resource": {**resource, "dependencies": _needed(resource, resources)}})
     return {**deployment, "pending_operations": pending} if pending else deployment
+
+
+def unrecorded(deployment: Deployment, failed: Iterable[FailedCreate]) -> list[FailedCreate]:
+    """Those of the creations that failed which the state does not hold.
+
+    A resource that was made and then not completed is in the state, with its identifier. Adopting it once more would mark the very same
+    one for deletion, as something that was replaced.
+    """
+    live = {entry["urn"]: entry for entry in deployment.get("resources") or [] if not entry.get("delete")}
+    return [one for one in failed if one.urn not in live or (one.replaces and not live[one.urn].get("initErrors"))]
 
 
 def _needed(resource: Mapping[str, Any], resources: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -111,7 +121,9 @@ def _half(entry: Mapping[str, Any]) -> bool:
 
 
 def _interrupted(resource: Mapping[str, Any], deployment: Deployment) -> Interrupted:
-    known = {entry.get("id", "") for entry in deployment.get("resources", []) if entry["urn"] == resource["urn"]}
+    # What was deleted before its replacement may have had the name that the new one is found by.
+    others = [one for one in deployment.get("resources", []) if one["urn"] == resource["urn"] and not one.get("pendingReplacement")]
+    known = {one.get("id", "") for one in others}
     return Interrupted(resource["urn"], resource["type"], mask(resource.get("inputs", {})), frozenset(known - {""}))
 
 

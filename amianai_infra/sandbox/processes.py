@@ -113,6 +113,10 @@ class Keeper:
         known = self.recorded(name)
         return known if known is not None and birth(known.pid) == known.birth else None
 
+    def died(self, name: str) -> bool:
+        """Whether it ended without having been stopped."""
+        return self.recorded(name) is not None and self.running(name) is None
+
     def serves(self, name: str, port: int, fingerprint: str) -> bool:
         """Whether it runs, is up to date and accepts connections: the quick look before every command."""
         known = self.running(name)

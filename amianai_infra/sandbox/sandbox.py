@@ -84,6 +84,7 @@ class Sandbox:
         self.certificates = certificate_files(self.local / "tls")
         self._environ = environ
         self._ports_file = self.local / "ports.json"
+        self._died = self.local / "emulator" / "died"
         self._keeper = Keeper(self.root, self.local / "run", self.local / "logs")
         if origin.copied_from(self.local) is not None:
             self._become_its_own(progress or Progress())
@@ -139,8 +140,15 @@ class Sandbox:
         log = self._keeper.log(name)
         known = self._keeper.running(name)
         if known is None:
-            ended = self._keeper.recorded(name) is not None
-            return Service(name, "ended" if ended else "stopped", None, f"{LOOPBACK}:{ports.of(name)}" if ports else "", None, None, log)
+            return Service(
+                name,
+                "ended" if self._keeper.died(name) else "stopped",
+                None,
+                f"{LOOPBACK}:{ports.of(name)}" if ports else "",
+                None,
+                None,
+                log,
+            )
         state: State = "running" if listening(known.port) else "not answering"
         return Service(name, state, known.pid, f"{LOOPBACK}:{known.port}", memory(known.pid), known.since, log)
 
@@ -176,6 +184,8 @@ class Sandbox:
             ports = self._usable_ports()
             ensure_certificates(self.local / "tls")
             missing = [name for name in self.NAMES if not self._serves(name, ports)]
+            if self._keeper.died("emulator"):
+                self._died.touch()
             if missing:
                 self._bring_up(missing, ports, progress)
 
@@ -202,6 +212,15 @@ class Sandbox:
         with progress.task(f"Starting the sandbox ({', '.join(names)})"), ThreadPoolExecutor(len(names)) as pool:
             for done in [pool.submit(bring_up, name) for name in names]:
                 done.result()
+
+    @property
+    def may_have_forgotten(self) -> bool:
+        """Whether the emulator was killed since the stack was last compared with it: what it was told last may be lost."""
+        return self._died.exists()
+
+    def compared(self) -> None:
+        """The stack was compared with what is really there."""
+        self._died.unlink(missing_ok=True)
 
     def stop(self, progress: Progress) -> list[str]:
         """End what runs, in an orderly way; gives the names of what was ended."""

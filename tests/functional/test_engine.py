@@ -5,6 +5,7 @@ What this cannot prove: that pulumi-aws reads every resource type by the identif
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -669,3 +670,54 @@ def test_a_state_is_not_restored_while_somebody_works(stage: Stage) -> None:
     after = trace(stage.home / "state")
     after.pop(str(CHECKPOINT.relative_to("state")), None)
     assert after == before
+
+
+@pytest.fixture
+def small_disk(stage: Stage) -> Iterator[Path]:
+    """A disk of its own below the state, that can be filled."""
+    folder = stage.home / "state"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(folder)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_is_told_at_once_the_last_whole_state_stays_and_others_hear_of_the_run(stage: Stage, small_disk: Path) -> None:
+    stage.set(vpcs=1)
+    stage.engine().up()
+    stage.set(vpcs=2)
+    stage.knob("slow", 8)
+    running = stage.start("up")
+    stage.wait(lambda: any("vpc1" in str(one["props"]) for one in stage.cloud.all().values()))
+    filler = small_disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as full:
+        while True:
+            full.write(bytes(1 << 20))
+    checkpoint = small_disk / ".pulumi/stacks/amianai-infra/prod.json"
+    stage.wait(lambda: running.poll() is not None or not _understood(checkpoint), 90)
+    assert running.poll() is None, running.communicate()
+    for attempt in ("up", "preview", "destroy", "resources"):
+        with pytest.raises(LockedError, match=f"process {stage.engine_process()}"):
+            getattr(stage.engine(), attempt)()
+    _, said = running.communicate(timeout=120)
+    assert f"the state's folder {small_disk} cannot be written: " in said
+    assert said.index("cannot be written") < said.index("Error")
+    assert "the last one that was whole is in its place again" in said
+    assert "created ec2 Vpc vpc1" in said
+    assert _understood(checkpoint)
+    filler.unlink()
+    stage.knob("slow")
+    stage.engine().up()
+    assert (stage.count("vpc-"), stage.count("subnet-")) == (2, 2)
+    assert not stage.engine().preview().changed
+
+
+def _understood(checkpoint: Path) -> bool:
+    try:
+        return bool(json.loads(checkpoint.read_bytes()))
+    except ValueError:
+        return False

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +12,13 @@ from urllib.parse import urlsplit
 
 import pulumi_aws as aws
 import pytest
+from rich.console import Console
 
 from amianai_infra.engine import Engine
 from amianai_infra.errors import RefusedError
 from amianai_infra.progress import Progress
+from amianai_infra.target import EngineEnvironment
+from tests.faults import Relay, relaying
 from tests.functional.conftest import Bench
 
 pytestmark = pytest.mark.sandbox
@@ -32,11 +38,13 @@ def engine(bench: Bench, tmp_path: Path) -> Engine:
     s3 = bench.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-    options = (
-        f"region=us-east-1&awssdk=v2&endpoint={urlsplit(bench.variables['AWS_ENDPOINT_URL']).netloc}&disableSSL=true&s3ForcePathStyle=true"
-    )
-    environment = replace(bench.stack(tmp_path, program).environment, backend_url=f"s3://{BUCKET}?{options}")
+    environment = in_bucket(bench.stack(tmp_path, program).environment, urlsplit(bench.variables["AWS_ENDPOINT_URL"]).netloc)
     return Engine(environment, program, Progress(quiet=True), bench.binary, clients=lambda service, region: bench.client(service))
+
+
+def in_bucket(environment: EngineEnvironment, address: str) -> EngineEnvironment:
+    options = f"region=us-east-1&awssdk=v2&endpoint={address}&disableSSL=true&s3ForcePathStyle=true"
+    return replace(environment, backend_url=f"s3://{BUCKET}?{options}")
 
 
 def content(bench: Bench) -> list[Any]:
@@ -123,4 +131,34 @@ def test_a_lost_and_an_older_state_are_refused_with_their_versions_and_restored(
     other.restore(other.copy_called(version.name))
     assert reopened(bench, engine)[0].preview().changed, "an older one is taken when it is named"
     engine.refresh()
+    engine.destroy()
+
+
+def test_a_bucket_that_is_away_for_a_while_is_named_and_waited_for(bench: Bench, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it cannot prove: how long the engine's own attempts last on a line that swallows every packet."""
+    beyond, screen = urlsplit(bench.variables["AWS_ENDPOINT_URL"]), io.StringIO()
+    with relaying(Relay(0, ("127.0.0.1", beyond.port or 0))) as relay:
+        address = f"127.0.0.1:{relay.server_address[1]}"
+
+        def outage() -> None:
+            relay.down = True
+            threading.Timer(8.0, lambda: setattr(relay, "down", False)).start()
+            program()
+
+        def clients(service: str, _region: str | None) -> Any:
+            import boto3
+
+            key = bench.sandbox.key()
+            session = boto3.Session(key.access_key, key.secret_key, region_name="us-east-1")
+            return session.client(service, endpoint_url=f"http://{address}")  # type: ignore[call-overload]
+
+        environment = in_bucket(engine.environment, address)
+        away = Engine(environment, outage, Progress(console=Console(file=screen, width=200)), bench.binary, clients=clients)
+        away.look_every, away.patience = 0.2, 2.0
+        assert away.up().counts == {"create": 1}
+    lines = screen.getvalue().splitlines()
+    told, *_ = [line for line in lines if "the engine waits for it" in line]
+    assert re.fullmatch(rf"  ! the state's bucket s3://{BUCKET} does not answer for .*; the engine waits for it", told)
+    assert "  the state can be written again" in lines[lines.index(told) :]
+    assert not engine.preview().changed
     engine.destroy()

@@ -11,6 +11,7 @@ import pulumi_aws as aws
 import pytest
 
 from amianai_infra.errors import EngineError
+from amianai_infra.progress import Progress
 from amianai_infra.rules.policies import service_trust
 from amianai_infra.sandbox.provider.logs import LogGroup
 from amianai_infra.sandbox.provider.resource import ProviderError
@@ -144,3 +145,25 @@ def test_a_protected_log_group_is_adopted(bench: Bench, tmp_path: Path) -> None:
         assert changed(adopting.up()) == {}
         settings.protected = False
         assert changed(adopting.up()) == {"update": 1}
+
+
+def test_after_a_restart_of_the_emulator_nothing_differs_and_a_changed_tag_stays_changed(bench: Bench, tmp_path: Path) -> None:
+    settings, quiet = Settings(), Progress(quiet=True)
+
+    def restart() -> None:
+        bench.sandbox.stop(quiet)
+        bench.sandbox.start(quiet)
+
+    with stack(bench, tmp_path, everything(settings)) as made:
+        made.up()
+        restart()
+        assert changed(made.refresh()) == {}
+        assert changed(made.up()) == {}
+        settings.team = "two"
+        made.up()
+        for _ in range(2):
+            assert changed(made.refresh()) == {}
+            assert changed(made.up()) == {}
+            restart()
+        settings.protected = False
+        made.up()

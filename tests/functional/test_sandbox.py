@@ -595,3 +595,18 @@ def test_logs_follow(target: SandboxTarget) -> None:
         assert "followed" in "".join(follower.stdout.readline() for _ in range(1))
         follower.send_signal(signal.SIGINT)
         assert follower.wait(10) == 130
+
+
+def test_an_emulator_that_was_killed_is_remembered_until_the_stack_was_compared(second: Sandbox) -> None:
+    second.start(QUIET)
+    second.stop(QUIET)
+    second.start(QUIET)
+    assert not second.may_have_forgotten
+    os.kill(pids(second)["emulator"] or 0, signal.SIGKILL)
+    second.start(QUIET)
+    assert second.may_have_forgotten
+    second.stop(QUIET)
+    second.start(QUIET)
+    assert second.may_have_forgotten
+    second.compared()
+    assert not second.may_have_forgotten

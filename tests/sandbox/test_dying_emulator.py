@@ -1,4 +1,4 @@
-"""The emulator dies, or stops answering, in the middle of `setup`: the next run ends well, nothing exists twice, nothing is forgotten.
+"""The emulator dies, stops answering, or fails a fifth of its calls: the next run ends well, nothing exists twice, nothing is forgotten.
 
 What this cannot prove: how long AWS takes to show what a request made whose answer nobody heard.
 """
@@ -11,11 +11,16 @@ import random
 import signal
 import subprocess
 import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from amianai_infra.sandbox import Sandbox
+from tests.faults import Relay, relayed
 from tests.project import Project, copy_project
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.soak]
@@ -131,5 +136,143 @@ def test_the_emulator_hangs_and_ctrl_c_is_pressed_twice(tmp_path: Path, seed: in
         running.wait(60)
         os.kill(pid, signal.SIGCONT)
         ends_well(project)
+    finally:
+        project.run("sandbox", "reset", "--confirm", "sandbox")
+
+
+ADDRESS = "203.0.113.7"
+# What `setup` makes, and what `up` changes afterwards: a tag of everything, and a NAT gateway with its address and routes.
+EARLIER = {**SITE, "AMIANAI_NETWORK_NAT": "none", "AMIANAI_DATABASE_MIGRATIONS": "migrations"}
+LATER = {**EARLIER, "AMIANAI_NETWORK_NAT": "single", "AMIANAI_TAGS": "round=later"}
+SHARE = 0.2
+
+
+@dataclass
+class Rounds:
+    """One life of a stack, each command of it once through a relay that fails a fifth of the calls, and once without.
+
+    Attributes:
+        told: a line for each command.
+        wrong: what did not end as it has to.
+    """
+
+    project: Project
+    relay: Relay
+    seed: int
+    told: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def attempt(self, *arguments: str, env: Mapping[str, str] = LATER, check: Callable[[], object] = lambda: None) -> None:
+        """It succeeds, or fails with a clear message; the next run ends well; then `check` raises where something is twice or forgotten."""
+        began = time.monotonic()
+        self.relay.fail(SHARE, self.seed * 100 + len(self.told))
+        first = self._run(arguments, env)
+        calls, failed, took = self.relay.calls, dict(self.relay.failed), time.monotonic() - began
+        self.relay.fail(0.0, 0)
+        then = self._run(arguments, env)
+        self.told.append(
+            f"{self.seed} {' '.join(arguments)}: exit {first.returncode}, then {then.returncode}; {took:.0f} s, {calls} {failed}"
+        )
+        print(self.told[-1], flush=True)
+        if first.returncode:
+            print(first.stderr[-3000:], flush=True)
+        if first.returncode and ("Error: " not in first.stderr or "Traceback" in first.stderr):
+            self.wrong.append(f"{self.told[-1]}: no clear message:\n{first.stdout}\n{first.stderr}")
+        if then.returncode:
+            self.wrong.append(f"{self.told[-1]}: the next run failed:\n{first.stderr}\n{then.stdout}\n{then.stderr}")
+        try:
+            check()
+        except AssertionError as error:
+            self.wrong.append(f"{self.told[-1]}: {error}\n{first.stderr}\n{then.stderr}")
+
+    def _run(self, arguments: tuple[str, ...], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        command, environment = self.project.command(*arguments), self.project.environment(env)
+        return subprocess.run(
+            command, check=False, cwd=self.project.root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+
+    # -- what an outsider finds
+
+    def same(self) -> None:
+        """Everything of which there is one kind or another is what the state says."""
+        assert listed(self.project) == known(self.project)
+
+    def doors(self, rules: int) -> Callable[[], None]:
+        """So many rules, so many routes for each table, the flag, and what closes each of them."""
+
+        def check() -> None:
+            outputs = self.published
+            ec2, tables = self.project.aws("ec2"), outputs["network"]["private_route_table_ids"]
+            group = [{"Name": "group-id", "Values": [outputs["database"]["security_group_id"]]}]
+            found = [one.get("CidrIpv4") for one in ec2.describe_security_group_rules(Filters=group)["SecurityGroupRules"]]
+            routes = [
+                route.get("DestinationCidrBlock")
+                for table in ec2.describe_route_tables(RouteTableIds=tables)["RouteTables"]
+                for route in table["Routes"]
+            ]
+            (instance,) = self.project.aws("rds").describe_db_instances()["DBInstances"]
+            schedules = self.project.aws("scheduler").list_schedules(GroupName=outputs["access"]["schedule_group"])["Schedules"]
+            assert found.count(f"{ADDRESS}/32") == rules
+            assert routes.count(f"{ADDRESS}/32") == rules * len(tables)
+            assert instance["PubliclyAccessible"] is bool(rules)
+            assert len(schedules) == rules * (2 + len(tables))
+            self.recorded()
+
+        return check
+
+    def recorded(self) -> None:
+        """Every piece of recorded work has one beginning and one end in what is shown, and an end in the log group itself."""
+        shown = Counter((one["id"], one["phase"]) for one in self.project.json("db", "admin", "audit", "-n", "500"))
+        assert set(shown.values()) == {1}, shown
+        pages = self.project.aws("logs").get_paginator("filter_log_events").paginate(logGroupName=self.published["audit_log_group"])
+        kept = {(one["id"], one["phase"]) for page in pages for one in (json.loads(event["message"]) for event in page["events"])}
+        assert kept == {(identity, phase) for identity, _ in kept for phase in ("begun", "ended")}, kept
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """What the stack says of itself."""
+        return dict(json.loads(self.project.aws("ssm").get_parameter(Name="/eeyore/stack")["Parameter"]["Value"]))
+
+    def applied(self) -> None:
+        """The new migration is applied once, and on record."""
+        self.recorded()
+        assert not self.project.json("db", "status", env=LATER)["pending"]
+
+    def shown(self, text: str) -> Callable[[], None]:
+        """The site shows it."""
+
+        def check() -> None:
+            bucket, s3 = self.published["site"]["bucket"], self.project.aws("s3")
+            assert text in s3.get_object(Bucket=bucket, Key="index.html")["Body"].read().decode()
+
+        return check
+
+    def gone(self) -> None:
+        """Nothing of the stack is left but what `destroy` keeps."""
+        left = listed(self.project)
+        assert not any(count for kind, count in left.items() if kind not in ("groups", "roles")), left
+        assert not [one for one in self.project.aws("s3").list_buckets()["Buckets"] if "state" not in one["Name"]]
+
+
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("seed", range(10))
+def test_a_fifth_of_the_calls_fails_through_a_stack_s_life(tmp_path: Path, seed: int) -> None:
+    project = small(tmp_path / "checkout")
+    (project.root / "migrations").mkdir()
+    (project.root / "migrations/0001_first.sql").write_text("CREATE TABLE first (id int PRIMARY KEY);\n")
+    try:
+        with relayed(Sandbox(project.root, project.environment())) as relay:
+            rounds = Rounds(project, relay, seed)
+            rounds.attempt("setup", env=EARLIER, check=rounds.same)
+            rounds.attempt("up", "--yes", check=rounds.same)
+            (project.root / "migrations/0002_notes.sql").write_text("CREATE TABLE notes (id int PRIMARY KEY);\n")
+            rounds.attempt("db", "migrate", check=rounds.applied)
+            page = project.root / "site/index.html"
+            page.write_text(page.read_text().replace("One page, 404", f"Another page {seed}, 404"))
+            rounds.attempt("deploy", check=rounds.shown(f"Another page {seed}"))
+            rounds.attempt("db", "open", "--for", "30m", "--address", ADDRESS, check=rounds.doors(1))
+            rounds.attempt("db", "close", check=rounds.doors(0))
+            rounds.attempt("destroy", "--confirm", "example.test", check=rounds.gone)
+        assert not rounds.wrong, "\n\n".join(rounds.wrong)
     finally:
         project.run("sandbox", "reset", "--confirm", "sandbox")

@@ -62,6 +62,16 @@ def test_absent_forbidden_and_unreachable_stay_apart(error: Exception, kind: typ
     assert "doing it" in found.what
 
 
+@pytest.mark.parametrize("code", ["Throttling", "RequestLimitExceeded", "InternalFailure"])
+def test_what_may_go_better_the_next_time_says_so(code: str) -> None:
+    answer = {
+        "Error": {"Code": code, "Message": "said so"},
+        "ResponseMetadata": {"HTTPStatusCode": 500 if code == "InternalFailure" else 400},
+    }
+    assert "run the command again" in aws_error(ClientError(answer, "DoIt"), "doing it").fix  # type: ignore[arg-type]
+    assert not aws_error(client_error("ValidationError"), "doing it").fix
+
+
 def test_secrets_stay_out_of_reprs(tmp_path: Path) -> None:
     assert "hidden" not in repr(Credentials("id", "hidden", "hidden"))
     assert "hidden" not in repr(EngineEnvironment(tmp_path, "file:///x", "passphrase", {"PULUMI_CONFIG_PASSPHRASE": "hidden"}))

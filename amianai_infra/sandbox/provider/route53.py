@@ -177,8 +177,16 @@ class Record(Resource):
         zone, name, kind = known_as(ident, state)
         apex = bare(ctx.client().get_hosted_zone(Id=zone)["HostedZone"]["Name"])
         found = _find(ctx, zone, full_name(name, apex), kind)
-        if found is not None:
+        if found is None:
+            return
+        from botocore.exceptions import ClientError
+
+        try:
             _change(ctx, zone, [{"Action": "DELETE", "ResourceRecordSet": found}])
+        except ClientError as error:  # a repeated call is refused where the first one was carried out and its answer lost
+            refused = error.response["Error"]["Code"] == "InvalidChangeBatch"
+            if not refused or _find(ctx, zone, full_name(name, apex), kind) is not None:
+                raise
 
 
 def known_as(ident: str, known: Inputs) -> tuple[str, str, str]:

@@ -192,7 +192,7 @@ def test_the_list_of_failed_creations_is_kept_in_the_backend_and_survives_junk(f
     ],
 )
 def test_which_failures_may_have_made_something(said: str, unsure: bool, clash: bool) -> None:
-    found = module._failed({"urn": VPC}, said)
+    found = module._failed({"urn": VPC}, said, False)
     assert (found.unsure, found.clash) == (unsure, clash)
 
 

@@ -30,6 +30,7 @@ _KEY = "arn:aws:kms:us-east-1:123456789012:key/0b5c7c2e-7a5e-4d5c-9d0a-3f2d6a1b9
         ("AccessDenied: not authorized to perform: rds:CreateDBInstance", ForbiddenError, "amianai doctor"),
         ("dial tcp 127.0.0.1:9: connect: connection refused", UnreachableError, "sandbox status"),
         ("no resource plugin 'pulumi-resource-aws' found", MissingToolError, "on PATH"),
+        ("AssociateRouteTable: InvalidRouteTableID.NotFound: The route table 'rtb-1' does not exist", EngineError, "preview --refresh"),
         ("DBInstanceAlreadyExists: DB instance already exists", EngineError, "run the command again"),
     ],
 )

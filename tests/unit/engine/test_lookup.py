@@ -283,6 +283,14 @@ def test_a_name_that_is_somebody_elses(kind: str, inputs: dict[str, str], make: 
     assert find(resource) == []
 
 
+def test_an_instance_that_is_being_replaced_is_not_taken_for_the_new_one_of_its_name() -> None:
+    kind = "aws:rds/instance:Instance"
+    resource = interrupted(kind, identifier="eeyore-postgres")
+    make_instance(resource, listed(resource))
+    (found,) = client("rds").describe_db_instances()["DBInstances"]
+    assert find(interrupted(kind, frozenset({found["DbiResourceId"]}), identifier="eeyore-postgres")) == []
+
+
 def test_user_pools_are_told_apart_by_tag() -> None:
     cognito = client("cognito-idp")
     resource = interrupted("aws:cognito/userPool:UserPool", name="eeyore-user-pool")

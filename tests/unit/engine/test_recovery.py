@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amianai_infra.engine.recovery import forget, references, settle, stand_for, survey, take_back, unprotect, with_failed
+from amianai_infra.engine.backend import FailedCreate
+from amianai_infra.engine.recovery import forget, references, settle, stand_for, survey, take_back, unprotect, unrecorded, with_failed
 from amianai_infra.errors import NotFoundError, RefusedError
 
 PREFIX = "urn:pulumi:prod::amianai-infra::"
@@ -112,6 +113,22 @@ def test_a_creation_that_failed_before_its_parent_or_provider_existed_was_never_
     orphan = creating("x", parent=urn("nowhere"))["resource"]
     assert with_failed(deployment(), [orphan]) == deployment()
     assert with_failed({"resources": []}, [creating("x")["resource"]]) == {"resources": []}
+
+
+def test_what_was_made_and_not_completed_is_in_the_state_and_never_its_own_replacement() -> None:
+    def failed(name: str, replaces: bool) -> FailedCreate:
+        return FailedCreate(creating(name)["resource"], 0.0, unsure=True, replaces=replaces)
+
+    incomplete = entry("incomplete", initErrors=["ModifyDBInstance: InternalFailure"])
+    replaced = [entry("new", initErrors=["reset"]), entry("new", id="vpc-old", delete=True)]
+    state = deployment(incomplete, *replaced, entry("old"), entry("adopted since"))
+    noted = [failed("incomplete", False), failed("new", True), failed("old", True), failed("adopted since", False), failed("x", False)]
+    assert [one.urn for one in unrecorded(state, noted)] == [urn("old"), urn("x")]
+
+
+def test_what_was_deleted_before_its_replacement_is_found_by_the_same_name() -> None:
+    left = survey(deployment(entry("a", pendingReplacement=True), pending=[creating("a")]))
+    assert left.creates[0].known == frozenset()
 
 
 def test_what_is_replaced_is_marked_for_deletion_behind_its_replacement() -> None:

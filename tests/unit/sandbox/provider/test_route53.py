@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amianai_infra.sandbox.provider import route53
 from amianai_infra.sandbox.provider.diff import compare
 from amianai_infra.sandbox.provider.resource import ProviderError
 from amianai_infra.sandbox.provider.route53 import Record, bare, full_name, known_as, record_set
@@ -97,3 +100,19 @@ def test_records_route_53_refuses(inputs: dict[str, Any], reason: str) -> None:
 )
 def test_records_route_53_takes(inputs: dict[str, Any]) -> None:
     assert Record().check({"zoneId": "Z", "name": "n", **inputs}) == []
+
+
+def test_a_deletion_that_was_carried_out_though_its_answer_was_lost_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = {"Name": "_a.example.com.", "Type": "CNAME"}
+    there: list[dict[str, str] | None] = [record, None, record, record]
+
+    def refuse(*_: Any) -> None:
+        raise ClientError({"Error": {"Code": "InvalidChangeBatch", "Message": "it was not found"}}, "ChangeResourceRecordSets")
+
+    monkeypatch.setattr(route53, "_find", lambda *_: there.pop(0))
+    monkeypatch.setattr(route53, "_change", refuse)
+    zone = {"HostedZone": {"Name": "example.com."}}
+    ctx: Any = SimpleNamespace(client=lambda: SimpleNamespace(get_hosted_zone=lambda Id: zone))
+    Record().delete(ctx, "Z1__a.example.com_CNAME", {})
+    with pytest.raises(ClientError):
+        Record().delete(ctx, "Z1__a.example.com_CNAME", {})
