@@ -322,12 +322,7 @@ def _clock_error(error: Any, code: str, where: str) -> ClockError | None:
 _BUSY = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "PriorRequestNotComplete")
 
 
-def _client_error(error: Any, doing: str) -> AmianaiError:
-    code = error.response.get("Error", {}).get("Code", "")
-    message = error.response.get("Error", {}).get("Message", "")
-    where = f"{error.operation_name}: {code}: {message}"
-    if clock := _clock_error(error, code, where):
-        return clock
+def _forbidden(code: str, message: str, doing: str, where: str) -> ForbiddenError:
     if "MultiFactorAuthentication failed" in message:
         return ForbiddenError(
             "AWS does not take the MFA code.", where=where, fix="run the command again with the next code: each is good once, for 30 s"
@@ -338,12 +333,21 @@ def _client_error(error: Any, doing: str) -> AmianaiError:
             where=where,
             fix="run `aws sso login` or renew the access key, then run the command again",
         )
-    if code in _FORBIDDEN:
-        return ForbiddenError(
-            f"These credentials may not do this ({doing}).",
-            where=where,
-            fix="`amianai doctor` compares them with the operator policy in docs/aws.md",
-        )
+    return ForbiddenError(
+        f"These credentials may not do this ({doing}).",
+        where=where,
+        fix="`amianai doctor` compares them with the operator policy in docs/aws.md",
+    )
+
+
+def _client_error(error: Any, doing: str) -> AmianaiError:
+    code = error.response.get("Error", {}).get("Code", "")
+    message = error.response.get("Error", {}).get("Message", "")
+    where = f"{error.operation_name}: {code}: {message}"
+    if clock := _clock_error(error, code, where):
+        return clock
+    if code in _FORBIDDEN | _EXPIRED | _SKEWED or "MultiFactorAuthentication failed" in message:
+        return _forbidden(code, message, doing, where)
     if "NotFound" in code or code.startswith("NoSuch") or code in ("404", "ResourceNotFoundException"):
         return NotFoundError(f"Not found while {doing}.", where=where)
     if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500 or any(part in code for part in _BUSY):

@@ -1,7 +1,6 @@
 """PostgreSQL on RDS: private, encrypted, backed up, and never deleted without a snapshot."""
 
 import secrets
-from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
