@@ -91,6 +91,7 @@ def test_a_pool_that_sends_through_ses_is_spelled_as_the_api_spells_it() -> None
     }
     asked = _settings({"emailConfiguration": email}, _UPDATABLE)
     shape = Session().get_service_model("cognito-idp").operation_model("UpdateUserPool").input_shape
+    assert shape is not None
     assert ParamValidator().validate({"UserPoolId": "us-east-1_a", **asked}, shape).generate_report() == ""
     assert asked["EmailConfiguration"]["From"] == "no-reply@example.test"
     assert _pool_inputs({"Name": "pool", **asked}, {"emailConfiguration": email})["emailConfiguration"] == email
