@@ -102,14 +102,15 @@ def table(files: Collection[str], routing: Routing, served: Iterable[str] = ()) 
         "h": routing.home if INDEX not in known else "",
         "m": missing,
     }
-    values = {**dict(enumerate(buckets)), **{f"r{i}": v for i, v in enumerate(exacts)}, **{f"p{i}": v for i, v in enumerate(chunks)}}
+    named = (("", buckets), ("r", exacts), ("p", chunks))
+    values = {f"{kind}{number}": value for kind, some in named for number, value in enumerate(some)}
     name = hashlib.sha256(json.dumps([said, list(values.items())]).encode()).hexdigest()[:12]
     config = json.dumps({"t": name, **said}, separators=(",", ":"))
     _check(values, config)
     return Table(name, {f"{name}/{key}": value for key, value in values.items()}, config)
 
 
-def _check(values: Mapping[object, str], config: str) -> None:
+def _check(values: Mapping[str, str], config: str) -> None:
     size = sum(len(value.encode()) + 32 for value in values.values())
     if size > LARGEST:
         raise BuildError(

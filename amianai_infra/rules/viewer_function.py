@@ -9,8 +9,8 @@ from pathlib import Path
 LONGEST = 10_240
 
 
-STATUS_HEADER = "x-amz-meta-amianai-status"
-"""How S3 answers with the metadata `amianai-status` of an object, whose pages are to have that status."""
+STATUS = "amianai-status"
+"""Metadata of an object that is to be answered with that status."""
 
 
 @lru_cache(maxsize=2)
@@ -24,7 +24,7 @@ def response_function() -> str:
     Source: CloudFront Developer Guide, "CloudFront Functions event structure" (a viewer response's status can be changed; no function
     runs where the origin answered 400 or above, which the distribution's own error page answers).
     """
-    return _template("response_function.js").replace("__STATUS__", json.dumps(STATUS_HEADER))
+    return _template("response_function.js").replace("__STATUS__", json.dumps(f"x-amz-meta-{STATUS}"))
 
 
 def viewer_function(apex: str, hsts_seconds: int = 0) -> str:

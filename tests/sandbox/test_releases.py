@@ -83,7 +83,7 @@ def deploy_key(deployed: Deployed) -> Iterator[dict[str, str]]:
     statements = [one for one in json.loads(kept)["Statement"] if one["Sid"] != "TlsOnly"]
     s3.put_bucket_policy(Bucket=site["bucket"], Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
     parameter = "arn:aws:ssm:us-east-1:000000000000:parameter/eeyore/stack"
-    policy = deployer(f"arn:aws:s3:::{site['bucket']}", site["distribution_arn"], parameter)
+    policy = deployer(f"arn:aws:s3:::{site['bucket']}", site["distribution_arn"], parameter, site["routes_arn"])
     iam.create_user(UserName="pipeline")
     iam.put_user_policy(UserName="pipeline", PolicyName="deploy", PolicyDocument=json.dumps(policy))
     key = iam.create_access_key(UserName="pipeline")["AccessKey"]

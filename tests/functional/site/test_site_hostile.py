@@ -52,7 +52,7 @@ NAMES = [
 
 
 def test_names_of_every_kind_arrive_as_they_are(stage: Stage) -> None:
-    files = {name: f"content of {name}" for name in NAMES} | {"index.html": "<html></html>"}
+    files = {name: f"content of {name}" for name in NAMES} | {"index.html": "<html>film</html>"}
     assert max(len(name) for name in NAMES) == 1000
     stage.write(files)
     stage.deploy(verify=False)

@@ -8,56 +8,14 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ClientError
 
 from amianai_infra.errors import ForbiddenError, LockedError
 from amianai_infra.rules.routing import CONFIG, Routing, Table, table
-from amianai_infra.site.routes import AT_ONCE, Routes
+from amianai_infra.site.routes import Routes
 from amianai_infra.target import AwsTarget
+from tests.functional.site.key_values import Store
 
 ARN = "arn:aws:cloudfront::123456789012:key-value-store/01234567-89ab-cdef-0123-456789abcdef"
-
-
-class Store:
-    """The calls of a key-value store, with its rules: an ETag, fifty keys a call."""
-
-    def __init__(self) -> None:
-        self.items: dict[str, str] = {}
-        self.calls: list[list[str]] = []
-        self.version = 0
-        self.stolen = 0
-        self.refuse = ""
-
-    def client(self, service: str) -> Any:
-        assert service == "cloudfront-keyvaluestore"
-        return self
-
-    def describe_key_value_store(self, KvsARN: str) -> dict[str, Any]:
-        if self.refuse:
-            raise ClientError({"Error": {"Code": self.refuse, "Message": "no"}}, "DescribeKeyValueStore")
-        return {"ETag": str(self.version)}
-
-    def get_paginator(self, name: str) -> Any:
-        assert name == "list_keys"
-        return self
-
-    def paginate(self, KvsARN: str, PaginationConfig: dict[str, int]) -> Any:
-        listed = [{"Key": key, "Value": value} for key, value in sorted(self.items.items())]
-        return [{"Items": listed[: PaginationConfig["PageSize"]]}, {"Items": listed[PaginationConfig["PageSize"] :]}]
-
-    def update_keys(self, KvsARN: str, IfMatch: str, Puts: Any = (), Deletes: Any = ()) -> dict[str, str]:
-        assert 0 < len(Puts) + len(Deletes) <= AT_ONCE
-        if self.stolen:
-            self.stolen -= 1
-            self.version += 1
-        if IfMatch != str(self.version):
-            raise ClientError({"Error": {"Code": "ConflictException", "Message": "changed"}}, "UpdateKeys")
-        self.items |= {one["Key"]: one["Value"] for one in Puts}
-        for one in Deletes:
-            del self.items[one["Key"]]
-        self.calls.append([one["Key"] for one in (*Puts, *Deletes)])
-        self.version += 1
-        return {"ETag": str(self.version)}
 
 
 def routes(store: Store, check: Any = lambda: None) -> Routes:
