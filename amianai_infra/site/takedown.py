@@ -224,6 +224,5 @@ def listed(taken: Mapping[str, Taken]) -> list[str]:
     from datetime import UTC, datetime
 
     return [
-        f"{datetime.fromtimestamp(one.at, UTC):%Y-%m-%d %H:%M} UTC: {path}, by {one.who}: {one.why}"
-        for path, one in sorted(taken.items())
+        f"{datetime.fromtimestamp(one.at, UTC):%Y-%m-%d %H:%M} UTC: {path}, by {one.who}: {one.why}" for path, one in sorted(taken.items())
     ]
