@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from amianai_infra.rules.policies import deployer
 from amianai_infra.site.manifest import LOCK, manifest_key
 from tests.functional.site.visitor import Visitors
-from tests.project import Deployed
+from tests.project import CHECKOUT, Deployed
 from tests.sandbox.test_life_cycle import get
 
 pytestmark = pytest.mark.sandbox
@@ -99,7 +99,7 @@ def test_a_site_of_another_form_takes_the_place_of_the_example_and_gives_it_back
         for path, text in expected.items():
             status, headers, body = get(url, path)
             assert text in (headers.get("location") or body), (path, status)
-        assert get(url, "/nowhere")[::2] == (404, (ROOT / "amianai_infra/site/404.html").read_text())
+        assert get(url, "/nowhere")[::2] == (404, (CHECKOUT / "amianai_infra/site/404.html").read_text())
         assert get(url, "/de/nirgends")[::2] == (404, SITE["de/404.html"])
         assert get(url, "/account/")[0] == 404, "a page of the example"
         done = project.json("--yes", "takedown", "/about", "--reason", "a test", *chosen)

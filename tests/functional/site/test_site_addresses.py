@@ -17,6 +17,7 @@ from amianai_infra.progress import Progress
 from amianai_infra.rules.addresses import canonical
 from amianai_infra.site.takedown import Remover
 from amianai_infra.site.texts import describe
+from amianai_infra.site.verify import checks_for
 from tests.functional.site.site_world import Stage, release_settings
 
 MISSING = "<!doctype html><title>ours</title>not here"
@@ -321,7 +322,12 @@ def test_the_model_lists_what_a_crawler_finds(addressed: Stage, name: str) -> No
     site = SITES[name]
     addressed.write(site)
     addressed.deploy()
-    assert crawl(addressed) == {canonical(path, site) for path in site if "404" not in path}
+    found = crawl(addressed)
+    assert found == {canonical(path, site) for path in site if "404" not in path}
+    last = addressed.publisher().state().last
+    assert last is not None
+    asked, _ = checks_for(last, list(last.files), {})
+    assert {unquote(check.path) for check in asked if check.secure} - {"/404/"} == found, "what the verification asks for"
 
 
 @contextmanager
