@@ -411,8 +411,11 @@ class Publisher:
         live = _live(state)
         chosen = number if number is not None else previous(live)
         if chosen is None:
+            later = next((one.number for one in live.history if one.kind == "deploy" and one.number > _origin(live)), None)
             raise NotFoundError(
-                "There is no release before the one that is live.", where=f"release {live.number}", fix="`amianai releases`"
+                f"Nothing was live before the content of release {_origin(live)}, which is live.",
+                where=f"release {live.number}",
+                fix=f"to go forward again: `amianai rollback {later}`" if later else "`amianai releases` lists them",
             )
         key = manifest_key(chosen)
         if key not in state.bucket.records:

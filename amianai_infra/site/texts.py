@@ -45,9 +45,12 @@ def describe(release: Release) -> list[str]:
     """A release in a few lines, for people."""
     seconds = duration(release.seconds)
     if not release.changed and not release.dry:
-        return [
-            f"Nothing changed: {release.kept} files are as released ({_named(release)}). Nothing was uploaded or invalidated. {seconds}"
-        ]
+        kept = f"{count_of(release.kept, 'file')} {'is' if release.kept == 1 else 'are'} as released ({_named(release)})."
+        if release.invalidated or release.pruned:
+            ended = [f"Removed {count_of(release.pruned, 'file')} that the site no longer has."] if release.pruned else []
+            ended += [f"Invalidated {cost(len(release.invalidated))}."] if release.invalidated else []
+            return [f"Finished what was cut off: {kept} {seconds}", *ended]
+        return [f"Nothing changed: {kept} Nothing was uploaded or invalidated. {seconds}"]
     verb = "Would upload" if release.dry else "Released"
     head = f"{verb} {count_of(len(release.uploaded), 'file')} ({amount_of(release.size)}), {release.kept} unchanged"
     lines = [head if release.dry else f"{head}: {_named(release)}. {seconds}"]

@@ -15,6 +15,7 @@ import pytest
 from amianai_infra.errors import BuildError, NotFoundError, RefusedError, VerificationError
 from amianai_infra.progress import Progress
 from amianai_infra.rules.addresses import canonical
+from amianai_infra.site.release import Publisher
 from amianai_infra.site.takedown import Remover
 from amianai_infra.site.texts import describe
 from amianai_infra.site.verify import checks_for
@@ -225,6 +226,43 @@ def test_pages_of_a_release_that_was_refused_are_gone(addressed: Stage) -> None:
     for gone in ("/new", "/new.html", "/other/", "/other"):
         assert get(addressed, gone) == (404, MISSING), gone
     assert get(addressed, "/about") == (200, FLAT["about.html"])
+
+
+@pytest.mark.parametrize("phase", ["_route_both", "_register", "_route", "_prune", "_invalidate"])
+def test_an_exchange_that_was_cut_off_is_finished_by_the_next_release(
+    addressed: Stage, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    addressed.write(FLAT)
+    addressed.deploy()
+    addressed.write(FOLDERS)
+
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Publisher, phase, cut)
+        addressed.deploy()
+    for path in ("/", "/about", "/blog/first"):
+        status, body = get(addressed, path)
+        assert (status, body.endswith("</html>") or body == f"{path}/") in ((200, True), (301, True)), (path, status, body)
+    finished = addressed.deploy()
+    if not finished.changed:
+        assert describe(finished)[0].startswith("Finished what was cut off: 6 files are as released (release 2). ")
+    for path in FOLDERS.keys() - {"404.html", "404/index.html"}:
+        assert get(addressed, canonical(path, FOLDERS)) == (200, FOLDERS[path])
+    for gone in ("/about.html", "/blog/first.html", "/blog/second.html"):
+        assert get(addressed, gone) == (404, MISSING)
+    assert get(addressed, "/about") == (301, "/about/")
+
+
+def test_where_nothing_was_live_before_the_way_forward_is_named(addressed: Stage) -> None:
+    for site in (FLAT, FOLDERS):
+        addressed.write(site)
+        addressed.deploy(verify=False)
+    addressed.rollback(verify=False)
+    with pytest.raises(NotFoundError, match="Nothing was live before the content of release 1") as refused:
+        addressed.rollback(verify=False)
+    assert refused.value.fix == "to go forward again: `amianai rollback 2`"
 
 
 def remover(stage: Stage) -> Remover:

@@ -35,6 +35,9 @@ def test_the_way_back() -> None:
     assert previous(live(summary(2), summary(1))) == 1
     assert previous(live(summary(4, "rollback", 2), summary(3), summary(2), summary(1))) == 1
     assert previous(live(summary(4), summary(3, "repair", 1), summary(2), summary(1))) == 1, "2 failed its verification"
+    assert previous(live(summary(4), summary(3, "rollback", 1), summary(2), summary(1))) == 1, "what was live before 4, by content"
+    assert previous(live(summary(3, "rollback", 1), summary(2), summary(1))) is None
+    assert previous(live(summary(4, "takedown", 3), summary(3), summary(2, "takedown", 1), summary(1))) == 1
 
 
 def test_nothing_yet() -> None:
