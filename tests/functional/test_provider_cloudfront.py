@@ -44,6 +44,7 @@ class Settings:
     frames: str = "DENY"
     price: str = "PriceClass_100"
     comment: str = "addresses"
+    store: bool = True
 
 
 def policy_of(values: list[str]) -> str:
@@ -87,18 +88,22 @@ def site(settings: Settings) -> Program:
             signing_behavior="always",
             signing_protocol="sigv4",
         )
-        store = aws.cloudfront.KeyValueStore("store", name=settings.name, comment=settings.comment, tags={"a": settings.comment})
+        stores = []
+        if settings.store:
+            stores = [aws.cloudfront.KeyValueStore("store", name=settings.name, comment=settings.comment, tags={"a": settings.comment})]
         function = aws.cloudfront.Function(
             "function",
             name=settings.name,
             runtime="cloudfront-js-2.0",
             code=settings.code,
-            key_value_store_associations=[store.arn],
+            key_value_store_associations=[store.arn for store in stores],
             tags={"a": "b"},
         )
-        response = aws.cloudfront.Function(
-            "response", name=f"{settings.name}-response", runtime="cloudfront-js-2.0", code=response_function()
-        )
+        functions = {"viewer-request": function}
+        if settings.store:
+            functions["viewer-response"] = aws.cloudfront.Function(
+                "response", name=f"{settings.name}-response", runtime="cloudfront-js-2.0", code=response_function()
+            )
         headers = aws.cloudfront.ResponseHeadersPolicy(
             "headers",
             name=settings.name,
@@ -112,12 +117,10 @@ def site(settings: Settings) -> Program:
             custom_headers_config={"items": [{"header": "permissions-policy", "value": "camera=()", "override": True}]},
             remove_headers_config={"items": [{"header": "x-amz-meta-secret"}]},
         )
-        viewer = aws.cloudfront.DistributionDefaultCacheBehaviorFunctionAssociationArgs(
-            event_type="viewer-request", function_arn=function.arn
-        )
-        answers = aws.cloudfront.DistributionDefaultCacheBehaviorFunctionAssociationArgs(
-            event_type="viewer-response", function_arn=response.arn
-        )
+        associations = [
+            aws.cloudfront.DistributionDefaultCacheBehaviorFunctionAssociationArgs(event_type=event, function_arn=one.arn)
+            for event, one in functions.items()
+        ]
         distribution = aws.cloudfront.Distribution(
             "distribution",
             enabled=True,
@@ -140,7 +143,7 @@ def site(settings: Settings) -> Program:
                 cache_policy_id=CACHING_OPTIMIZED,
                 compress=True,
                 response_headers_policy_id=headers.id,
-                function_associations=[viewer, answers],
+                function_associations=associations,
             ),
             custom_error_responses=[
                 {"error_code": 403, "response_code": 404, "response_page_path": "/404.html", "error_caching_min_ttl": 10},
@@ -166,7 +169,7 @@ def site(settings: Settings) -> Program:
         pulumi.export("distribution", distribution.id)
         pulumi.export("zone", distribution.hosted_zone_id)
         pulumi.export("control", control.id)
-        pulumi.export("store", store.arn)
+        pulumi.export("store", stores[0].arn if stores else "")
         pulumi.export("headers", headers.id)
         pulumi.export("certificate", certificate.arn)
 
@@ -304,6 +307,24 @@ def test_viewers_get_what_the_table_in_force_says(bench: Bench, tmp_path: Path) 
             assert len({key.partition("/")[0] for key in held} - {"config"}) == 2, "this table and the one before it"
 
 
+OLD = "function handler(event) { var r = event.request; if (r.uri.indexOf('.') < 0) { r.uri += '/index.html'; } return r; }"
+
+
+def test_a_site_made_before_gets_its_store_and_answers_as_before_until_a_table_is_written(bench: Bench, tmp_path: Path) -> None:
+    settings = Settings("cdn-before", OLD, store=False)
+    with stack(bench, tmp_path, site(settings)) as made:
+        made.up()
+        publish(bench, "cdn-before-site")
+        host = site_host(made.outputs()["domain"])
+        before = {path: ask(bench, path, host).body for path in ("/", "/about", "/nowhere")}
+        assert before == {"/": b"home", "/about": b"about", "/nowhere": b"not here"}
+        settings.store, settings.code = True, viewer_function("cdn-before.test")
+        assert set(steps(made.up())) == {"store", "response", "function", "distribution"}
+        assert {path: ask(bench, path, host).body for path in before} == before
+        routes(bench, made.outputs()["store"]).put(table(["index.html", "about/index.html", "404.html"], Routing()))
+        assert ask(bench, "/about", host).headers["location"] == "/about/"
+
+
 def test_a_store_needs_a_signed_call(bench: Bench) -> None:
     path = "/key-value-stores/arn%3Aaws%3Acloudfront%3A%3A000000000000%3Akey-value-store%2Fx/keys"
     assert ask(bench, path).status == 403
@@ -403,6 +424,6 @@ def test_a_site_can_be_imported(bench: Bench, tmp_path: Path) -> None:
             site(settings)()
 
         again = bench.stack(tmp_path, program)
-        assert changed(again.up()) == {"import": 4, "create": 1}
+        assert changed(again.up()) == {"import": 6, "create": 1}
         assert again.outputs()["domain"] == out["domain"]
         assert changed(made.up()) == {}
