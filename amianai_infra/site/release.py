@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, RefusedError, VerificationError
+from amianai_infra.rules.addresses import Form, forms
 from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.rules.routing import Routing, Table, table
 from amianai_infra.site import invalidation
@@ -298,7 +299,7 @@ class Publisher:
             return self._publish(content, state, lock, before)
 
     def _possible(self, site: Publication) -> None:
-        """Refuse what a stack without the store of addresses cannot do.
+        """Refuse what a stack without the store of addresses cannot do, and say which addresses it cannot answer.
 
         Raises:
             RefusedError: the stack has to be brought up to date first.
@@ -312,6 +313,13 @@ class Publisher:
                 f"This stack cannot do {', '.join(asked)} yet: it was built before releases wrote their addresses to the CDN.",
                 where="the stack has no key-value store",
                 fix="run `amianai up`, then the command again; nothing was uploaded",
+            )
+        pages = forms({file.path for file in site.files})
+        lost = sorted(base for base, form in pages.items() if form is not Form.FOLDER or "." in base.rpartition("/")[2])
+        if lost:
+            self._progress.note(
+                f"Addresses such as /{lost[0]} answer 404 on this stack: it was built before releases wrote them to the CDN."
+                " Run `amianai up`, then deploy again."
             )
 
     def _plan(self, state: State, site: Publication, everything: bool, say: Callable[[str], None] = lambda note: None) -> Plan:

@@ -327,12 +327,20 @@ def test_a_takedown_that_was_cut_off_is_finished_by_the_same_command(addressed: 
     assert get(addressed, "/about.html") == (404, MISSING)
 
 
-def test_a_release_without_the_store_is_as_before_and_the_first_with_it_writes_the_addresses(stage: Stage) -> None:
+def test_a_release_without_the_store_is_as_before_and_the_first_with_it_writes_the_addresses(
+    stage: Stage, capfd: pytest.CaptureFixture[str]
+) -> None:
     stage.write(FOLDERS)
     stage.deploy()
     assert get(stage, "/about/")[0] == 200
     with pytest.raises(RefusedError, match=r"cannot do site\.fallback yet"):
         stage.deploy(fallback="index.html")
+    assert "/v1.2 answer 404" not in capfd.readouterr().err
+    stage.write({**FOLDERS, "v1.2/index.html": page("old")})
+    stage.deploy()
+    assert "Addresses such as /v1.2 answer 404 on this stack" in capfd.readouterr().err
+    stage.write(FOLDERS)
+    stage.deploy()
     edge = stage.with_addresses()
     assert stage.deploy().changed, "the stack has the store since, and nothing else changed"
     assert get(stage, "/about") == (301, "/about/")
