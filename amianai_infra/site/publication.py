@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from amianai_infra.errors import BuildError
-from amianai_infra.rules.addresses import INDEX, MISSING
-from amianai_infra.rules.redirects import FILE, Rule, parse
+from amianai_infra.rules.addresses import INDEX, MISSING, forms
+from amianai_infra.rules.redirects import FILE, Rule, effective, parse
 from amianai_infra.rules.routing import Routing
 from amianai_infra.site.manifest import Taken
 from amianai_infra.site.output import check_site
@@ -55,8 +55,21 @@ def publication(output: Path, settings: ReleaseSettings) -> Publication:
     check_site(placed, output, front)
     fallback = _fallback(settings, placed, output)
     routing = Routing(fallback, f"/{base}/" if base else "", rules)
-    notes = () if fallback or rules else _app_note(placed, output)
+    notes = _idle_note(rules, placed) if rules else () if fallback else _app_note(placed, output)
     return Publication(_with_404(placed), routing, notes)
+
+
+def _idle_note(rules: Sequence[Rule], files: Sequence[File]) -> tuple[str, ...]:
+    """Which rules never hold, because the site has a page or file of that address, or a rule above answers."""
+    paths = {file.path for file in files}
+    held = set(effective(rules, paths, forms(paths)))
+    idle = [f"/{rule.source}" for rule in rules if rule not in held]
+    if not idle:
+        return ()
+    more = f" and {len(idle) - _SHOWN} more" if len(idle) > _SHOWN else ""
+    return (
+        f"{FILE}: never used, since a page, a file or a rule above answers there: {', '.join(idle[:_SHOWN])}{more}. 301! forces a rule.",
+    )
 
 
 def _rules(files: Sequence[File], output: Path) -> tuple[Rule, ...]:

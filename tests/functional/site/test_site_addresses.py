@@ -180,9 +180,10 @@ def test_a_site_below_a_base_path(addressed: Stage) -> None:
     assert not addressed.deploy(base_path="docs").changed, "put there by us or by the build: the same site"
 
 
-def test_redirects_are_honoured_and_what_cannot_be_is_refused_by_line(addressed: Stage) -> None:
-    addressed.write({**FLAT, "_redirects": "/old /about 302\n/news/* /blog/:splat\n/legacy /about 200\n"})
+def test_redirects_are_honoured_and_what_cannot_be_is_refused_by_line(addressed: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+    addressed.write({**FLAT, "_redirects": "/old /about 302\n/news/* /blog/:splat\n/legacy /about 200\n/about /old\n"})
     addressed.deploy()
+    assert "_redirects: never used, since a page, a file or a rule above answers there: /about." in capfd.readouterr().err
     assert get(addressed, "/old") == (302, "/about")
     assert get(addressed, "/news/first") == (301, "/blog/first")
     assert get(addressed, "/legacy") == (200, FLAT["about.html"])
