@@ -74,8 +74,8 @@ def table(releases: Sequence[Listed]) -> list[str]:
 
 
 def what_of(summary: Summary) -> str:
-    """`deploy`, `rollback to 5`."""
-    return summary.kind if summary.kind == "deploy" else f"{summary.kind} to {summary.origin}"
+    """`deploy`, `rollback to 5`, `takedown`."""
+    return f"{summary.kind} to {summary.origin}" if summary.kind in ("rollback", "repair") else summary.kind
 
 
 def when_of(summary: Summary) -> str:
