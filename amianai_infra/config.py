@@ -417,6 +417,14 @@ class SiteSettings(_Group):
     directory: str = Field("examples/site", min_length=1, description="Directory of the site, relative to the project")
     build_command: str = Field("npm run build", min_length=1, description="Command that builds the site, run in its directory")
     output: str = Field("out", min_length=1, description="Folder the build fills, relative to the site's directory")
+    base_path: Annotated[str, AfterValidator(lambda value: value.strip("/"))] = Field(
+        "", pattern=r"^/?([A-Za-z0-9_][A-Za-z0-9._~-]*/?)*$", description="Path that the site lives below, such as docs; empty: the root"
+    )
+    fallback: str = Field(
+        "",
+        pattern=r"^([^/\s].*\.html?)?$",
+        description="Page that answers a browser's navigation to an address the site does not have: index.html of a single-page app",
+    )
     price_class: Literal["PriceClass_100", "PriceClass_200", "PriceClass_All"] = Field(
         "PriceClass_100", description="CloudFront edge locations"
     )
@@ -429,7 +437,11 @@ class SiteSettings(_Group):
     )
     old_version_days: int = Field(30, ge=1, le=3650, description="How long replaced files stay restorable", json_schema_extra=_unit("days"))
     old_asset_days: int = Field(
-        30, ge=1, le=3650, description="How long files that no release names any more stay served", json_schema_extra=_unit("days")
+        30,
+        ge=1,
+        le=3650,
+        description="How long assets with a hash in their name stay served when no release names them any more",
+        json_schema_extra=_unit("days"),
     )
     cache_rules: Annotated[TextMap, AfterValidator(_headers)] = Field(
         default={}, description="Cache-Control by path pattern, before our own rules; * stays inside a folder, ** crosses folders"

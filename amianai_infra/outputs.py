@@ -84,6 +84,7 @@ class SiteOutputs(_Part):
     distribution_domain: str
     distribution_arn: str
     url: str
+    routes_arn: str = ""
 
 
 @dataclass(frozen=True)

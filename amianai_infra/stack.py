@@ -274,6 +274,7 @@ class Production:
                 "bucket_arn": self.site.bucket_arn,
                 "distribution_arn": self.site.distribution_arn,
                 "parameter_arn": parameter,
+                "routes_arn": self.site.routes_arn,
                 "branch": chosen.branch,
                 "environment": chosen.environment,
                 "oidc_provider_arn": chosen.oidc_provider_arn,
@@ -296,6 +297,7 @@ class Production:
                 "distribution_domain": self.site.distribution_domain,
                 "distribution_arn": self.site.distribution_arn,
                 "url": f"https://{settings.domain_name}/",
+                "routes_arn": self.site.routes_arn,
             },
             "database": {
                 "identifier": self.database.identifier,

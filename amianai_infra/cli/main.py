@@ -28,6 +28,7 @@ COMMANDS: Commands = {
     "doctor": ("amianai_infra.cli.stack:doctor", "Check every prerequisite and say how to fix it."),
     "deploy": ("amianai_infra.cli.site:deploy", "Build the site and publish it."),
     "rollback": ("amianai_infra.cli.site:rollback", "Publish an earlier release again."),
+    "takedown": ("amianai_infra.cli.site:takedown", "Take a page down, for good and from every release."),
     "releases": ("amianai_infra.cli.site:releases", "List the site's releases."),
     "ci": ("amianai_infra.cli.ci:ci", "Release the site from GitHub Actions."),
     "db": ("amianai_infra.cli.db:db", "Operate the database: migrate, look, connect."),

@@ -1,4 +1,4 @@
-"""The commands about the site: deploy, rollback, releases.
+"""The commands about the site: deploy, rollback, takedown, releases.
 
 `deploy` of an unchanged site takes a fifth of a second, so this module loads neither pydantic nor boto3 nor rich before
 there is something to do.
@@ -51,8 +51,8 @@ def deploy(app: App, no_build: bool, begun: datetime | None, no_verify: bool, wa
     amianai --sandbox deploy
     amianai deploy --no-build --wait 5m
 
-    Files are compared by content and headers. What pages name goes up before the pages; nothing is deleted; a release that does
-    not answer as it should is rolled back.
+    Files are compared by content and headers. What pages name goes up before the pages; what the site no longer has answers 404 then,
+    but for assets with a hash in their name; a release that does not answer as it should is rolled back.
     """
     from amianai_infra import site
 
@@ -107,6 +107,39 @@ def rollback(app: App, release: int | None, no_verify: bool, wait: timedelta, dr
             agreed=_agreed(app),
         )
     app.print(asdict(done), site.describe(done))
+
+
+@click.command()
+@click.argument("address", required=False)
+@click.option("--reason", "why", metavar="TEXT", help="Why; it is kept with the record.")
+@_no_verify
+@click.pass_obj
+def takedown(app: App, address: str | None, why: str | None, no_verify: bool) -> None:
+    """Take the page at ADDRESS down for good; without an address, list what was taken down.
+
+    \b
+    amianai takedown /blog/first --reason "names a customer"
+    amianai --sandbox takedown
+
+    The page answers 404 within seconds, and every stored version of it is deleted: no rollback brings it back, and a release that has
+    the same content again is published without it. Who did it, when and why stays in the releases' records. It is not a build: take
+    the page out of the sources, too.
+    """
+    from amianai_infra.site.takedown import Remover, described, listed
+
+    target, settings, outputs = _release_context(app)
+    remover = Remover(target, settings, outputs, app.progress, verify=not no_verify)
+    if address is None:
+        last = remover.state().last
+        taken = dict(last.taken) if last else {}
+        app.print({path: asdict(one) for path, one in taken.items()}, listed(taken) or ["Nothing was taken down."])
+        return
+    if not why:
+        raise click.UsageError("Say why: --reason TEXT. It is kept with the record.")
+    app.confirm(f"Take {address} down and delete every stored version of it? This cannot be undone.")
+    with _interruptible():
+        done = remover.takedown(address, why)
+    app.print(asdict(done), described(done))
 
 
 @click.command()

@@ -36,6 +36,9 @@ class DeliveryArgs(TypedDict):
     parameter_arn: pulumi.Input[str]
     """The SSM parameter that publishes the stack's outputs."""
 
+    routes_arn: pulumi.Input[str]
+    """The key-value store of the site's addresses."""
+
     branch: NotRequired[str]
     """Branch that may deploy. Default main."""
 
@@ -107,7 +110,8 @@ class Delivery(pulumi.ComponentResource):
             tags=tagged(display),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        arns = pulumi.Output.all(self._args["bucket_arn"], self._args["distribution_arn"], self._args["parameter_arn"])
+        named = (self._args["bucket_arn"], self._args["distribution_arn"], self._args["parameter_arn"], self._args["routes_arn"])
+        arns = pulumi.Output.all(*named)
         self.policy = RolePolicy(
             f"{self._name_of}-policy",
             name="release",

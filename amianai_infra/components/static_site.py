@@ -5,6 +5,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 from pulumi_aws.cloudfront.distribution import Distribution
 from pulumi_aws.cloudfront.function import Function
+from pulumi_aws.cloudfront.key_value_store import KeyValueStore
 from pulumi_aws.cloudfront.origin_access_control import OriginAccessControl
 from pulumi_aws.cloudfront.response_headers_policy import ResponseHeadersPolicy
 from pulumi_aws.s3.bucket import Bucket
@@ -20,7 +21,7 @@ from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import SiteSettings
 from amianai_infra.rules.headers import FRAME_OPTION, REFERRER_POLICY, content_security_policy
 from amianai_infra.rules.policies import Policy, log_bucket, private_bucket, site_bucket
-from amianai_infra.rules.viewer_function import viewer_function
+from amianai_infra.rules.viewer_function import response_function, viewer_function
 
 _DEFAULT = SiteSettings()
 
@@ -86,14 +87,16 @@ _DEFAULTS = {
 
 
 class StaticSite(pulumi.ComponentResource):
-    """A site that only CloudFront can read, with directory indexes, a real 404 and security headers.
+    """A site that only CloudFront can read, with the addresses of its live release, a real 404 and security headers.
 
     Creates: the site's bucket (private, versioned, encrypted with S3's own keys so that an ETag is the content's MD5, TLS only,
-    old versions and failed uploads expire); a bucket for access logs with expiry; an origin access control; the viewer
-    function; a response headers policy; the distribution. With `bucket_logging` S3 also writes down every request to the site's
-    bucket, releases among them; visitors are in the CDN's log in any case.
+    old versions and failed uploads expire); a bucket for access logs with expiry; an origin access control; the key-value
+    store that releases write their addresses to; the viewer functions that answer by it; a response headers policy; the
+    distribution. With `bucket_logging` S3 also writes down every request to the site's bucket, releases among them; visitors are in
+    the CDN's log in any case.
 
-    Cost: nothing up to CloudFront's free terabyte and ten million requests a month; storage $0.023 a GB.
+    Cost: nothing up to CloudFront's free terabyte and ten million requests a month; storage $0.023 a GB. Beyond two million requests
+    the two functions cost $0.10 a million each, the two keys that a request reads $0.03 a million each.
 
     Source: CloudFront Developer Guide, "Restrict access to an Amazon S3 origin", "Configure standard logging (legacy)".
     """
@@ -110,6 +113,8 @@ class StaticSite(pulumi.ComponentResource):
     """CloudFront's own host name of the distribution."""
     distribution_zone_id: pulumi.Output[str]
     """Hosted zone of that host name, for alias records."""
+    routes_arn: pulumi.Output[str]
+    """ARN of the key-value store with the addresses of the live release."""
 
     def __init__(self, name: str, args: StaticSiteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("amianai:site:StaticSite", name, None, opts)
@@ -128,7 +133,9 @@ class StaticSite(pulumi.ComponentResource):
         self.distribution_arn = self.distribution.arn
         self.distribution_domain = self.distribution.domain_name
         self.distribution_zone_id = self.distribution.hosted_zone_id
-        outputs = ("bucket_name", "bucket_arn", "distribution_id", "distribution_arn", "distribution_domain", "distribution_zone_id")
+        self.routes_arn = self.routes.arn
+        of_cdn = ("distribution_id", "distribution_arn", "distribution_domain", "distribution_zone_id", "routes_arn")
+        outputs = ("bucket_name", "bucket_arn", *of_cdn)
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
     def _child(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
@@ -237,12 +244,28 @@ class StaticSite(pulumi.ComponentResource):
             signing_protocol="sigv4",
             opts=self._child(),
         )
+        self.routes = KeyValueStore(
+            f"{self._name_of}-routes",
+            name=f"{display}-routes",
+            comment=f"Addresses of the live release of {args['domain']}; releases write it",
+            opts=self._child(),
+        )
         self.viewer_function = Function(
             f"{self._name_of}-viewer",
             name=f"{display}-viewer",
-            comment="Directory indexes; www to apex",
+            comment="Addresses of the live release; www to apex",
             runtime="cloudfront-js-2.0",
             code=viewer_function(args["domain"], args["hsts_seconds"]),
+            key_value_store_associations=[self.routes.arn],
+            publish=True,
+            opts=self._child(),
+        )
+        self.response_function = Function(
+            f"{self._name_of}-response",
+            name=f"{display}-response",
+            comment="Status 404 of the 404 pages of folders",
+            runtime="cloudfront-js-2.0",
+            code=response_function(),
             publish=True,
             opts=self._child(),
         )
@@ -291,7 +314,10 @@ class StaticSite(pulumi.ComponentResource):
                 "compress": True,
                 "cache_policy_id": CACHING_OPTIMIZED,
                 "response_headers_policy_id": self.headers_policy.id,
-                "function_associations": [{"event_type": "viewer-request", "function_arn": self.viewer_function.arn}],
+                "function_associations": [
+                    {"event_type": "viewer-request", "function_arn": self.viewer_function.arn},
+                    {"event_type": "viewer-response", "function_arn": self.response_function.arn},
+                ],
             },
             # Without the right to list, S3 answers 403 for what is not there; both become the site's own 404.
             custom_error_responses=[

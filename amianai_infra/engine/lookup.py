@@ -507,6 +507,7 @@ FINDERS: dict[str, Finder] = {
     "aws:s3/bucketLogging:BucketLogging": _of_bucket,
     "aws:cloudfront/originAccessControl:OriginAccessControl": _origin_access_control,
     "aws:cloudfront/function:Function": _natural("name"),
+    "aws:cloudfront/keyValueStore:KeyValueStore": _natural("name"),
     "aws:cloudfront/responseHeadersPolicy:ResponseHeadersPolicy": _headers_policy,
     "aws:cloudfront/distribution:Distribution": _distribution,
     "aws:route53/zone:Zone": _zone,

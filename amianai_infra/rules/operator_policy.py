@@ -17,7 +17,7 @@ from typing import Any
 from amianai_infra.config import Settings
 from amianai_infra.naming import TAG_STACK, default_tags, query_log_group
 from amianai_infra.rules.domains import site_names
-from amianai_infra.rules.policies import GITHUB_ISSUER, RDS_MONITORING_POLICY, Policy, allow, deny, document
+from amianai_infra.rules.policies import GITHUB_ISSUER, RDS_MONITORING_POLICY, ROUTES_ACTIONS, Policy, allow, deny, document
 
 LONGEST = 6_144
 CERTIFICATE_REGION = "us-east-1"
@@ -248,12 +248,14 @@ def _s3(scope: _Scope) -> Iterator[Policy]:
 
 def _cloudfront(scope: _Scope) -> Iterator[Policy]:
     # Global: its requests count as us-east-1's, whatever the stack's region.
-    creating = ("CreateFunction", "CreateOriginAccessControl", "CreateResponseHeadersPolicy")
+    creating = ("CreateFunction", "CreateKeyValueStore", "CreateOriginAccessControl", "CreateResponseHeadersPolicy")
     reading = ("GetDistribution", "GetDistributionConfig", "GetInvalidation", "GetOriginAccessControl", "GetResponseHeadersPolicy", "List*")
     yield allow("CdnCreateAndRead", tuple(f"cloudfront:{name}" for name in (*creating, *reading)), "*")
     using = "DeleteFunction DescribeFunction GetFunction PublishFunction UpdateFunction"
     function = scope.arn("cloudfront", f"function/{scope.prefix}-*", "")
     yield allow("CdnFunction", tuple(f"cloudfront:{name}" for name in using.split()), function)
+    stores = tuple(f"cloudfront:{verb}KeyValueStore" for verb in ("Delete", "Describe", "Update"))
+    yield allow("CdnAddresses", (*stores, *ROUTES_ACTIONS), scope.arn("cloudfront", "key-value-store/*", ""))
     named = {"OriginAccessControl": "origin-access-control", "ResponseHeadersPolicy": "response-headers-policy"}
     changing = tuple(f"cloudfront:{verb}{kind}" for kind in named for verb in ("Delete", "Update"))
     yield allow("CdnParts", changing, tuple(scope.arn("cloudfront", f"{kind}/*", "") for kind in named.values()))

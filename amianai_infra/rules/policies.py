@@ -278,8 +278,12 @@ def github_trust(provider_arn: str, subject: str) -> Policy:
     )
 
 
-def deployer(bucket_arn: str, distribution_arn: str, parameter_arn: str) -> Policy:
-    """Exactly what a release does: the site's objects, invalidations, the published outputs.
+ROUTES_ACTIONS = tuple(f"cloudfront-keyvaluestore:{name}" for name in ("DescribeKeyValueStore", "ListKeys", "UpdateKeys"))
+"""What a release does with the key-value store of the site's addresses."""
+
+
+def deployer(bucket_arn: str, distribution_arn: str, parameter_arn: str, routes_arn: str) -> Policy:
+    """Exactly what a release does: the site's objects and addresses, invalidations, the published outputs.
 
     Earlier versions are read, for a rollback; nothing lists or deletes them: they expire by the bucket's lifecycle rule.
     """
@@ -297,6 +301,7 @@ def deployer(bucket_arn: str, distribution_arn: str, parameter_arn: str) -> Poli
         allow("List", listing, bucket_arn),
         allow("Release", objects, f"{bucket_arn}/*"),
         allow("Invalidate", edge, distribution_arn),
+        allow("Addresses", ROUTES_ACTIONS, routes_arn),
         allow("ReadOutputs", "ssm:GetParameter", parameter_arn),
     )
 

@@ -1,4 +1,4 @@
-"""The code of the viewer function: www to apex, directory indexes. Pure; the JavaScript stands beside this file."""
+"""The code of the viewer functions: www to apex, and the addresses of the live release. Pure; the JavaScript stands beside this file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,22 @@ from pathlib import Path
 LONGEST = 10_240
 
 
-@lru_cache(maxsize=1)
-def _template() -> str:
-    return Path(__file__).with_name("viewer_function.js").read_text(encoding="utf-8")
+STATUS = "amianai-status"
+"""Metadata of an object that is to be answered with that status."""
+
+
+@lru_cache(maxsize=2)
+def _template(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def response_function() -> str:
+    """The JavaScript of the function that sees every answer: the page of what is missing in a folder has the status 404.
+
+    Source: CloudFront Developer Guide, "CloudFront Functions event structure" (a viewer response's status can be changed; no function
+    runs where the origin answered 400 or above, which the distribution's own error page answers).
+    """
+    return _template("response_function.js").replace("__STATUS__", json.dumps(f"x-amz-meta-{STATUS}"))
 
 
 def viewer_function(apex: str, hsts_seconds: int = 0) -> str:
@@ -24,4 +37,4 @@ def viewer_function(apex: str, hsts_seconds: int = 0) -> str:
     Source: CloudFront Developer Guide, "JavaScript runtime 2.0 features"; a function has 10 KB at most.
     """
     hsts = f"max-age={hsts_seconds}" if hsts_seconds else ""
-    return _template().replace("__APEX__", json.dumps(apex)).replace("__HSTS__", json.dumps(hsts))
+    return _template("viewer_function.js").replace("__APEX__", json.dumps(apex)).replace("__HSTS__", json.dumps(hsts))

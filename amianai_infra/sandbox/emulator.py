@@ -19,8 +19,8 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 # What the stack's resources and our commands call; the emulator's other services are off.
 SERVICES = (
-    "acm", "cloudfront", "cognito-idp", "ec2", "iam", "kms", "lambda", "logs", "monitoring", "rds", "route53", "s3", "scheduler",
-    "secretsmanager", "sns", "sqs", "ssm", "sts", "tagging", "wafv2",
+    "acm", "cloudfront", "cloudfront-keyvaluestore", "cognito-idp", "ec2", "iam", "kms", "lambda", "logs", "monitoring", "rds", "route53",
+    "s3", "scheduler", "secretsmanager", "sns", "sqs", "ssm", "sts", "tagging", "wafv2",
 )  # fmt: skip
 _GATEWAY = Path(__file__).with_name("emulator_gateway")
 _RUN = "import sys; sys.path.append(sys.argv.pop()); from emulator_gateway.server import main; main()"

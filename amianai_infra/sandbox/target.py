@@ -82,8 +82,10 @@ class SandboxTarget:
                         use_dualstack_endpoint=False,
                         retries={"mode": "standard", "total_max_attempts": 5},
                         max_pool_connections=50,
+                        signature_version="v4" if service == "cloudfront-keyvaluestore" else None,
                     ),
                 )
+                client.meta.events.register("before-sign.cloudfront-keyvaluestore", _without_account)
                 self._clients[key] = expect_owner(client, lambda: self.identity().account) if service == "s3" else client
             return self._clients[key]
 
@@ -159,3 +161,8 @@ class SandboxTarget:
         database = outputs.database
         self.sandbox.project.keep_password(database.port, database.name, found["username"], found["password"])
         return True
+
+
+def _without_account(request: Any, **_: Any) -> None:
+    """Key-value stores have a host name for each account; the emulator has one address for everything."""
+    request.url = request.url.replace(f"//{aws.ACCOUNT}.", "//", 1)

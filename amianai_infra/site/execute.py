@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Protocol
 
 from amianai_infra.errors import AmianaiError, BuildError, LockedError, UnreachableError
+from amianai_infra.rules.addresses import MISSING
+from amianai_infra.rules.viewer_function import STATUS
 from amianai_infra.site.manifest import Entry
 from amianai_infra.site.plan import Group, Upload
 from amianai_infra.site.store import CONNECTIONS, ConflictError, Written
-from amianai_infra.site.tree import PART, etag_of_parts, parts, read_small
+from amianai_infra.site.tree import PART, etag_of_parts, located, parts, read_small
 
 IN_FLIGHT = 12 * 1024 * 1024
 """Bytes of files above 64 KiB that are held in memory at a time; smaller ones are bounded by the connections."""
@@ -103,8 +105,12 @@ class Executor:
         self._budget = _Budget(IN_FLIGHT)
         self._alone = threading.Lock()
 
-    def run(self, uploads: Sequence[Upload]) -> dict[str, Entry]:
+    def run(self, uploads: Sequence[Upload], before_pages: Callable[[], None] = lambda: None) -> dict[str, Entry]:
         """Upload everything; a group begins when the one before it is complete.
+
+        Args:
+            uploads: what to upload.
+            before_pages: called when all that is new is there, and before anything that names it.
 
         Raises:
             BuildError: a file changed while it was read.
@@ -113,6 +119,8 @@ class Executor:
         """
         done: dict[str, Entry] = {}
         for group in Group:
+            if group is Group.PAGES:
+                before_pages()
             members = [upload for upload in uploads if upload.group == group]
             if members:
                 self._check()
@@ -153,7 +161,9 @@ class Executor:
 
     def _upload(self, upload: Upload) -> Entry:
         attributes = {"Content-Type": upload.content_type, "Cache-Control": upload.cache_control}
-        where = f"{self._root}/{upload.path}"
+        if upload.path.endswith(f"/{MISSING}"):
+            attributes[STATUS] = "404"
+        where = located(self._root, upload)
         if upload.size > PART:
             with self._alone:
                 written = self._upload_parts(where, upload, attributes)

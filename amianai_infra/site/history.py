@@ -40,13 +40,14 @@ def listed(live: Manifest, now: float, days: int) -> list[Listed]:
 
 
 def previous(live: Manifest) -> int | None:
-    """The release before the one whose content is live: rolling back again goes back one more.
+    """The release whose content was live before the content that is live now was first released: rolling back again goes back one more.
 
     Releases that failed their verification are passed over.
     """
+    origin = live.summary.origin
     failed = {one.number - 1 for one in (live.summary, *live.history) if one.kind == "repair"}
-    made = (one.number for one in live.history if one.kind == "deploy" and one.number not in failed)
-    return next((number for number in made if number < live.summary.origin), None)
+    before = (one.origin for one in live.history if one.number < origin and one.number not in failed)
+    return next((number for number in before if number != origin), None)
 
 
 def since(live: Manifest | None, base: int) -> list[Summary]:
@@ -73,8 +74,8 @@ def table(releases: Sequence[Listed]) -> list[str]:
 
 
 def what_of(summary: Summary) -> str:
-    """`deploy`, `rollback to 5`."""
-    return summary.kind if summary.kind == "deploy" else f"{summary.kind} to {summary.origin}"
+    """`deploy`, `rollback to 5`, `takedown`."""
+    return f"{summary.kind} to {summary.origin}" if summary.kind in ("rollback", "repair") else summary.kind
 
 
 def when_of(summary: Summary) -> str:

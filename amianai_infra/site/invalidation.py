@@ -22,13 +22,13 @@ _SAFE = "/!$&'()*+,-.:;=?@_"
 
 
 def addresses(path: str) -> tuple[str, ...]:
-    """Every address that answers with this file: a page is also its folder, with and without a slash.
+    """Every address that may answer with this file: a page is also its folder, with and without a slash, or its name alone.
 
     The viewer function rewrites those; CloudFront's guide asks to invalidate an address before and after a rewrite.
     """
     folder, _, name = path.rpartition("/")
     if name != "index.html":
-        return (f"/{path}",)
+        return (f"/{path.removesuffix('.html')}", f"/{path}") if name.endswith(".html") and name != "404.html" else (f"/{path}",)
     if not folder:
         return ("/", "/index.html")
     return (f"/{folder}", f"/{folder}/", f"/{path}")

@@ -11,12 +11,14 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from itertools import islice
 from typing import Any
 
 from amianai_infra.errors import AmianaiError
 from amianai_infra.naming import is_id
+from amianai_infra.rules.redirects import MOVED, Rule
+from amianai_infra.rules.routing import Routing
 
 PREFIX = ".amianai/"
 RELEASES = f"{PREFIX}releases/"
@@ -93,7 +95,7 @@ class Summary:
 
     Attributes:
         number: the release's number.
-        kind: `deploy`, `rollback` or `repair` (a release after one that failed its verification).
+        kind: `deploy`, `rollback`, `repair` (a release after one that failed its verification) or `takedown`.
         origin: the release whose content it has: itself, or the one that was rolled back to.
         build: the build id.
         started: seconds since 1970.
@@ -119,6 +121,25 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """A file that was taken down.
+
+    Attributes:
+        at: when, seconds since 1970.
+        who: user and host.
+        why: the reason given.
+        release: the release that was live; what it and those before it have at this path never comes back.
+        contents: what identifies the contents that were removed; none of them is published again there.
+    """
+
+    at: float
+    who: str
+    why: str
+    release: int
+    contents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One release.
 
@@ -128,6 +149,9 @@ class Manifest:
         sources: fingerprint of what it was built from; empty when it was not built by us.
         retired: files that earlier releases named and this one does not; they are still served.
         history: the releases before it, newest first.
+        routing: what it says of its addresses besides its files; None when a version that knew nothing of it wrote the manifest.
+        table: the name of its table in the CDN's key-value store; empty when there was no store.
+        taken: what was taken down, by path.
     """
 
     summary: Summary
@@ -135,11 +159,27 @@ class Manifest:
     sources: str = ""
     retired: Mapping[str, Retired] = field(default_factory=dict)
     history: tuple[Summary, ...] = ()
+    routing: Routing | None = None
+    table: str = ""
+    taken: Mapping[str, Taken] = field(default_factory=dict)
 
     @property
     def number(self) -> int:
         """The release's number."""
         return self.summary.number
+
+    @property
+    def addressed(self) -> Routing:
+        """What it says of its addresses."""
+        return self.routing or Routing()
+
+    def restorable(self, taken: Mapping[str, Taken]) -> dict[str, Entry]:
+        """Its files, without those that were taken down since, or whose content was."""
+        return {
+            path: entry
+            for path, entry in self.files.items()
+            if path not in taken or (self.number > taken[path].release and entry.content not in taken[path].contents)
+        }
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -166,7 +206,11 @@ def encode(manifest: Manifest) -> bytes:
         "retired": {path: [one.since, values(one.entry) if one.entry else None] for path, one in manifest.retired.items()},
         "headers": list(headers),
         "history": [asdict(summary) for summary in manifest.history],
+        "table": manifest.table,
+        "taken": {path: list(astuple(one)) for path, one in manifest.taken.items()},
     }
+    if manifest.routing is not None:
+        rest["routing"] = asdict(manifest.routing)
     packed += packer.compress(_bytes("}," + _json(rest)[1:]))
     packed += packer.flush()
     if len(packed) > LARGEST:
@@ -208,7 +252,8 @@ def decode(data: bytes, where: str = "") -> Manifest:
                 where=where,
                 fix="use the version of amianai-infra that made the newest release, or a newer one",
             )
-        _check_paths((*raw["entries"], *raw["retired"]), where)
+        taken = raw.get("taken", {})
+        _check_paths((*raw["entries"], *raw["retired"], *taken), where)
         headers = [(_header(kind), _header(cache)) for kind, cache in raw["headers"]]
         return Manifest(
             summary=_summary(raw),
@@ -219,6 +264,9 @@ def decode(data: bytes, where: str = "") -> Manifest:
                 for path, (since, one) in raw["retired"].items()
             },
             history=tuple(_summary(one) for one in raw["history"][:HISTORY]),
+            routing=_routing(raw["routing"]) if "routing" in raw else None,
+            table=_checked("sources", raw.get("table", "")),
+            taken={path: _taken(*values) for path, values in taken.items()},
         )
     except (zlib.error, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise AmianaiError(
@@ -258,6 +306,20 @@ def _entry(values: list[Any], headers: list[tuple[str, str]]) -> Entry:
     return Entry(etag, size, kind, cache, version, digest)
 
 
+def _routing(raw: Mapping[str, Any]) -> Routing:
+    rules = tuple(Rule(**rule) for rule in raw["rules"])
+    texts = [raw["fallback"], raw["home"], *(text for rule in rules for text in (rule.source, rule.target))]
+    if not all(isinstance(text, str) for text in texts) or not all(rule.status in (200, *MOVED) for rule in rules):
+        raise ValueError(f"not a release's routing: {raw!r:.200}")
+    return Routing(raw["fallback"], raw["home"], rules)
+
+
+def _taken(at: Any, who: Any, why: Any, release: Any, contents: Any) -> Taken:
+    if not all(isinstance(text, str) for text in (why, *contents)):
+        raise ValueError("not a record of what was taken down")
+    return Taken(_checked("started", at), _checked("who", who), why, _checked("number", release), tuple(contents))
+
+
 def _header(value: Any) -> str:
     """A header's value; ValueError for what a server or a client could take for more than one."""
     if not isinstance(value, str) or not value.isprintable():
@@ -276,7 +338,7 @@ def _seconds(value: Any) -> bool:
 _LATEST = 253_402_300_800.0  # the year 10000, which no calendar of ours has
 _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "number": _amount,
-    "kind": lambda value: value in ("deploy", "rollback", "repair"),
+    "kind": lambda value: value in ("deploy", "rollback", "repair", "takedown"),
     "origin": _amount,
     "build": lambda value: value == "" or is_id(value),
     "started": _seconds,
@@ -309,6 +371,8 @@ def following(
     sources: str = "",
     leftovers: Iterable[str] = (),
     present: Container[str] = (),
+    routing: Routing | None = None,
+    table: str = "",
 ) -> Manifest:
     """The manifest of the release after `before`.
 
@@ -319,6 +383,8 @@ def following(
         sources: fingerprint of what it was built from.
         leftovers: files that an interrupted release uploaded.
         present: what the bucket holds; only what is there can be retired.
+        routing: what it says of its addresses besides its files.
+        table: the name of its table of addresses.
     """
     retired = dict(before.retired) if before else {}
     for path, entry in before.files.items() if before else ():
@@ -327,4 +393,4 @@ def following(
         retired.setdefault(path, Retired(summary.started))
     retired = {path: one for path, one in retired.items() if path not in files and path in present and not outside(path)}
     history = (before.summary, *before.history)[:HISTORY] if before else ()
-    return Manifest(summary, files, sources, retired, history)
+    return Manifest(summary, files, sources, retired, history, routing, table, before.taken if before else {})

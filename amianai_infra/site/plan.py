@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from amianai_infra.site.manifest import PREFIX, Entry, Manifest, release_number
+from amianai_infra.rules.addresses import MISSING
+from amianai_infra.rules.cache import cache_control
+from amianai_infra.site.manifest import PREFIX, Entry, Manifest, Retired, release_number
 from amianai_infra.site.tree import File
 
 VERSION_FILE = "version.json"
@@ -21,13 +23,14 @@ DAY = 86400.0
 
 
 class Group(IntEnum):
-    """The order of an upload: what is named goes before what names it."""
+    """The order of an upload: what is named goes before what names it, so pages that were not there (`ADDED`) before all others."""
 
     HASHED = 0
     ASSETS = 1
     PAYLOADS = 2
-    PAGES = 3
-    LAST = 4
+    ADDED = 3
+    PAGES = 4
+    LAST = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Upload:
         cache_control: header.
         group: when.
         replaces: ETag of the object that is there now; None when there is none.
+        source: see `File`.
     """
 
     path: str
@@ -66,6 +70,7 @@ class Upload:
     cache_control: str
     group: Group
     replaces: str | None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,17 +80,24 @@ class Plan:
     Attributes:
         uploads: in order of group and path.
         kept: entries that stay as they are.
-        gone: files that the last release named and this one does not; they stay served for a while.
+        gone: files that the last release named and this one does not: assets with a hash in their name stay served for a while.
+        rerouted: addresses change though no file does.
     """
 
     uploads: tuple[Upload, ...]
     kept: Mapping[str, Entry]
     gone: tuple[str, ...] = ()
+    rerouted: bool = False
 
     @property
     def changed(self) -> bool:
         """Whether the site changes."""
-        return bool(self.uploads or self.gone)
+        return bool(self.uploads or self.gone or self.rerouted)
+
+    @property
+    def paths(self) -> set[str]:
+        """The files of the release."""
+        return {*self.kept, *(upload.path for upload in self.uploads)}
 
     @property
     def replaced(self) -> list[str]:
@@ -151,6 +163,8 @@ def trusted(path: str, bucket: Bucket, last: Manifest | None, recorded: float) -
     """
     if last is None:
         return None
+    if last.routing is None and path.endswith(f"/{MISSING}"):
+        return None  # written by a version that did not give it its status
     entry = last.files.get(path)
     if entry is None and path in last.retired:
         entry = last.retired[path].entry
@@ -165,7 +179,7 @@ def plan_release(
     bucket: Bucket,
     last: Manifest | None,
     recorded: float,
-    cache_control: Callable[[str], str],
+    policy: Callable[[str], str],
     *,
     everything: bool = False,
 ) -> Plan:
@@ -176,13 +190,13 @@ def plan_release(
         bucket: what is there.
         last: the newest release; None before the first.
         recorded: when its manifest was written, by the store's clock.
-        cache_control: header by path.
+        policy: Cache-Control by path.
         everything: upload what is there already, too.
     """
     uploads: list[Upload] = []
     kept: dict[str, Entry] = {}
     for file in files:
-        path, cache = file.path, cache_control(file.path)
+        path, cache = file.path, policy(file.path)
         entry = trusted(path, bucket, last, recorded)
         if (
             entry is not None
@@ -193,12 +207,25 @@ def plan_release(
         ):
             kept[path] = entry
             continue
-        stored = bucket.objects.get(path)
-        uploads.append(Upload(path, file.size, file.etag, file.content_type, cache, group_of(path, cache), stored.etag if stored else None))
+        uploads.append(_upload(path, file.size, file.etag, (file.content_type, cache), bucket, file.source))
     uploads.sort(key=lambda upload: (upload.group, upload.path))
     now = kept.keys() | {upload.path for upload in uploads}
     gone = tuple(sorted(path for path in (last.files if last else ()) if path not in now))
     return Plan(tuple(uploads), kept, gone)
+
+
+def _upload(path: str, size: int, etag: str, headers: tuple[str, str], bucket: Bucket, source: str = "") -> Upload:
+    stored = bucket.objects.get(path)
+    group = group_of(path, headers[1])
+    return Upload(
+        path,
+        size,
+        etag,
+        *headers,
+        Group.ADDED if group is Group.PAGES and stored is None else group,
+        stored.etag if stored else None,
+        source,
+    )
 
 
 def plan_rollback(wanted: Manifest, bucket: Bucket, last: Manifest, recorded: float) -> Plan:
@@ -217,18 +244,16 @@ def plan_rollback(wanted: Manifest, bucket: Bucket, last: Manifest, recorded: fl
         if now and (now.content, now.content_type, now.cache_control) == (entry.content, entry.content_type, entry.cache_control):
             kept[path] = now
             continue
-        stored = bucket.objects.get(path)
-        group = group_of(path, entry.cache_control)
-        uploads.append(
-            Upload(path, entry.size, entry.content, entry.content_type, entry.cache_control, group, stored.etag if stored else None)
-        )
+        uploads.append(_upload(path, entry.size, entry.content, (entry.content_type, entry.cache_control), bucket))
     uploads.sort(key=lambda upload: (upload.group, upload.path))
     gone = tuple(sorted(path for path in last.files if path not in wanted.files))
     return Plan(tuple(uploads), kept, gone)
 
 
 def prunable(manifest: Manifest, bucket: Bucket, now: float, days: int) -> tuple[str, ...]:
-    """Files that no release has named for `days`. What somebody else put into the bucket is never among them.
+    """Files that the release does not name and that are to go: at once, but assets with a hash in their name after `days`.
+
+    Pages that were loaded before go on asking for those. What somebody else put into the bucket is never among them.
 
     Args:
         manifest: the newest release.
@@ -240,6 +265,11 @@ def prunable(manifest: Manifest, bucket: Bucket, now: float, days: int) -> tuple
         sorted(
             path
             for path, one in manifest.retired.items()
-            if now - one.since >= days * DAY and path in bucket.objects and path not in manifest.files
+            if (now - one.since >= days * DAY or not stays(path, one)) and path in bucket.objects and path not in manifest.files
         )
     )
+
+
+def stays(path: str, one: Retired) -> bool:
+    """Whether a file that is no longer named stays served for a while."""
+    return "immutable" in (one.entry.cache_control if one.entry else cache_control(path))

@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, RefusedError, VerificationError
+from amianai_infra.rules.addresses import Form, forms
 from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
+from amianai_infra.rules.routing import Routing, Table, table
 from amianai_infra.site import invalidation
 from amianai_infra.site.history import Listed, listed, previous, since
 from amianai_infra.site.manifest import (
@@ -31,12 +33,13 @@ from amianai_infra.site.manifest import (
     manifest_key,
     release_number,
 )
-from amianai_infra.site.output import build_of, check_site, check_uploads
-from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing
+from amianai_infra.site.output import build_of, check_uploads
+from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing, stays
+from amianai_infra.site.publication import Publication, publication, without_taken
 from amianai_infra.site.settings import ReleaseSettings
 from amianai_infra.site.store import ConflictError, SiteBucket
 from amianai_infra.site.texts import amount_of, overtaken, verified
-from amianai_infra.site.tree import File, scan
+from amianai_infra.site.tree import located
 
 if TYPE_CHECKING:
     from amianai_infra.config import Settings
@@ -65,13 +68,14 @@ class Release:
         changed: whether anything changed.
         uploaded: files that were (or with a dry run would be) uploaded.
         kept: how many files stayed.
-        gone: files that the site no longer names; they stay served for a while.
+        gone: files that the site no longer names.
         size: bytes uploaded.
         seconds: whole duration.
         invalidated: paths that the CDN was told to forget.
-        pruned: old files that were deleted.
+        pruned: files that were deleted because the site no longer names them; the bucket keeps their versions.
         verified: what was looked at; None when nothing was.
         dry: nothing was done.
+        staying: how many of those that are gone stay served for a while: assets with a hash in their name.
     """
 
     number: int
@@ -89,6 +93,7 @@ class Release:
     pruned: int = 0
     verified: Report | None = None
     dry: bool = False
+    staying: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ class Content:
         build: build id.
         sources: fingerprint of what it was built from.
         commit: git commit.
+        routing: what it says of its addresses besides its files.
     """
 
     root: Path
@@ -143,6 +149,7 @@ class Content:
     build: str
     sources: str = ""
     commit: str = ""
+    routing: Routing = field(default_factory=Routing)
 
 
 class Publisher:
@@ -183,6 +190,8 @@ class Publisher:
         self._verify = verify
         self._agreed = agreed
         self._base: int | None = None
+        self._in_force = ""
+        self._table: Table | None = None
         self._given = store
         self._clock = clock
         self._sleep = sleep
@@ -236,8 +245,8 @@ class Publisher:
         except OSError:
             return
 
-    def _look(self) -> tuple[State, list[File]]:
-        """The bucket and the local tree, both at once."""
+    def _look(self) -> tuple[State, Publication]:
+        """The bucket and the finished site, both at once."""
         found: list[State] = []
         failed: list[BaseException] = []
 
@@ -250,13 +259,12 @@ class Publisher:
         thread = threading.Thread(target=list_bucket, name="listing", daemon=True)
         thread.start()
         try:
-            files = scan(self.output)
-            check_site(files, self.output)
+            site = publication(self.output, self._settings)
         finally:
             thread.join()
         if failed:
             raise failed[0]
-        return found[0], files
+        return found[0], site
 
     def deploy(self, *, build: bool, dry_run: bool = False, everything: bool = False, begun: float | None = None) -> Release:
         """Publish the site as it is in the output folder, after building it where that is asked for and needed.
@@ -272,30 +280,73 @@ class Publisher:
             sources, live = self._build(everything or dry_run)
             if live is not None:
                 return self._unchanged(live.last, len(live.last.files) if live.last else 0)
-        state, files = self._look()
-        plan = self._plan(state, files, everything)
+        state, site = self._look()
+        self._possible(site)
+        for note in site.notes:
+            self._progress.note(note)
+        plan = self._plan(state, site, everything, say=self._progress.note)
         base = self._base if self._base is not None else _number(state) if begun is None else state.live_at(begun)
         if not plan.changed and not state.unfinished:
             return self._unchanged(state.last, len(plan.kept))
         check_uploads(plan.uploads, self.output)
-        content = Content(self.output, plan, "deploy", 0, build_of(self.output, files), sources, _commit(self.output.parent))
+        build_id = build_of(self.output, site.files)
+        content = Content(self.output, plan, "deploy", 0, build_id, sources, _commit(self.output.parent), site.routing)
         if dry_run:
             return replace(self._release(content, state.next_number - 1, ()), dry=True)
         base = self._checked(base, state)
         with self._locked("deploy", state.next_number, _new(plan)) as (lock, before):
             if before is not None or self._overtaken(state):
                 state = self.state()
-                plan = self._plan(state, files, everything)
+                plan = self._plan(state, site, everything)
                 if plan.changed:
                     self._checked(base, state)
                 content = replace(content, plan=plan)
                 lock.announce(_new(plan))
             return self._publish(content, state, lock, before)
 
-    def _plan(self, state: State, files: Sequence[File], everything: bool) -> Plan:
+    def _possible(self, site: Publication) -> None:
+        """Refuse what a stack without the store of addresses cannot do, and say which addresses it cannot answer.
+
+        Raises:
+            RefusedError: the stack has to be brought up to date first.
+        """
+        if self._outputs.site.routes_arn:
+            return
+        wanted = {"site.fallback": site.routing.fallback, "site.base_path": site.routing.home, "_redirects": site.routing.rules}
+        asked = [name for name, value in wanted.items() if value]
+        if asked:
+            raise RefusedError(
+                f"This stack cannot do {', '.join(asked)} yet: it was built before releases wrote their addresses to the CDN.",
+                where="the stack has no key-value store",
+                fix="run `amianai up`, then the command again; nothing was uploaded",
+            )
+        pages = forms({file.path for file in site.files})
+        lost = sorted(base for base, form in pages.items() if form is not Form.FOLDER or "." in base.rpartition("/")[2])
+        if lost:
+            self._progress.note(
+                f"Addresses such as /{lost[0]} answer 404 on this stack: it was built before releases wrote them to the CDN."
+                " Run `amianai up`, then deploy again."
+            )
+
+    def _plan(self, state: State, site: Publication, everything: bool, say: Callable[[str], None] = lambda note: None) -> Plan:
+        files, left_out = without_taken(site.files, state.last.taken if state.last else {})
+        for note in left_out:
+            say(note)
         own = (CacheRule(pattern, header) for pattern, header in self._settings.cache_rules.items())
         policy = cache_policy((*own, *DEFAULT_RULES))
-        return plan_release(files, state.bucket, state.last, state.recorded, policy, everything=everything)
+        plan = plan_release(files, state.bucket, state.last, state.recorded, policy, everything=everything)
+        return replace(plan, rerouted=self._rerouted(state.last, site.routing))
+
+    def _settings_moved(self, last: Manifest | None) -> bool:
+        """Whether the settings ask for other addresses than a release has, as far as that can be told without the site's files."""
+        base, fallback = self._settings.base_path, self._settings.fallback
+        said = last.addressed if last else Routing()
+        same = said.home == (f"/{base}/" if base else "") and said.fallback in (fallback, f"{base}/{fallback}" if fallback else "")
+        return not same or self._rerouted(last, said)
+
+    def _rerouted(self, last: Manifest | None, routing: Routing) -> bool:
+        """Whether addresses change even where no file does."""
+        return last is not None and (last.addressed != routing or bool(self._outputs.site.routes_arn and not last.table))
 
     def _build(self, needed: bool) -> tuple[str, State | None]:
         """Build the site, unless that was done already.
@@ -317,7 +368,7 @@ class Publisher:
             return found.fingerprint, None
         if not needed and not self.output.exists():
             state = self.state()
-            if _serves(state, found.fingerprint):
+            if _serves(state, found.fingerprint) and not self._settings_moved(state.last):
                 return found.fingerprint, state
         self._base = self._newest()
         logs = self._target.local / "logs"
@@ -358,7 +409,7 @@ class Publisher:
         """
         state = self.state()
         wanted = self._wanted(state, number)
-        plan = plan_rollback(wanted, state.bucket, _live(state), state.recorded)
+        plan = self._way_back(wanted, state)
         if dry_run:
             return replace(self._release(self._content(Path(), plan, wanted, "rollback"), state.next_number - 1, ()), dry=True)
         if not plan.changed and not state.unfinished:
@@ -374,8 +425,11 @@ class Publisher:
         live = _live(state)
         chosen = number if number is not None else previous(live)
         if chosen is None:
+            later = next((one.number for one in live.history if one.kind == "deploy" and one.number > _origin(live)), None)
             raise NotFoundError(
-                "There is no release before the one that is live.", where=f"release {live.number}", fix="`amianai releases`"
+                f"Nothing was live before the content of release {_origin(live)}, which is live.",
+                where=f"release {live.number}",
+                fix=f"to go forward again: `amianai rollback {later}`" if later else "`amianai releases` lists them",
             )
         key = manifest_key(chosen)
         if key not in state.bucket.records:
@@ -389,7 +443,7 @@ class Publisher:
 
         from amianai_infra.site.restore import fetch
 
-        plan = plan_rollback(wanted, state.bucket, _live(state), state.recorded)
+        plan = self._way_back(wanted, state)
         lock.announce(_new(plan))
         with TemporaryDirectory(prefix="amianai-rollback-") as folder:
             with self._progress.task(f"Release {wanted.number}: reading its files") as task:
@@ -398,10 +452,16 @@ class Publisher:
                 task.say(f"{len(plan.uploads)} files")
             return self._publish(self._content(Path(folder), plan, wanted, kind), state, lock, before)
 
+    def _way_back(self, wanted: Manifest, state: State) -> Plan:
+        """What makes a release live again, but for what was taken down."""
+        live = _live(state)
+        plan = plan_rollback(replace(wanted, files=wanted.restorable(live.taken)), state.bucket, live, state.recorded)
+        return replace(plan, rerouted=self._rerouted(live, wanted.addressed))
+
     @staticmethod
     def _content(root: Path, plan: Plan, wanted: Manifest, kind: str) -> Content:
         made = wanted.summary
-        return Content(root, plan, kind, _origin(wanted), made.build, wanted.sources, made.commit)
+        return Content(root, plan, kind, _origin(wanted), made.build, wanted.sources, made.commit, wanted.addressed)
 
     def _locked(self, doing: str, number: int, pending: tuple[str, ...]) -> _Held:
         from amianai_infra.site.lock import Lock
@@ -450,21 +510,43 @@ class Publisher:
             return self._unchanged(last, len(plan.kept))
         manifest = last
         lock.settled = False
+        self._in_force = last.table if last is not None and before is None else ""
+        self._table = None
         if plan.changed or last is None or _unaccounted(before, last, state.bucket):
             with self._progress.task("Upload") as task:
                 task.total(len(plan.uploads))
-                done = Executor(content.root, self.store, lock.check, task.advance).run(plan.uploads)
+                executor = Executor(content.root, self.store, lock.check, task.advance)
+                done = executor.run(plan.uploads, lambda: self._route_both(content, last, lock))
                 lock.confirm()
                 manifest = self._register(content, state, done, before)
                 task.say(f"{len(done)} files, {amount_of(plan.size)}; {len(plan.kept)} unchanged")
         assert manifest is not None  # noqa: S101
-        paths = self._invalidate(plan, manifest, cut_off=before is not None)
-        lock.settled = True
+        self._route(self._table or self._table_of(manifest), lock)
         pruned = self._prune(manifest, state.bucket, lock)
-        release = replace(self._release(content, manifest.number, paths), pruned=pruned)
+        paths = self._invalidate(plan, manifest, pruned, cut_off=before is not None)
+        lock.settled = True
+        staying = sum(1 for path in plan.gone if path in manifest.retired and stays(path, manifest.retired[path]))
+        release = replace(self._release(content, manifest.number, paths), pruned=len(pruned), staying=staying)
         if self._verify:
             release = replace(release, verified=self._verified(content, manifest, last, lock))
         return replace(release, seconds=self._clock() - self._started)
+
+    def _route_both(self, content: Content, last: Manifest | None, lock: Lock) -> None:
+        """Have the addresses of the new pages answer beside those that are live: what names either is about to be exchanged."""
+        if self._outputs.site.routes_arn:
+            before = set(last.files) if last else set()
+            after = content.plan.paths
+            if before != after:
+                self._route(table(before | after, last.addressed if last else content.routing, last.retired if last else ()), lock)
+
+    def _route(self, wanted: Table | None, lock: Lock) -> None:
+        """Put a table of addresses in force, where it is not."""
+        if wanted is None or wanted.name == self._in_force:
+            return
+        from amianai_infra.site.routes import Routes
+
+        Routes(self._target, self._outputs.site.routes_arn, lock.check, sleep=self._sleep).put(wanted)
+        self._in_force = wanted.name
 
     def _register(self, content: Content, state: State, done: Mapping[str, Entry], before: Holder | None) -> Manifest:
         """Write the release's manifest: from here on it exists."""
@@ -479,7 +561,7 @@ class Publisher:
             build=content.build,
             started=self._started,
             seconds=round(self._clock() - self._started, 3),
-            who=_actor() or whoami(),
+            who=actor() or whoami(),
             commit=content.commit,
             files=len(files),
             size=sum(entry.size for entry in files.values()),
@@ -492,8 +574,20 @@ class Publisher:
             sources=content.sources,
             leftovers=before.pending if before else (),
             present=state.bucket.objects,
+            routing=content.routing,
         )
-        data = encode(manifest)
+        return self._record(manifest)
+
+    def _table_of(self, manifest: Manifest) -> Table | None:
+        if not self._outputs.site.routes_arn:
+            return None
+        return table(manifest.files, manifest.addressed, (path for path, one in manifest.retired.items() if stays(path, one)))
+
+    def _record(self, manifest: Manifest) -> Manifest:
+        """Write a manifest, with the name of its table of addresses."""
+        self._table = self._table_of(manifest)
+        manifest = replace(manifest, table=self._table.name if self._table else "")
+        data, number = encode(manifest), manifest.number
         try:
             written = self.store.put(manifest_key(number), data, _RECORD, replaces=None)
         except ConflictError as error:
@@ -503,12 +597,12 @@ class Publisher:
         self._remember(number, written.etag, data)
         return manifest
 
-    def _invalidate(self, plan: Plan, manifest: Manifest, *, cut_off: bool) -> tuple[str, ...]:
+    def _invalidate(self, plan: Plan, manifest: Manifest, removed: Iterable[str], *, cut_off: bool) -> tuple[str, ...]:
         distribution = self._outputs.site.distribution_id
         if cut_off:
             paths: tuple[str, ...] = (invalidation.EVERYTHING,)  # what the release that was cut off changed is not known
         else:
-            replaced = set(plan.replaced)
+            replaced = {*plan.replaced, *(path for path in removed if not stays(path, manifest.retired[path]))}
             paths = invalidation.minimal(replaced, (path for path in manifest.files if path not in replaced))
         if not paths or not distribution:
             return ()
@@ -517,25 +611,27 @@ class Publisher:
         invalidate(self._target, distribution, paths, f"amianai-{manifest.number}-{time.time_ns()}", self._progress, sleep=self._sleep)
         return paths
 
-    def _prune(self, manifest: Manifest, bucket: Bucket, lock: Lock) -> int:
+    def _prune(self, manifest: Manifest, bucket: Bucket, lock: Lock) -> tuple[str, ...]:
+        """Delete what the release does not name and what need not stay; every version is kept for a rollback."""
         old = prunable(manifest, bucket, self._clock(), self._settings.old_asset_days)
         if old:
             lock.confirm()
             self.store.delete(old)
-        return len(old)
+        return old
 
     def _verified(self, content: Content, manifest: Manifest, last: Manifest | None, lock: Lock) -> Report | None:
         from amianai_infra.site.verify import Verification
 
-        changed = [upload.path for upload in content.plan.uploads]
+        sources = {upload.path: located(content.root, upload) for upload in content.plan.uploads}
         try:
             with self._progress.task("Verification") as task:
                 report = Verification(
                     self._target.site_address(self._outputs),
                     manifest,
-                    changed,
-                    lambda path: (content.root / path).read_bytes(),
+                    sources,
+                    lambda path: Path(sources[path]).read_bytes(),
                     self._settings.hsts,
+                    removed=content.plan.gone,
                     sleep=self._sleep,
                     clock=self._clock,
                 ).run(task)
@@ -629,7 +725,7 @@ def _serves(state: State, fingerprint: str) -> bool:
     )
 
 
-def _actor() -> str:
+def actor() -> str:
     """Who started a run of GitHub Actions; empty elsewhere."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return ""

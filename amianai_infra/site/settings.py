@@ -36,6 +36,8 @@ class ReleaseSettings:
         environment: public variables added to the build's environment.
         pass_environment: names of the caller's variables that the build gets, too.
         hsts: whether responses must carry Strict-Transport-Security.
+        base_path: what the site lives below, without slashes around it; empty for the root.
+        fallback: the page that answers navigations to addresses the site does not have; empty for none.
     """
 
     domain: str
@@ -50,6 +52,8 @@ class ReleaseSettings:
     environment: Mapping[str, str]
     pass_environment: Sequence[str]
     hsts: bool
+    base_path: str = ""
+    fallback: str = ""
 
     @classmethod
     def of(cls, settings: Settings | ReleaseSettings) -> ReleaseSettings:
@@ -70,6 +74,8 @@ class ReleaseSettings:
             environment=dict(site.environment),
             pass_environment=list(site.pass_environment),
             hsts=site.hsts_seconds > 0,
+            base_path=site.base_path,
+            fallback=site.fallback,
         )
 
 

@@ -25,10 +25,15 @@ def amount_of(size: float) -> str:
     return f"{size:.1f} GB"
 
 
+def count_of(number: int, noun: str) -> str:
+    """`1 page`, `2 pages`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def verified(report: Report) -> str:
     """What a verification looked at."""
     days = f"; certificate valid for {report.certificate_days} days" if report.certificate_days is not None else ""
-    return f"{report.pages} pages and {report.files} files are as released{days}"
+    return f"{count_of(report.pages, 'page')} and {count_of(report.files, 'file')} are as released{days}"
 
 
 def overtaken(made: Sequence[Summary]) -> str:
@@ -40,20 +45,25 @@ def describe(release: Release) -> list[str]:
     """A release in a few lines, for people."""
     seconds = duration(release.seconds)
     if not release.changed and not release.dry:
-        return [
-            f"Nothing changed: {release.kept} files are as released ({_named(release)}). Nothing was uploaded or invalidated. {seconds}"
-        ]
+        kept = f"{count_of(release.kept, 'file')} {'is' if release.kept == 1 else 'are'} as released ({_named(release)})."
+        if release.invalidated or release.pruned:
+            ended = [f"Removed {count_of(release.pruned, 'file')} that the site no longer has."] if release.pruned else []
+            ended += [f"Invalidated {cost(len(release.invalidated))}."] if release.invalidated else []
+            return [f"Finished what was cut off: {kept} {seconds}", *ended]
+        return [f"Nothing changed: {kept} Nothing was uploaded or invalidated. {seconds}"]
     verb = "Would upload" if release.dry else "Released"
-    head = f"{verb} {len(release.uploaded)} files ({amount_of(release.size)}), {release.kept} unchanged"
+    head = f"{verb} {count_of(len(release.uploaded), 'file')} ({amount_of(release.size)}), {release.kept} unchanged"
     lines = [head if release.dry else f"{head}: {_named(release)}. {seconds}"]
-    if release.gone:
-        lines.append(f"{len(release.gone)} files are no longer part of the site; they stay served for open tabs until they are pruned.")
+    if release.dry and release.gone:
+        lines.append(f"{count_of(len(release.gone), 'file')} would no longer be part of the site.")
+    if release.staying:
+        lines.append(f"{count_of(release.staying, 'asset')} that the site no longer names stay served for open tabs for a while.")
     if release.invalidated:
         lines.append(f"Invalidated {cost(len(release.invalidated))}.")
     if release.pruned:
-        lines.append(f"Deleted {release.pruned} old files that no release names any more.")
+        lines.append(f"Removed {count_of(release.pruned, 'file')} that the site no longer has; a rollback brings them back.")
     if release.dry:
-        lines += [f"  + {path}" for path in release.uploaded]
+        lines += [f"  + {path}" for path in release.uploaded] + [f"  - {path}" for path in release.gone]
     else:
         lines.append(release.url)
     return lines

@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from amianai_infra.errors import BuildError
 from amianai_infra.rules.content_types import TYPES, content_type
@@ -31,6 +33,18 @@ _PAGE = 64 * 1024
 _HEAD = 64
 
 
+class Located(Protocol):
+    """What is to be read from the disk: a path, and where it lies where that is somewhere else."""
+
+    @property
+    def path(self) -> str:
+        """The address."""
+
+    @property
+    def source(self) -> str:
+        """Where it lies."""
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """One file of the built site.
@@ -40,28 +54,32 @@ class File:
         size: bytes.
         etag: what S3 answers for this content: its MD5, or the MD5 of its parts' MD5s and their number.
         content_type: its Content-Type.
+        source: where it lies, relative to the site's output or absolute; empty where that is its path.
     """
 
     path: str
     size: int
     etag: str
     content_type: str
+    source: str = ""
 
 
 def scan(root: Path) -> list[File]:
     """Every file below `root`, in order of path.
 
-    Links to files inside the tree are published as the files they point to.
+    Links to files inside the tree are published as the files they point to. A name is published in its composed form (NFC), which
+    visitors ask for, also where the file system keeps it decomposed, as macOS does.
 
     Raises:
         BuildError: names of everything that cannot be published, with the reason: links that leave the tree or lead
-            nowhere, links to folders, devices, names that are no UTF-8, hold control characters or are too long.
+            nowhere, links to folders, devices, names that are no UTF-8, hold control characters or are too long, two names for one address.
     """
     if not root.is_dir():
         raise BuildError("The site's output folder does not exist.", where=str(root), fix="build the site, or correct site.output")
     problems: list[str] = []
     known: dict[str, str] = {}
-    files = [_file(path, where, known) for path, where in _walk(str(root), os.path.realpath(root), problems)]
+    files = [describe(path, where, known) for path, where in _walk(str(root), os.path.realpath(root), problems)]
+    problems += _twice(files)
     if problems:
         more = [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise BuildError(
@@ -114,6 +132,13 @@ def _link_problem(entry: os.DirEntry[str], real_root: str) -> str:
     return ""
 
 
+def _twice(files: Iterable[File]) -> list[str]:
+    """The files whose names differ on the disk and not as addresses."""
+    composed = {file.path for file in files if file.source}
+    named = sorted((file.path, file.source or file.path) for file in files if file.path in composed)
+    return [f"{one[1]!r} and {other[1]!r} are one address" for one, other in pairwise(named) if one[0] == other[0]]
+
+
 def _name_problem(path: str) -> str:
     if path.isascii() and path.isprintable() and len(path) <= LONGEST_KEY and not outside(path):
         return ""
@@ -130,7 +155,7 @@ def _name_problem(path: str) -> str:
     return "its name reads as a path to somewhere else" if outside(path) else ""
 
 
-def _file(path: str, where: str, known: dict[str, str]) -> File:
+def describe(path: str, where: str, known: dict[str, str]) -> File:
     """Read and describe one file. `known` remembers the content types by extension, for speed."""
     descriptor = os.open(where, os.O_RDONLY)
     try:
@@ -139,6 +164,7 @@ def _file(path: str, where: str, known: dict[str, str]) -> File:
         head = os.pread(descriptor, _HEAD, 0) if data is None else data[:_HEAD]
     finally:
         os.close(descriptor)
+    source, path = path, path if path.isascii() else unicodedata.normalize("NFC", path)
     dot = path.rfind(".", path.rfind("/") + 1)
     suffix = path[dot:].lower() if dot >= 0 else ""
     kind = known.get(suffix)
@@ -146,7 +172,12 @@ def _file(path: str, where: str, known: dict[str, str]) -> File:
         kind = content_type(path, head)
         if suffix in TYPES:
             known[suffix] = kind
-    return File(path, size, etag, kind)
+    return File(path, size, etag, kind, source if source != path else "")
+
+
+def located(root: Path | str, one: Located) -> str:
+    """Where a file lies on the disk."""
+    return one.source if one.source.startswith("/") else f"{root}/{one.source or one.path}"
 
 
 def read_small(descriptor: int) -> bytes | None:

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from amianai_infra.errors import UnreachableError, VerificationError
+from amianai_infra.rules.addresses import INDEX, MISSING, addresses_of, canonical, encoded
 from amianai_infra.site.manifest import LOCK, Entry, Manifest
-from amianai_infra.site.plan import VERSION_FILE, Group, group_of
+from amianai_infra.site.plan import VERSION_FILE, Group, group_of, stays
 from amianai_infra.site.references import file_of, references
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Check:
         whole: compare the content, too.
         status: expected status.
         secure: security headers must be there.
+        location: where a redirect must lead.
     """
 
     path: str
@@ -83,6 +84,7 @@ class Check:
     whole: bool
     status: int = 200
     secure: bool = False
+    location: str = ""
 
 
 class Visitor:
@@ -181,19 +183,16 @@ class _SecureConnection(http.client.HTTPSConnection):
         self.sock = self._settings.wrap_socket(self.sock, server_hostname=self._name)
 
 
-def request_path(file: str) -> str:
-    """The address under which people open a file: a folder for its index page."""
-    shown = file.removesuffix("index.html") if file == "index.html" or file.endswith("/index.html") else file
-    return "/" + quote(shown, safe="/!$&'()*+,;=:@-._~")
-
-
-def checks_for(manifest: Manifest, changed: Iterable[str], pages: Mapping[str, str]) -> tuple[list[Check], list[str]]:
-    """Every request of a verification. Pure.
+def checks_for(
+    manifest: Manifest, changed: Iterable[str], pages: Mapping[str, str], removed: Iterable[str] = ()
+) -> tuple[list[Check], list[str]]:
+    """Every request of a verification: each address as pages link it, and what leads there. Pure.
 
     Args:
         manifest: the release.
         changed: files that it uploaded.
         pages: text of the changed pages, by path.
+        removed: files that the release before it had.
 
     Returns:
         The checks, and problems found without asking: pages that name chunks the release does not have.
@@ -201,19 +200,70 @@ def checks_for(manifest: Manifest, changed: Iterable[str], pages: Mapping[str, s
     files = manifest.files
     checks: dict[str, Check] = {}
     for path in changed:
-        if path in files and group_of(path, files[path].cache_control) >= Group.PAYLOADS:
-            checks[path] = Check(request_path(path), path, files[path], whole=True, secure=path.endswith(".html"))
+        if path in files and not _stands_in(path) and group_of(path, files[path].cache_control) >= Group.PAYLOADS:
+            for check in _page_checks(path, manifest):
+                checks[check.path] = check
     named, problems = _named(files, pages)
     for file in named:
-        checks.setdefault(file, Check(request_path(file), file, files[file], whole=False))
-    if VERSION_FILE in files:
-        checks[VERSION_FILE] = Check(f"/{VERSION_FILE}", VERSION_FILE, files[VERSION_FILE], whole=True)
-    if "index.html" in files:
-        checks["index.html"] = Check("/", "index.html", files["index.html"], whole=True, secure=True)
-    if "404.html" in files:
-        missing = f"/amianai-no-such-page-{manifest.number}"
-        checks["404.html"] = Check(missing, "404.html", files["404.html"], whole=True, status=404)
+        if not _stands_in(file):
+            for check in _page_checks(file, manifest, whole=False):
+                checks.setdefault(check.path, check)
+    for file in (VERSION_FILE, INDEX):
+        for check in _page_checks(file, manifest) if file in files else ():
+            checks[check.path] = check
+    for check in _missing_checks(manifest, changed, removed):
+        checks.setdefault(check.path, check)
     return list(checks.values()), problems
+
+
+def _stands_in(path: str) -> bool:
+    """Whether a file answers for what is missing, and not under an address of its own."""
+    return path.rpartition("/")[2] == MISSING
+
+
+def _page_checks(path: str, manifest: Manifest, *, whole: bool = True) -> Iterator[Check]:
+    """The address under which pages link a file, and those that lead there; none that a rule of the site answers instead."""
+    entry, files, rules = manifest.files[path], manifest.files, manifest.addressed.rules
+    for one in addresses_of(path, files):
+        base = one.path.strip("/")
+        if any(rule.match(base) is not None and (rule.forced or not rule.is_pattern) for rule in rules):
+            continue
+        if one.leads_to and manifest.table and whole:
+            yield Check(encoded(one.path), path, entry, whole=False, status=301, location=encoded(one.leads_to))
+        elif one.path == (canonical(path, files) if manifest.table else _plain_address(path)):
+            yield Check(encoded(one.path), path, entry, whole=whole, secure=whole and path.endswith(".html"))
+
+
+def _plain_address(path: str) -> str:
+    """Where a file is found by a viewer function without a table: a folder for its index page."""
+    return f"/{path[: -len(INDEX)]}" if path == INDEX or path.endswith(f"/{INDEX}") else f"/{path}"
+
+
+def _missing_checks(manifest: Manifest, changed: Iterable[str], removed: Iterable[str]) -> Iterator[Check]:
+    """What the release does not have answers 404, or its fallback; what is no longer part of it, too."""
+    files, routing = manifest.files, manifest.addressed
+    if any(rule.is_pattern for rule in routing.rules) or MISSING not in files:
+        return
+    nowhere = f"/amianai-no-such-page-{manifest.number}"
+    if routing.fallback and manifest.table:
+        yield Check(nowhere, routing.fallback, files[routing.fallback], whole=True)
+        nowhere += ".none"
+    yield Check(nowhere, MISSING, files[MISSING], whole=True, status=404)
+    if not manifest.table:
+        return
+    nested = [path.removesuffix(f"/{MISSING}") for path in files if path.endswith(f"/{MISSING}")]
+    for folder in nested:
+        if not routing.fallback and f"{folder}/{MISSING}" in changed:
+            path = f"{folder}/{MISSING}"
+            yield Check(f"{encoded(f'/{folder}')}{nowhere}", path, files[path], whole=True, status=404)
+    if routing.fallback or routing.rules:
+        return
+    there = {one.path for path in files for one in addresses_of(path, files)}
+    before = {*files, *removed}
+    for path in removed:
+        gone = canonical(path, before)
+        if not _stands_in(path) and gone not in there and not any(path.startswith(f"{folder}/") for folder in nested):
+            yield Check(encoded(gone), MISSING, files[MISSING], whole=False, status=404)
 
 
 def _named(files: Mapping[str, Entry], pages: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -234,6 +284,9 @@ def compare(check: Check, answer: Answer, hsts: bool) -> list[str]:
     """What is wrong with an answer; empty when nothing is. Pure."""
     if answer.status != check.status:
         return [f"{check.path} answers {answer.status}, not {check.status}"]
+    if check.location:
+        found = answer.headers.get("location", "")
+        return [] if found == check.location else [f"{check.path} leads to {found or 'nowhere'}, not to {check.location}"]
     problems = []
     kind = answer.headers.get("content-type", "")
     if _plain(kind) != _plain(check.entry.content_type):
@@ -273,6 +326,7 @@ class Verification:
         clock: seconds since 1970.
         context: TLS settings.
         plain_port: where plain HTTP answers, which must lead to TLS.
+        removed: files that the release before it had and that may answer no longer.
     """
 
     address: SiteAddress
@@ -285,6 +339,7 @@ class Verification:
     clock: Callable[[], float] = time.time
     context: ssl.SSLContext | None = None
     plain_port: int = 80
+    removed: Iterable[str] = ()
     _problems: list[str] = field(default_factory=list)
 
     def run(self, task: Task) -> Report:
@@ -296,7 +351,7 @@ class Verification:
         """
         self.changed = sorted(self.changed)
         pages = {path: self.read(path).decode("utf-8", "replace") for path in self.changed if path.endswith(".html")}
-        checks, self._problems = checks_for(self.manifest, self.changed, pages)
+        checks, self._problems = checks_for(self.manifest, self.changed, pages, self._gone())
         front = Visitor(self.address, context=self.context)
         front.get("/")
         days = front.certificate_days(self.clock())
@@ -318,6 +373,11 @@ class Verification:
             )
         compared = sum(1 for check in checks if check.secure)
         return Report(compared, len(checks) - compared, days)
+
+    def _gone(self) -> list[str]:
+        """What answered before and may not any more; a hash in the name says that it may."""
+        retired = self.manifest.retired
+        return [path for path in self.removed if path not in retired or not stays(path, retired[path])]
 
     def _ask_all(self, checks: list[Check], task: Task) -> None:
         waiting = iter(checks)
@@ -362,7 +422,9 @@ class Verification:
         return problems
 
     def _private(self, visitor: Visitor) -> None:
-        if visitor.get(f"/{LOCK}").status == 200:
+        answer = visitor.get(f"/{LOCK}")
+        pages = {entry.content for entry in self.manifest.files.values()}  # of which one may answer for whatever is missing
+        if answer.status == 200 and hashlib.md5(answer.body, usedforsecurity=False).hexdigest() not in pages:
             self._problems.append(f"/{LOCK} can be read through the CDN: the bucket's policy must deny it")
 
     def _release_id(self, visitor: Visitor) -> None:

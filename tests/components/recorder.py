@@ -118,6 +118,7 @@ def computed(kind: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
         "aws:s3/bucketLogging:BucketLogging": {},
         "aws:cloudfront/originAccessControl:OriginAccessControl": {},
         "aws:cloudfront/function:Function": arn,
+        "aws:cloudfront/keyValueStore:KeyValueStore": arn,
         "aws:cloudfront/responseHeadersPolicy:ResponseHeadersPolicy": {},
         "aws:cloudfront/distribution:Distribution": {
             "arn": f"arn:aws:cloudfront::{ACCOUNT}:distribution/E1",

@@ -14,6 +14,7 @@ ARGS: DeliveryArgs = {
     "bucket_arn": "arn:aws:s3:::eeyore-site",
     "distribution_arn": f"arn:aws:cloudfront::{ACCOUNT}:distribution/E1",
     "parameter_arn": f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/eeyore/stack",
+    "routes_arn": f"arn:aws:cloudfront::{ACCOUNT}:key-value-store/S1",
 }
 
 
@@ -47,6 +48,7 @@ def test_the_role_may_release_and_nothing_else(record: Record) -> None:
         "arn:aws:s3:::eeyore-site/*",
         f"arn:aws:cloudfront::{ACCOUNT}:distribution/E1",
         f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/eeyore/stack",
+        f"arn:aws:cloudfront::{ACCOUNT}:key-value-store/S1",
     }
     assert all(statement["Effect"] == "Allow" for statement in statements)
     assert "*" not in str([statement["Action"] for statement in statements])

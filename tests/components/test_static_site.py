@@ -28,7 +28,8 @@ def test_the_parts(record: Record) -> None:
         "BucketLifecycleConfiguration": 2,
         "BucketPolicy": 2,
         "OriginAccessControl": 1,
-        "Function": 1,
+        "Function": 2,
+        "KeyValueStore": 1,
         "ResponseHeadersPolicy": 1,
         "Distribution": 1,
     }
@@ -85,7 +86,7 @@ def test_the_distribution(record: Record) -> None:
     assert behavior["viewerProtocolPolicy"] == "redirect-to-https"
     assert behavior["cachePolicyId"] == CACHING_OPTIMIZED
     assert behavior["responseHeadersPolicyId"] == "site-headers-id"
-    assert [one["eventType"] for one in behavior["functionAssociations"]] == ["viewer-request"]
+    assert [one["eventType"] for one in behavior["functionAssociations"]] == ["viewer-request", "viewer-response"]
     assert cdn["customErrorResponses"] == [
         {"errorCode": code, "responseCode": 404, "responsePagePath": "/404.html", "errorCachingMinTtl": 10} for code in (403, 404)
     ]
@@ -119,12 +120,14 @@ def test_without_a_policy_of_ones_own_the_rules_write_it(record: Record) -> None
 
 
 def test_the_viewer_function_is_published(record: Record) -> None:
-    function = record(lambda: StaticSite("site", ARGS)).one("Function").inputs
-    assert (function["runtime"], function["publish"]) == ("cloudfront-js-2.0", True)
+    found = record(lambda: StaticSite("site", ARGS))
+    function = found.one("Function", "site-viewer").inputs
+    assert function["keyValueStoreAssociations"] == [f"arn:aws:cloudfront:us-east-1:{ACCOUNT}:KeyValueStore/site-routes"]
+    assert all((one.inputs["runtime"], one.inputs["publish"]) == ("cloudfront-js-2.0", True) for one in found.of("Function"))
     assert '"example.com"' in function["code"]
 
 
-@pytest.mark.parametrize("kind", ["Bucket", "Distribution", "Function", "OriginAccessControl", "ResponseHeadersPolicy"])
+@pytest.mark.parametrize("kind", ["Bucket", "Distribution", "Function", "KeyValueStore", "OriginAccessControl", "ResponseHeadersPolicy"])
 def test_two_sites_coexist(record: Record, kind: str) -> None:
     def both() -> None:
         StaticSite("one", ARGS)

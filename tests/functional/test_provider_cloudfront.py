@@ -15,11 +15,16 @@ from urllib.parse import urlsplit
 import pulumi
 import pulumi_aws as aws
 import pytest
+from botocore.exceptions import ClientError
 
+from amianai_infra.rules.routing import Routing, table
+from amianai_infra.rules.viewer_function import response_function, viewer_function
 from amianai_infra.sandbox.emulator import site_host
 from amianai_infra.sandbox.provider.acm import Certificate
-from amianai_infra.sandbox.provider.cloudfront import Distribution, Function, OriginAccessControl, ResponseHeadersPolicy
+from amianai_infra.sandbox.provider.cloudfront import Distribution, Function, KeyValueStore, OriginAccessControl, ResponseHeadersPolicy
 from amianai_infra.sandbox.provider.resource import ProviderError, Resource
+from amianai_infra.sandbox.target import SandboxTarget
+from amianai_infra.site.routes import Routes
 from tests.functional.conftest import Bench, Program, changed
 from tests.functional.provider_attempt import attempt, context
 from tests.functional.test_provider import stack, steps
@@ -38,6 +43,8 @@ class Settings:
     code: str = INDEXES
     frames: str = "DENY"
     price: str = "PriceClass_100"
+    comment: str = "addresses"
+    store: bool = True
 
 
 def policy_of(values: list[str]) -> str:
@@ -81,7 +88,22 @@ def site(settings: Settings) -> Program:
             signing_behavior="always",
             signing_protocol="sigv4",
         )
-        function = aws.cloudfront.Function("function", name=settings.name, runtime="cloudfront-js-2.0", code=settings.code, tags={"a": "b"})
+        stores = []
+        if settings.store:
+            stores = [aws.cloudfront.KeyValueStore("store", name=settings.name, comment=settings.comment, tags={"a": settings.comment})]
+        function = aws.cloudfront.Function(
+            "function",
+            name=settings.name,
+            runtime="cloudfront-js-2.0",
+            code=settings.code,
+            key_value_store_associations=[store.arn for store in stores],
+            tags={"a": "b"},
+        )
+        functions = {"viewer-request": function}
+        if settings.store:
+            functions["viewer-response"] = aws.cloudfront.Function(
+                "response", name=f"{settings.name}-response", runtime="cloudfront-js-2.0", code=response_function()
+            )
         headers = aws.cloudfront.ResponseHeadersPolicy(
             "headers",
             name=settings.name,
@@ -95,9 +117,10 @@ def site(settings: Settings) -> Program:
             custom_headers_config={"items": [{"header": "permissions-policy", "value": "camera=()", "override": True}]},
             remove_headers_config={"items": [{"header": "x-amz-meta-secret"}]},
         )
-        viewer = aws.cloudfront.DistributionDefaultCacheBehaviorFunctionAssociationArgs(
-            event_type="viewer-request", function_arn=function.arn
-        )
+        associations = [
+            aws.cloudfront.DistributionDefaultCacheBehaviorFunctionAssociationArgs(event_type=event, function_arn=one.arn)
+            for event, one in functions.items()
+        ]
         distribution = aws.cloudfront.Distribution(
             "distribution",
             enabled=True,
@@ -120,7 +143,7 @@ def site(settings: Settings) -> Program:
                 cache_policy_id=CACHING_OPTIMIZED,
                 compress=True,
                 response_headers_policy_id=headers.id,
-                function_associations=[viewer],
+                function_associations=associations,
             ),
             custom_error_responses=[
                 {"error_code": 403, "response_code": 404, "response_page_path": "/404.html", "error_caching_min_ttl": 10},
@@ -146,6 +169,7 @@ def site(settings: Settings) -> Program:
         pulumi.export("distribution", distribution.id)
         pulumi.export("zone", distribution.hosted_zone_id)
         pulumi.export("control", control.id)
+        pulumi.export("store", stores[0].arn if stores else "")
         pulumi.export("headers", headers.id)
         pulumi.export("certificate", certificate.arn)
 
@@ -182,7 +206,7 @@ def test_the_whole_life_of_a_site_and_what_its_viewers_get(bench: Bench, tmp_pat
     settings = Settings("cdn-life")
     cloudfront = bench.client("cloudfront")
     with stack(bench, tmp_path, site(settings)) as made:
-        assert changed(made.up()) == {"create": 10}
+        assert changed(made.up()) == {"create": 12}
         out = made.outputs()
         assert out["domain"].endswith(".cloudfront.net")
         assert out["zone"] == "Z2FDTNDATAQYW2"
@@ -215,7 +239,9 @@ def test_the_whole_life_of_a_site_and_what_its_viewers_get(bench: Bench, tmp_pat
         assert ask(bench, "/cdn-life-site").status == 403
 
         settings.code, settings.frames, settings.price = MOVED, "SAMEORIGIN", "PriceClass_All"
-        assert set(steps(made.up())) == {"function", "headers", "distribution"}
+        settings.comment = "other"
+        assert set(steps(made.up())) == {"function", "headers", "distribution", "store"}
+        assert cloudfront.describe_key_value_store(Name="cdn-life")["KeyValueStore"]["Comment"] == "other"
         moved = ask(bench, "/old", host)
         assert (moved.status, moved.headers["location"]) == (301, "/new/")
         assert changed(made.refresh()) == {}
@@ -235,6 +261,74 @@ def test_the_whole_life_of_a_site_and_what_its_viewers_get(bench: Bench, tmp_pat
     assert not cloudfront.list_distributions()["DistributionList"].get("Items")
     assert not cloudfront.list_functions()["FunctionList"].get("Items")
     assert not cloudfront.list_origin_access_controls()["OriginAccessControlList"].get("Items")
+    assert not cloudfront.list_key_value_stores()["KeyValueStoreList"].get("Items")
+
+
+def routes(bench: Bench, arn: str) -> Routes:
+    """The store of a site, as a release in the sandbox has it."""
+    target = SandboxTarget(bench.sandbox.root)
+    return Routes(target, arn, lambda: None)
+
+
+def test_viewers_get_what_the_table_in_force_says(bench: Bench, tmp_path: Path) -> None:
+    files = {"index.html": "home", "about.html": "about", "docs/index.html": "docs", "v1.2/index.html": "old", "LICENSE": "MIT"}
+    files |= {"404.html": "not here", "de/index.html": "de", "de/404.html": "nicht da"}
+    settings = Settings("cdn-table", viewer_function("cdn-table.test"))
+    s3 = bench.client("s3")
+    with stack(bench, tmp_path, site(settings)) as made:
+        made.up()
+        out = made.outputs()
+        host = site_host(out["domain"])
+        for key, text in files.items():
+            meta = {"amianai-status": "404"} if key == "de/404.html" else {}
+            s3.put_object(Bucket="cdn-table-site", Key=key, Body=text.encode(), ContentType="text/html", Metadata=meta)
+
+        def found(*paths: str) -> list[tuple[int, str]]:
+            answers = [ask(bench, path, host, Accept="text/html") for path in paths]
+            return [(one.status, one.headers.get("location") or one.body.decode()) for one in answers]
+
+        before = ("/", "/docs", "/docs/", "/about")
+        assert found(*before) == [(200, "home"), (200, "docs"), (200, "docs"), (404, "not here")], "as before, without a table"
+        assert routes(bench, out["store"]).put(table(files, Routing()))
+        assert found(*before) == [(200, "home"), (301, "/docs/"), (200, "docs"), (200, "about")]
+        assert found("/v1.2", "/v1.2/", "/LICENSE", "/nowhere") == [(301, "/v1.2/"), (200, "old"), (200, "MIT"), (404, "not here")]
+        missing = ask(bench, "/de/nirgends", host, Accept="text/html")
+        assert (missing.status, missing.body) == (404, b"nicht da")
+        assert "x-amz-meta-amianai-status" not in missing.headers
+        assert not routes(bench, out["store"]).put(table(files, Routing())), "it is in force already"
+
+        many = [f"page-{number}.html" for number in range(9000)]
+        for some in (many, many[:10], list(files)):
+            wanted = table([*some, "index.html"], Routing())
+            assert routes(bench, out["store"]).put(wanted)
+            kept = bench.client("cloudfront").describe_key_value_store(Name="cdn-table")["KeyValueStore"]["ARN"]
+            held = dict(routes(bench, kept)._found())
+            assert held.items() >= wanted.items.items()
+            assert len({key.partition("/")[0] for key in held} - {"config"}) == 2, "this table and the one before it"
+
+
+OLD = "function handler(event) { var r = event.request; if (r.uri.indexOf('.') < 0) { r.uri += '/index.html'; } return r; }"
+
+
+def test_a_site_made_before_gets_its_store_and_answers_as_before_until_a_table_is_written(bench: Bench, tmp_path: Path) -> None:
+    settings = Settings("cdn-before", OLD, store=False)
+    with stack(bench, tmp_path, site(settings)) as made:
+        made.up()
+        publish(bench, "cdn-before-site")
+        host = site_host(made.outputs()["domain"])
+        before = {path: ask(bench, path, host).body for path in ("/", "/about", "/nowhere")}
+        assert before == {"/": b"home", "/about": b"about", "/nowhere": b"not here"}
+        settings.store, settings.code = True, viewer_function("cdn-before.test")
+        assert set(steps(made.up())) == {"store", "response", "function", "distribution"}
+        assert {path: ask(bench, path, host).body for path in before} == before
+        routes(bench, made.outputs()["store"]).put(table(["index.html", "about/index.html", "404.html"], Routing()))
+        assert ask(bench, "/about", host).headers["location"] == "/about/"
+
+
+def test_a_store_needs_a_signed_call(bench: Bench) -> None:
+    path = "/key-value-stores/arn%3Aaws%3Acloudfront%3A%3A000000000000%3Akey-value-store%2Fx/keys"
+    assert ask(bench, path).status == 403
+    assert ask(bench, path, method="POST").status == 403
 
 
 def spoil(cloudfront: Any, out: dict[str, Any]) -> None:
@@ -268,6 +362,8 @@ def stays(bench: Bench, out: dict[str, Any]) -> None:
     for kind, ident in parts:
         with pytest.raises(ProviderError, match=used):
             kind.delete(context(bench, kind), ident, {})
+    with pytest.raises(ClientError, match="CannotDeleteEntityWhileInUse"):
+        KeyValueStore().delete(context(bench, KeyValueStore()), "cdn-life", {})
     certificate = {"acmCertificateArn": out["certificate"], "sslSupportMethod": "sni-only"}
     second = {**SMALLEST, "aliases": ["cdn-life.test"], "viewerCertificate": certificate}
     assert "CNAMEAlreadyExists" in attempt(bench, Distribution(), second)
@@ -328,6 +424,6 @@ def test_a_site_can_be_imported(bench: Bench, tmp_path: Path) -> None:
             site(settings)()
 
         again = bench.stack(tmp_path, program)
-        assert changed(again.up()) == {"import": 4, "create": 1}
+        assert changed(again.up()) == {"import": 6, "create": 1}
         assert again.outputs()["domain"] == out["domain"]
         assert changed(made.up()) == {}

@@ -610,3 +610,18 @@ def test_an_emulator_that_was_killed_is_remembered_until_the_stack_was_compared(
     assert second.may_have_forgotten
     second.compared()
     assert not second.may_have_forgotten
+
+
+def test_a_key_value_store_outlives_a_restart_and_another_of_its_name_begins_empty(second: Sandbox) -> None:
+    second.start(QUIET)
+    target = SandboxTarget(second.root)
+    cloudfront, store = target.client("cloudfront"), target.client("cloudfront-keyvaluestore")
+    arn = cloudfront.create_key_value_store(Name="x")["KeyValueStore"]["ARN"]
+    etag = store.describe_key_value_store(KvsARN=arn)["ETag"]
+    store.update_keys(KvsARN=arn, IfMatch=etag, Puts=[{"Key": "config", "Value": "ü"}])
+    second.stop(QUIET)
+    second.start(QUIET)
+    assert store.list_keys(KvsARN=arn)["Items"] == [{"Key": "config", "Value": "ü"}]
+    cloudfront.delete_key_value_store(Name="x", IfMatch=cloudfront.describe_key_value_store(Name="x")["ETag"])
+    cloudfront.create_key_value_store(Name="x")
+    assert store.list_keys(KvsARN=arn)["Items"] == []

@@ -42,8 +42,8 @@ def test_the_site_answers_with_the_right_page(deployed: Deployed) -> None:
     assert home[0] == 200
     assert "<html" in home[2]
     with_slash, without = get(deployed.site_url, "/about/"), get(deployed.site_url, "/about")
-    assert with_slash[0] == without[0] == 200
-    assert with_slash[2] == without[2] != home[2]
+    assert (with_slash[0], without[0], without[1]["location"]) == (200, 301, "/about/")
+    assert with_slash[2] != home[2]
 
 
 def test_an_unknown_path_answers_with_the_sites_own_404(deployed: Deployed) -> None:

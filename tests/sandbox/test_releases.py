@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from amianai_infra.rules.policies import deployer
 from amianai_infra.site.manifest import LOCK, manifest_key
 from tests.functional.site.visitor import Visitors
-from tests.project import Deployed
+from tests.project import CHECKOUT, Deployed
 from tests.sandbox.test_life_cycle import get
 
 pytestmark = pytest.mark.sandbox
@@ -72,6 +72,53 @@ def test_the_site_says_which_build_it_is(deployed: Deployed) -> None:
     assert shown == deployed.project.json("releases")[0]["summary"]["build"]
 
 
+SITE = {
+    "index.html": '<!doctype html><a href="/about">x</a><a href="/v1.2/">y</a></html>',
+    "about.html": "<!doctype html>about</html>",
+    "v1.2/index.html": "<!doctype html>old</html>",
+    "LICENSE": "MIT",
+    "de/404.html": "<!doctype html>nicht da</html>",
+    "_redirects": "/moved /about 302\n",
+}
+
+
+def test_a_site_of_another_form_takes_the_place_of_the_example_and_gives_it_back(deployed: Deployed, tmp_path: Path) -> None:
+    """Flat pages, dots, no extension, redirects, 404 pages, a page taken down: through the functions and the store of the stack."""
+    project, url = deployed.project, deployed.site_url
+    example = project.json("releases")[0]["summary"]["origin"]
+    out = project.root / "other-site" / "out"
+    for path, content in SITE.items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_text(content)
+    chosen = ("--set", "site.directory=other-site", "--set", "site.output=out")
+    page = get(url, "/about/")
+    assert (page[0], get(url, "/about")[0]) == (200, 301)
+    try:
+        project.json("deploy", "--no-build", *chosen)
+        expected = {"/about": "about", "/v1.2/": "old", "/LICENSE": "MIT", "/moved": "/about", "/v1.2": "/v1.2/", "/about/": "/about"}
+        for path, text in expected.items():
+            status, headers, body = get(url, path)
+            assert text in (headers.get("location") or body), (path, status)
+        assert get(url, "/nowhere")[::2] == (404, (CHECKOUT / "amianai_infra/site/404.html").read_text())
+        assert get(url, "/de/nirgends")[::2] == (404, SITE["de/404.html"])
+        assert get(url, "/account/")[0] == 404, "a page of the example"
+        done = project.json("--yes", "takedown", "/about", "--reason", "a test", *chosen)
+        assert {"about.html", "about/index.html"} == set(done["files"])
+        assert {get(url, path)[0] for path in ("/about", "/about/", "/about.html")} == {404}
+        s3 = project.aws("s3")
+        kept = s3.list_object_versions(Bucket=deployed.status["site"]["bucket"], Prefix="about")
+        assert not [one["Key"] for one in kept.get("Versions", []) if one["Key"] in done["files"]]
+    finally:
+        project.json("rollback", str(example))
+        project.run("deploy", "--no-build")
+    assert get(url, "/moved")[0] == 404
+    assert get(url, "/about/")[0] == 404, "taken down in every release"
+    source = project.root / "examples" / "site" / "out" / "about" / "index.html"
+    source.write_text(source.read_text().replace("</body>", "<!-- another one --></body>"))
+    project.run("deploy", "--no-build")
+    assert "another one" in get(url, "/about/")[2]
+
+
 @pytest.fixture
 def deploy_key(deployed: Deployed) -> Iterator[dict[str, str]]:
     """Keys of a user with the deploy role's policy: a session of the role itself starts with a token that GitHub signs.
@@ -83,7 +130,7 @@ def deploy_key(deployed: Deployed) -> Iterator[dict[str, str]]:
     statements = [one for one in json.loads(kept)["Statement"] if one["Sid"] != "TlsOnly"]
     s3.put_bucket_policy(Bucket=site["bucket"], Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
     parameter = "arn:aws:ssm:us-east-1:000000000000:parameter/eeyore/stack"
-    policy = deployer(f"arn:aws:s3:::{site['bucket']}", site["distribution_arn"], parameter)
+    policy = deployer(f"arn:aws:s3:::{site['bucket']}", site["distribution_arn"], parameter, site["routes_arn"])
     iam.create_user(UserName="pipeline")
     iam.put_user_policy(UserName="pipeline", PolicyName="deploy", PolicyDocument=json.dumps(policy))
     key = iam.create_access_key(UserName="pipeline")["AccessKey"]

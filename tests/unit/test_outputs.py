@@ -23,6 +23,7 @@ def example() -> dict[str, Any]:
             "distribution_id": "E1",
             "distribution_domain": "d1.cloudfront.net",
             "distribution_arn": "arn:aws:cloudfront::123456789012:distribution/E1",
+            "routes_arn": "arn:aws:cloudfront::123456789012:key-value-store/S1",
             "url": "https://example.com/",
         },
         "database": {

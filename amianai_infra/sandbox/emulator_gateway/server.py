@@ -6,6 +6,7 @@
 * State is saved a moment after it changed. The emulator itself saves only when it is told to end, and would lose
   everything but S3 objects to a kill or a power cut.
 * What cannot be written to disk is no success: the emulator answers 200 all the same, and would have lost it after its next start.
+* CloudFront functions can read the key-value store that they are associated with; the emulator keeps it and gives them nothing of it.
 * Viewers of the site reach CloudFront and nothing else: the emulator would answer `/logout` or `/health` of every host name itself.
   They count as coming over TLS. The emulator has none, so it would send them to an https address that does not exist
   (`redirect-to-https`), and a bucket policy that wants TLS would turn away CloudFront's fetch for them.
@@ -441,9 +442,28 @@ class MiniStack:
         persistence.save_state = _where_it_is(persistence.save_state, persistence.logger)
         gateway.detect_service = _or_only(gateway.detect_service)
         gateway._get_module("lambda_svc")._execute_function = _not_executed
+        self._give_stores()
         # CloudFront functions run in Node: with nothing of this process's environment, whose key opens every service.
         bare = {name: os.environ[name] for name in ("PATH",) if name in os.environ}
         node_pool.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": partial(subprocess.Popen, env=bare, cwd="/")})
+
+    def _give_stores(self) -> None:
+        """Have the code of a function that has a key-value store run with what the store holds."""
+        cloudfront, stores = self._gateway._get_module("cloudfront"), self._gateway._get_module("cloudfront_keyvaluestore")
+        code_of, delete = cloudfront.live_function_code, cloudfront._delete_kvs
+
+        def with_store(arn: str) -> bytes | None:
+            code: bytes | None = code_of(arn)
+            associated = cloudfront._functions[arn.rpartition("/")[2]]["live_body"]["kvs_arns"] if code else ()
+            return _given(code, stores._stores.get(associated[0]) or {"items": {}}) if code and associated else code
+
+        def deleted(name: str, headers: Any) -> Any:
+            answer = delete(name, headers)
+            if answer[0] < 300:
+                stores._stores.pop(cloudfront._kvs_arn(name), None)
+            return answer
+
+        cloudfront.live_function_code, cloudfront._delete_kvs = with_store, deleted
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -528,6 +548,27 @@ class MiniStack:
         checked_again = authorization and f"Credential={self._own[0]}/" not in authorization
         folded = content if checked_again else cognito.folded(content, pool)
         return refused or (body if folded == content else json.dumps(folded).encode())
+
+
+# The module `cloudfront` as the runtime has it. Source: CloudFront Developer Guide, "Helper methods for key value stores".
+_STORE = """{
+const other = require, items = %s, has = (key) => Object.prototype.hasOwnProperty.call(items, key);
+const read = (key) => { if (!has(key)) { throw new Error("KeyNotFound: " + key); } return items[key]; };
+const handle = {
+  get: async (key, options) => {
+    const format = options && options.format;
+    return format === "json" ? JSON.parse(read(key)) : format === "bytes" ? Buffer.from(read(key)) : read(key);
+  },
+  exists: async (key) => has(key), count: async () => Object.keys(items).length,
+};
+globalThis.require = (name) => name === "cloudfront" ? {kvs: () => handle} : other(name);
+}
+"""
+
+
+def _given(code: bytes, store: dict[str, Any]) -> bytes:
+    """A function's code behind what makes its key-value store readable; every change of the store gives other code, compiled anew."""
+    return (_STORE % json.dumps(store["items"])).encode() + code
 
 
 @lru_cache

@@ -83,6 +83,47 @@ class OriginAccessControl(_Part):
         return dict(to_api({name: inputs.get(name) for name in self.props}))
 
 
+class KeyValueStore(_Part):
+    """What functions at the edge read; its id is its name. Its keys are written through an API of their own."""
+
+    token = "aws:cloudfront/keyValueStore:KeyValueStore"
+    missing = ("EntityNotFound",)
+    tagged = True
+    props = {"name": text(autoname=True, force_new=True), "comment": text()}
+    outputs = ("arn", "etag", "lastModifiedTime")
+    volatile = ("etag", "lastModifiedTime")
+
+    def create(self, ctx: Context, inputs: Inputs) -> str:
+        tags = ctx.tags(inputs)
+        ctx.client().create_key_value_store(
+            Name=inputs["name"], **given(Comment=inputs.get("comment"), Tags={"Items": tag_list(tags)} if tags else None)
+        )
+        return str(inputs["name"])
+
+    def read(self, ctx: Context, ident: str, known: Inputs) -> State | None:
+        found = ctx.client().describe_key_value_store(Name=ident)
+        store = found["KeyValueStore"]
+        return {
+            "name": ident,
+            "comment": store.get("Comment") or None,
+            "arn": store["ARN"],
+            "etag": found["ETag"],
+            "lastModifiedTime": store["LastModifiedTime"].isoformat(),
+            "tags": _tags(ctx, store["ARN"]),
+        }
+
+    def update(self, ctx: Context, ident: str, old: Inputs, new: Inputs, changed: frozenset[str]) -> None:
+        etag = ctx.client().describe_key_value_store(Name=ident)["ETag"]
+        ctx.client().update_key_value_store(Name=ident, IfMatch=etag, Comment=new.get("comment") or "")
+
+    def delete(self, ctx: Context, ident: str, state: Inputs) -> None:
+        etag = ctx.client().describe_key_value_store(Name=ident)["ETag"]
+        ctx.client().delete_key_value_store(Name=ident, IfMatch=etag)
+
+    def set_tags(self, ctx: Context, ident: str, state: Inputs, tags: dict[str, str], removed: list[str]) -> None:
+        _set_tags(ctx, state["arn"], tags, removed)
+
+
 class Function(_Part):
     """JavaScript that runs at the edge; its id is its name."""
 
@@ -94,6 +135,7 @@ class Function(_Part):
         "runtime": text(required=True),
         "code": text(required=True),
         "comment": text(),
+        "keyValueStoreAssociations": text_set(),
         "publish": flag(default=True, write_only=True),
     }
     outputs = ("arn", "etag", "liveStageEtag", "status")
@@ -124,6 +166,10 @@ class Function(_Part):
             "name": ident,
             "runtime": summary["FunctionConfig"]["Runtime"],
             "comment": summary["FunctionConfig"].get("Comment"),
+            "keyValueStoreAssociations": [
+                one["KeyValueStoreARN"] for one in summary["FunctionConfig"].get("KeyValueStoreAssociations", {}).get("Items", [])
+            ]
+            or None,
             "code": client.get_function(Name=ident, Stage="DEVELOPMENT")["FunctionCode"].read().decode(),
             "arn": arn,
             "etag": found["ETag"],
@@ -147,7 +193,8 @@ class Function(_Part):
 
 
 def _function_config(inputs: Inputs) -> dict[str, Any]:
-    return {"Comment": inputs.get("comment", ""), "Runtime": inputs["runtime"]}
+    stores = [{"KeyValueStoreARN": arn} for arn in inputs.get("keyValueStoreAssociations") or ()]
+    return {"Comment": inputs.get("comment", ""), "Runtime": inputs["runtime"], **given(KeyValueStoreAssociations=counted(stores))}
 
 
 def _tags(ctx: Context, arn: str) -> dict[str, str]:
@@ -692,4 +739,4 @@ def _refuse_log_bucket(ctx: Context, domain: str) -> None:
         )
 
 
-RESOURCES = (OriginAccessControl, Function, ResponseHeadersPolicy, Distribution)
+RESOURCES = (OriginAccessControl, KeyValueStore, Function, ResponseHeadersPolicy, Distribution)

@@ -66,6 +66,17 @@ GAPS: Final[tuple[Gap, ...]] = (
         "checked before a distribution is created or changed",
     ),
     Gap("cloudfront", "access logs are not written"),
+    Gap(
+        "cloudfront",
+        "functions cannot read their key-value store, and one that was deleted leaves its keys",
+        "the store's keys are given to the function with its code; another store of the name begins empty",
+    ),
+    Gap("cloudfront", "the ARN of a key-value store ends in its name, not in its id", "taken as it is"),
+    Gap(
+        "cloudfront-keyvaluestore",
+        "an account's own host name and signatures of version 4A",
+        "called at the emulator's address, signed as all else",
+    ),
     # cognito
     Gap(
         "cognito-idp",

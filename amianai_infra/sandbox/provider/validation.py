@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from botocore.model import OperationModel, ServiceModel, Shape
 
-# (service, shape) whose pattern refuses what the service takes.
-WRONG_PATTERNS: Final[frozenset[tuple[str, str]]] = frozenset()
+# (service, shape) whose pattern refuses what the service takes: the emulator's ARN of a key-value store ends in its name, not in its id.
+WRONG_PATTERNS: Final[frozenset[tuple[str, str]]] = frozenset({("cloudfront", "KeyValueStoreARN")})
 
 
 class RefusedParameters(Exception):

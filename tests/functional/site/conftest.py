@@ -17,3 +17,11 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     world = World()
     with serving(world) as (s3, cdn):
         yield Stage(world, FakeTarget(tmp_path, s3, cdn), s3, cdn)
+
+
+@pytest.fixture
+def addressed(stage: Stage) -> Iterator[Stage]:
+    """The same, with a viewer function that answers by the release's table of addresses."""
+    edge = stage.with_addresses()
+    yield stage
+    edge.close()

@@ -27,6 +27,10 @@ from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from tests.functional.site.edge import Edge
+from tests.functional.site.key_values import Store
+
+STATUS = "x-amz-meta-amianai-status"
 SECURITY = {
     "Content-Security-Policy": "default-src 'self'",
     "X-Content-Type-Options": "nosniff",
@@ -103,6 +107,8 @@ class World:
         self.invalidated: list[list[str]] = []
         self.sabotage: Callable[[str, bytes], bytes] = lambda path, body: body
         self.hooks: list[Callable[[str, str], None]] = []
+        self.routes = Store()
+        self.edge: Edge | None = None
         self._number = itertools.count(1)
 
     def count(self, method: str, prefix: str = "") -> int:
@@ -248,7 +254,7 @@ class _S3(_Handler):
             elif self.command == "POST" and "uploadId" in query:
                 self._complete(key, query["uploadId"])
             elif self.command == "POST" and "delete" in query:
-                self._delete([_unescape(name) for name in re.findall(r"<Key>(.*?)</Key>", body.decode(), re.DOTALL)])
+                self._delete_named(body.decode())
             elif self.command == "DELETE":
                 self.world.bucket.parts.pop(query.get("uploadId", ""), None)
                 self.answer(204)
@@ -256,10 +262,13 @@ class _S3(_Handler):
                 self._error(501, "NotImplemented")
 
     def _kept(self) -> dict[str, str]:
-        return {name: self.headers[name] for name in ("Content-Type", "Cache-Control") if name in self.headers}
+        return {name: self.headers[name] for name in ("Content-Type", "Cache-Control", STATUS) if name in self.headers}
 
     def _list(self, query: dict[str, str]) -> None:
         prefix = query.get("prefix", "")
+        if "versions" in query:
+            self._list_versions(prefix)
+            return
         after = query.get("continuation-token") or query.get("start-after", "")
         keys = sorted(key for key in self.world.bucket.versions if key.startswith(prefix) and key > after and self.world.bucket.live(key))
         page, more = keys[:1000], len(keys) > 1000
@@ -306,6 +315,33 @@ class _S3(_Handler):
         text = f"<CompleteMultipartUploadResult><ETag>&quot;{found.etag}&quot;</ETag></CompleteMultipartUploadResult>"
         self.answer(200, text.encode(), {"x-amz-version-id": found.version})
 
+    def _list_versions(self, prefix: str) -> None:
+        items = []
+        for key, versions in sorted(self.world.bucket.versions.items()):
+            for number, one in enumerate(versions if key.startswith(prefix) else ()):
+                named = f"<Key>{escape(key)}</Key><VersionId>{one.version if one else f'm{number}'}</VersionId>"
+                items.append(
+                    f"<Version>{named}<ETag>&quot;{one.etag}&quot;</ETag></Version>" if one else f"<DeleteMarker>{named}</DeleteMarker>"
+                )
+        text = f"<ListVersionsResult><IsTruncated>false</IsTruncated>{''.join(items)}</ListVersionsResult>"
+        self.answer(200, text.encode(), {"Content-Type": "application/xml"})
+
+    def _delete_named(self, text: str) -> None:
+        versions = re.findall(r"<Key>(.*?)</Key>\s*<VersionId>(.*?)</VersionId>", text, re.DOTALL)
+        if versions:
+            self._delete_versions([(_unescape(name), version) for name, version in versions])
+        else:
+            self._delete([_unescape(name) for name in re.findall(r"<Key>(.*?)</Key>", text, re.DOTALL)])
+
+    def _delete_versions(self, named: list[tuple[str, str]]) -> None:
+        for key in {key for key, _ in named}:
+            ids = {version for name, version in named if name == key}
+            versions = enumerate(self.world.bucket.versions.pop(key, []))
+            left = [one for number, one in versions if (one.version if one else f"m{number}") not in ids]
+            if left:
+                self.world.bucket.versions[key] = left
+        self.answer(200, b"<DeleteResult></DeleteResult>", {"Content-Type": "application/xml"})
+
     def _delete(self, keys: list[str]) -> None:
         for key in keys:
             self.world.bucket.versions.setdefault(key, []).append(None)
@@ -339,6 +375,9 @@ class _Cdn(_Handler):
     """What a visitor meets: folders become pages, a page of its own for what is missing, nothing of ours; a cache."""
 
     def run(self) -> None:
+        if self.world.edge is not None:
+            self._by_function(self.world.edge)
+            return
         path = unquote(urlsplit(self.path).path).lstrip("/")
         name = path.rpartition("/")[2]
         key = f"{path}index.html" if path.endswith("/") or not path else path if "." in name else f"{path}/index.html"
@@ -353,6 +392,28 @@ class _Cdn(_Handler):
         self.answer(status, body, {**found.headers, **SECURITY}, len(body))
 
     do_GET = do_HEAD = run
+
+    def _by_function(self, edge: Edge) -> None:
+        """As CloudFront does it: the viewer function, the cache or the bucket, the error page, the function of the answer."""
+        headers = {name.lower(): {"value": value} for name, value in self.headers.items()}
+        request = {"method": self.command, "uri": urlsplit(self.path).path, "querystring": {}, "headers": headers, "cookies": {}}
+        with self.world.turn:
+            items = dict(self.world.routes.items)
+        made = edge.ask(request, items)
+        if "statusCode" in made:
+            self.answer(made["statusCode"], b"", {name: one["value"] for name, one in made["headers"].items()})
+            return
+        key = unquote(made["uri"]).lstrip("/")
+        found, status = self._find(key), 200
+        if found is None:
+            status, found = 404, self._find("404.html")
+        if found is None:
+            self.answer(403, b"<Error/>", SECURITY)
+            return
+        shown = {name: value for name, value in found.headers.items() if name != STATUS}
+        status = int(found.headers[STATUS]) if status == 200 and STATUS in found.headers else status
+        body = self.world.sabotage(key, found.data)
+        self.answer(status, body, {**shown, **SECURITY}, len(body))
 
     def _find(self, key: str) -> Version | None:
         if key.startswith(".amianai/"):

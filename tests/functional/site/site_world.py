@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,12 @@ from amianai_infra.site.history import Listed
 from amianai_infra.site.release import Publisher, releases
 from amianai_infra.site.settings import ReleaseSettings
 from amianai_infra.target import Credentials, SiteAddress
+from tests.functional.site.edge import Edge
+from tests.functional.site.key_values import Store
 from tests.functional.site.s3_server import World
 
 BUCKET = "site"
+ROUTES = "arn:aws:cloudfront::123456789012:key-value-store/01234567-89ab-cdef-0123-456789abcdef"
 
 
 def outputs() -> StackOutputs:
@@ -90,6 +93,7 @@ class FakeTarget:
         self.local = root / ".amianai"
         self._s3 = s3
         self._cdn = cdn
+        self.routes = Store()
 
     def credentials(self) -> Credentials:
         return Credentials("test", "test")
@@ -100,6 +104,8 @@ class FakeTarget:
     def client(self, service: str, region: str | None = None) -> Any:
         import boto3
 
+        if service == "cloudfront-keyvaluestore":
+            return self.routes
         return boto3.client(
             service,  # type: ignore[call-overload]
             region_name=self.region,
@@ -156,6 +162,13 @@ class Stage:
 
     def releases(self) -> list[Listed]:
         return releases(self.target, release_settings(), self.outputs, Progress(quiet=True))  # type: ignore[arg-type]
+
+    def with_addresses(self) -> Edge:
+        """Have a key-value store at the edge and the viewer function that reads it, as a stack has after `up`."""
+        self.outputs = replace(self.outputs, site=replace(self.outputs.site, routes_arn=ROUTES))
+        self.world.routes = self.target.routes
+        self.world.edge = Edge()
+        return self.world.edge
 
     def prepare_command(self) -> None:
         """Make the project one that the `amianai` command works in."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import unicodedata
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -52,15 +53,17 @@ NAMES = [
 
 
 def test_names_of_every_kind_arrive_as_they_are(stage: Stage) -> None:
-    files = {name: f"content of {name}" for name in NAMES} | {"index.html": "<html></html>"}
+    names = [unicodedata.normalize("NFC", name) for name in NAMES]
+    files = {name: f"content of {name}" for name in names} | {"index.html": "<html>film</html>", "404.html": "none"}
     assert max(len(name) for name in NAMES) == 1000
-    stage.write(files)
+    on_disk = {name: files[composed] for name, composed in zip(NAMES, names, strict=True)}
+    stage.write(on_disk | {name: content for name, content in files.items() if name not in names})
     stage.deploy(verify=False)
     assert {path: found.data.decode() for path, found in stage.world.live().items()} == files
     stage.world.forget()
     assert not stage.deploy(verify=False).changed
     assert stage.world.requests == [("GET", "")]
-    stage.write({**files, **{name: f"changed {name}" for name in NAMES}})
+    stage.write({**files, **{name: f"changed {name}" for name in names}})
     stage.deploy(verify=False)
     stage.rollback(1, verify=False)
     assert {path: found.data.decode() for path, found in stage.world.live().items()} == files
@@ -179,7 +182,7 @@ def test_a_file_that_vanishes_is_refused_by_name(stage: Stage, monkeypatch: pyte
 def test_junk_of_desktops_is_left_out(stage: Stage) -> None:
     stage.write({"index.html": "x", ".DS_Store": "x", "a/Thumbs.db": "x"})
     stage.deploy(verify=False)
-    assert stage.world.live().keys() == {"index.html"}
+    assert stage.world.live().keys() == {"index.html", "404.html"}, "and a page of ours for what is missing"
 
 
 def test_foreign_objects_with_odd_keys_do_not_matter(stage: Stage) -> None:

@@ -175,7 +175,7 @@ def test_rolling_back_again_goes_back_one_more(stage: Stage) -> None:
         stage.deploy(verify=False)
     assert stage.rollback().origin == 2
     assert stage.rollback().origin == 1
-    with pytest.raises(NotFoundError, match="no release before"):
+    with pytest.raises(NotFoundError, match="Nothing was live before"):
         stage.rollback()
 
 

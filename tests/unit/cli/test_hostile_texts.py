@@ -37,7 +37,11 @@ from amianai_infra.rules.records import compare
 from amianai_infra.sandbox import Sandbox, Service
 from amianai_infra.site import Release, preview
 from amianai_infra.site.history import Listed
+from amianai_infra.site.manifest import Manifest, Taken
 from amianai_infra.site.manifest import Summary as ReleaseSummary
+from amianai_infra.site.plan import Bucket
+from amianai_infra.site.release import State
+from amianai_infra.site.takedown import Remover, Takedown
 from amianai_infra.site.tree import File
 from tests.hostile import HOSTILE, faults
 from tests.unit.database.test_backups import GOOD, NOW
@@ -167,6 +171,14 @@ def deployed(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
 @case("rollback")
 def rolled_back(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
     patch.setattr("amianai_infra.site.rollback", giving(release(text)))
+
+
+@case("takedown", "/x", "--reason", "why")
+@case("takedown")
+def taken_down(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
+    patch.setattr(Remover, "takedown", giving(Takedown(2, (text,), (f"/{text}",), 1, text, text, 1.0)))
+    manifest = Manifest(ReleaseSummary(1, text, 1, text, 1.0, 1.0, text, text, 1, 2, 3), {}, taken={text: Taken(1.0, text, text, 1)})
+    patch.setattr(Remover, "state", giving(State(Bucket({}, {}), manifest, 0.0)))
 
 
 @case("ci", "build", "--against", ".")

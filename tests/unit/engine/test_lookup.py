@@ -76,6 +76,7 @@ def test_every_type_of_the_stack_can_be_looked_up() -> None:
         ("aws:route53/hostedZoneDnsSec:HostedZoneDnsSec", {"hostedZoneId": "Z1"}, "Z1"),
         ("aws:cloudwatch/logResourcePolicy:LogResourcePolicy", {"policyName": "p"}, "p"),
         ("aws:cloudfront/function:Function", {"name": "f"}, "f"),
+        ("aws:cloudfront/keyValueStore:KeyValueStore", {"name": "s"}, "s"),
         ("aws:secretsmanager/secretRotation:SecretRotation", {"secretId": "arn:secret"}, "arn:secret"),
         ("aws:lambda/permission:Permission", {"function": "f", "statementId": "s"}, "f/s"),
         ("aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup", {"dbProxyName": "p"}, "p"),

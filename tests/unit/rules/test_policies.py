@@ -35,8 +35,11 @@ def test_nobody_anonymous_is_allowed_anything() -> None:
 
 
 def test_the_deployer_does_what_a_release_does_and_nothing_else() -> None:
-    policy = policies.deployer(BUCKET, CDN, "arn:aws:ssm:us-east-1:1:parameter/eeyore/stack")
+    policy = policies.deployer(BUCKET, CDN, "arn:aws:ssm:us-east-1:1:parameter/eeyore/stack", "arn:aws:cloudfront::1:key-value-store/s")
     assert policies.actions_of([policy]) == [
+        "cloudfront-keyvaluestore:DescribeKeyValueStore",
+        "cloudfront-keyvaluestore:ListKeys",
+        "cloudfront-keyvaluestore:UpdateKeys",
         "cloudfront:CreateInvalidation",
         "cloudfront:GetDistribution",
         "cloudfront:GetInvalidation",
@@ -92,5 +95,5 @@ def test_flow_logs_write_into_one_group(arn: str) -> None:
 
 
 def test_every_document_is_json() -> None:
-    for policy in (policies.site_bucket(BUCKET, CDN), policies.deployer(BUCKET, CDN, "arn:p"), policies.flow_log_writer("arn:l")):
+    for policy in (policies.site_bucket(BUCKET, CDN), policies.deployer(BUCKET, CDN, "arn:p", "arn:k"), policies.flow_log_writer("arn:l")):
         assert json.loads(json.dumps(policy))["Version"] == "2012-10-17"

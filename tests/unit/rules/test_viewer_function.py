@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-import subprocess
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from amianai_infra.rules.viewer_function import LONGEST, viewer_function
+from tests.unit.rules.edge import event, run
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
@@ -34,19 +32,6 @@ CASES: list[tuple[str, str]] = [
     ("/caf%C3%A9", "/caf%C3%A9/index.html"),
     ("/.amianai/lock", "/.amianai/lock/index.html"),
 ]
-
-
-def run(events: list[dict[str, Any]], code: str) -> list[Any]:
-    """All events in one node: what the function returns for each."""
-    script = code + "\nconst events = JSON.parse(require('fs').readFileSync(0)); console.log(JSON.stringify(events.map(handler)));"
-    done = subprocess.run(["node", "-e", script], input=json.dumps(events), capture_output=True, text=True, check=True, timeout=60)
-    found: list[Any] = json.loads(done.stdout)
-    return found
-
-
-def event(uri: str, host: str = "example.com", query: dict[str, Any] | None = None) -> dict[str, Any]:
-    headers = {"host": {"value": host}} if host else {}
-    return {"version": "1.0", "request": {"method": "GET", "uri": uri, "querystring": query or {}, "headers": headers, "cookies": {}}}
 
 
 def test_pages_are_served_by_their_index_and_files_as_they_are() -> None:

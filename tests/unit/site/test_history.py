@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amianai_infra.site.history import listed, previous, table
+from amianai_infra.site.history import listed, previous, table, what_of
 from amianai_infra.site.manifest import Manifest, Summary
 
 DAY = 86400.0
@@ -35,6 +35,18 @@ def test_the_way_back() -> None:
     assert previous(live(summary(2), summary(1))) == 1
     assert previous(live(summary(4, "rollback", 2), summary(3), summary(2), summary(1))) == 1
     assert previous(live(summary(4), summary(3, "repair", 1), summary(2), summary(1))) == 1, "2 failed its verification"
+    assert previous(live(summary(4), summary(3, "rollback", 1), summary(2), summary(1))) == 1, "what was live before 4, by content"
+    assert previous(live(summary(3, "rollback", 1), summary(2), summary(1))) is None
+    assert previous(live(summary(4, "takedown", 3), summary(3), summary(2, "takedown", 1), summary(1))) == 1
+
+
+def test_a_takedown_is_listed_as_one() -> None:
+    assert [what_of(summary(3, kind, 2)) for kind in ("deploy", "rollback", "repair", "takedown")] == [
+        "deploy",
+        "rollback to 2",
+        "repair to 2",
+        "takedown",
+    ]
 
 
 def test_nothing_yet() -> None:

@@ -59,12 +59,14 @@ def test_any_row_of_releases_serves_the_last_tree_and_a_repetition_does_nothing(
 
 
 @given(TREES, TREES, st.integers(0, 60))
-def test_only_retired_files_are_ever_deleted_and_only_in_time(one: dict[str, str], two: dict[str, str], days: int) -> None:
+def test_only_retired_files_are_ever_deleted_and_those_with_a_hash_only_in_time(
+    one: dict[str, str], two: dict[str, str], days: int
+) -> None:
     store: dict[str, Stored] = {"by-hand.txt": Stored("x", 0.0, 1)}
     first = perform(one, store, None, 1000.0)
     second = perform(two, store, first, 2000.0)
     found = prunable(second, sort_listing(store.items()), 2000.0 + days * DAY, 30)
-    assert set(found) == (one.keys() - two.keys() if days >= 30 else set())
+    assert set(found) == {path for path in one.keys() - two.keys() if days >= 30 or "immutable" not in cache_control(path)}
 
 
 @given(TREES, TREES)
@@ -87,6 +89,18 @@ def test_uploads_are_ordered_by_group() -> None:
         "index.html",
         "404.html",
         "version.json",
+    ]
+
+
+def test_pages_that_were_not_there_go_up_before_any_page_that_is_replaced() -> None:
+    last, store = known("index.html", "old")
+    tree = {"index.html": "new", "z.html": "added", "404.html": "a", "logo.png": "d"}
+    plan = plan_release(files(tree), sort_listing(store.items()), last, 100.0, cache_control)
+    assert [(upload.path, upload.group) for upload in plan.uploads] == [
+        ("logo.png", Group.ASSETS),
+        ("z.html", Group.ADDED),
+        ("index.html", Group.PAGES),
+        ("404.html", Group.LAST),
     ]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
+from amianai_infra.rules.redirects import Rule
+from amianai_infra.rules.routing import Routing
 from amianai_infra.site.manifest import Entry, Manifest, Summary
-from amianai_infra.site.verify import Answer, Check, checks_for, compare, request_path
+from amianai_infra.site.verify import Answer, Check, checks_for, compare
 
 SECURE = {"content-security-policy": "x", "x-content-type-options": "nosniff", "referrer-policy": "x", "strict-transport-security": "x"}
 
@@ -60,8 +63,42 @@ def test_answers_are_judged(answer: Answer, problem: str) -> None:
     assert (problem in found[0]) if problem else found == []
 
 
-def test_addresses() -> None:
-    assert request_path("index.html") == "/"
-    assert request_path("a/index.html") == "/a/"
-    assert request_path("a b/[id].js") == "/a%20b/%5Bid%5D.js"
-    assert request_path("myindex.html") == "/myindex.html"
+def asked(release: Manifest, changed: list[str], removed: list[str] | None = None) -> dict[str, tuple[str, int, str]]:
+    checks, _ = checks_for(release, changed, {}, removed or [])
+    return {check.path: (check.file, check.status, check.location) for check in checks}
+
+
+def test_without_a_table_a_file_is_asked_for_where_the_function_finds_it_without_one() -> None:
+    release = manifest(index_html="i", a__index_html="a", b_html="b", **{"404_html": "n"})
+    assert asked(release, ["a/index.html", "b.html"], ["old.html"]).keys() == {"/a/", "/b.html", "/", "/amianai-no-such-page-4"}
+
+
+def test_with_one_each_address_is_asked_for_as_pages_link_it_and_what_leads_there_and_what_is_gone() -> None:
+    release = manifest(index_html="i", a__index_html="a", b_html="b", de__404_html="d", **{"404_html": "n"})
+    release = replace(release, table="t", routing=Routing(rules=(Rule("b", "/a/", 302, forced=True),)))
+    assert asked(release, ["a/index.html", "b.html", "de/404.html"]) == {
+        "/a/": ("a/index.html", 200, ""),
+        "/a": ("a/index.html", 301, "/a/"),
+        "/": ("index.html", 200, ""),
+        "/amianai-no-such-page-4": ("404.html", 404, ""),
+        "/de/amianai-no-such-page-4": ("de/404.html", 404, ""),
+    }
+    release = replace(manifest(index_html="i", c_html="c", **{"404_html": "n"}), table="t")
+    assert asked(release, ["c.html"], ["a/index.html", "c/index.html", "d.html"]) == {
+        "/c": ("c.html", 200, ""),
+        "/c/": ("c.html", 301, "/c"),
+        "/": ("index.html", 200, ""),
+        "/amianai-no-such-page-4": ("404.html", 404, ""),
+        "/a/": ("404.html", 404, ""),
+        "/d": ("404.html", 404, ""),
+    }
+    release = replace(release, routing=Routing(fallback="index.html"))
+    assert asked(release, [], ["a/index.html"])["/amianai-no-such-page-4"] == ("index.html", 200, "")
+    assert asked(release, [], ["a/index.html"])["/amianai-no-such-page-4.none"] == ("404.html", 404, "")
+
+
+def test_a_redirect_must_lead_where_it_should() -> None:
+    check = Check("/a", "a/index.html", entry("a"), whole=False, status=301, location="/a/")
+    assert compare(check, Answer(301, {"location": "/a/"}, b""), hsts=True) == []
+    assert compare(check, Answer(301, {"location": "/b/"}, b""), hsts=True) == ["/a leads to /b/, not to /a/"]
+    assert compare(check, Answer(200, {}, b"a"), hsts=True) == ["/a answers 200, not 301"]
