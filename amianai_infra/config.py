@@ -417,6 +417,11 @@ class SiteSettings(_Group):
     directory: str = Field("examples/site", min_length=1, description="Directory of the site, relative to the project")
     build_command: str = Field("npm run build", min_length=1, description="Command that builds the site, run in its directory")
     output: str = Field("out", min_length=1, description="Folder the build fills, relative to the site's directory")
+    inputs: TextList = Field(
+        default=[],
+        description="All that the build depends on (files, folders, patterns relative to the directory). A deploy builds only when"
+        " they changed; empty: every deploy builds (the example declares its folder)",
+    )
     price_class: Literal["PriceClass_100", "PriceClass_200", "PriceClass_All"] = Field(
         "PriceClass_100", description="CloudFront edge locations"
     )
@@ -446,6 +451,13 @@ class SiteSettings(_Group):
     def _variables(cls, value: list[str]) -> list[str]:
         if not all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\*?", name) for name in value):
             raise ValueError("must be names of variables such as NPM_TOKEN, or beginnings such as VITE_*; a value never belongs here")
+        return value
+
+    @field_validator("inputs")
+    @classmethod
+    def _relative_inputs(cls, value: list[str]) -> list[str]:
+        if any(Path(one).is_absolute() for one in value):
+            raise ValueError("must be relative to the site's directory, such as src, package-lock.json or ../packages/ui")
         return value
 
     @field_validator("directory", "output")

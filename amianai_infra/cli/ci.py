@@ -145,8 +145,8 @@ def _compared(app: App, built: Built, against: Path) -> tuple[list[Change] | Non
     other = App(flags=app.flags, environ={**app.environ, "AMIANAI_ROOT": str(root)})
     try:
         checkout = preview.Checkout(root, ReleaseSettings.of(other.settings), app.environ, app.progress)
-        if checkout.build_id == built.build_id and other.settings.site == app.settings.site:
-            return [], ""
+        if built.fingerprint and checkout.sources.fingerprint == built.fingerprint and other.settings.site == app.settings.site:
+            return [], ""  # the inputs that both declare are equal
         # With the same id, so that only what the change does shows, and not the id on every page.
         return preview.compare(checkout.build(built.build_id).files, built.files), ""
     except AmianaiError as error:

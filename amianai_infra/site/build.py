@@ -1,4 +1,4 @@
-"""Builds the site: the same sources and public settings give the same build id, and the same files.
+"""Builds the site. What is fresh is decided by its own build tool; the same sources and public settings give the same build id.
 
 Next.js names its build after a random id otherwise, which changes a third of the files of an unchanged site. A constant
 id would hide a new version from open tabs.
@@ -14,13 +14,15 @@ import shutil
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amianai_infra.errors import AmianaiError, BuildError, MissingToolError
+from amianai_infra.site import inputs
 from amianai_infra.site.environment import Surroundings
+from amianai_infra.site.inputs import Sources
 from amianai_infra.site.output import tree_digest
 from amianai_infra.site.tree import scan
 
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 
 BUILD_ID = "AMIANAI_BUILD_ID"
 _TAIL = 40
-_NO_SOURCES = frozenset({"node_modules", ".next", ".git", ".turbo", ".cache", "coverage", "next-env.d.ts", ".DS_Store"})
-_ENV_FILES = (".env", ".env.local", ".env.production", ".env.production.local")
 _LONGEST_SOURCE = 1_000_000
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -45,20 +45,6 @@ _INSTALLERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 @dataclass(frozen=True)
-class Sources:
-    """What a build is made of.
-
-    Attributes:
-        build_id: names the build: sources and public settings.
-        fingerprint: the same and what is on this machine alone (`.env` files, variables passed on, the command): equal, nothing need be
-            built.
-    """
-
-    build_id: str
-    fingerprint: str
-
-
-@dataclass(frozen=True)
 class Site:
     """A site's folder and how it is built.
 
@@ -68,6 +54,7 @@ class Site:
         output: the folder that the build fills.
         environment: public settings the build gets.
         surroundings: what it gets of the environment of this process.
+        inputs: what the build depends on, relative to `folder`; empty: nobody says, so it is built always.
     """
 
     folder: Path
@@ -75,43 +62,18 @@ class Site:
     output: Path
     environment: Mapping[str, str]
     surroundings: Surroundings
+    inputs: Sequence[str] = ()
 
 
 def sources(site: Site) -> Sources:
     """Identify what would be built, without building it."""
-    if not site.folder.is_dir():
-        raise BuildError(
-            "The site's directory does not exist.", where=str(site.folder), fix="set site.directory to the folder of your site"
-        )
-    digest = hashlib.sha256()
-    for path in _source_files(site):
-        relative = path.relative_to(site.folder).as_posix()
-        digest.update(f"{relative}\0{path.stat().st_mode & 0o111}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    digest.update(json.dumps(dict(site.environment), sort_keys=True).encode())
-    build_id = digest.hexdigest()[:16]
-    local = {name: _digest(site.folder / name) for name in _ENV_FILES}
-    # Each by its digest: nothing of a value that is passed on is kept anywhere.
-    passed = {name: hashlib.sha256(value.encode()).hexdigest() for name, value in site.surroundings.passed.items()}
-    digest.update(json.dumps([local, passed, site.command, str(site.output.relative_to(site.folder))], sort_keys=True).encode())
-    return Sources(build_id, digest.hexdigest())
-
-
-def _source_files(site: Site) -> Iterator[Path]:
-    def walk(folder: Path) -> Iterator[Path]:
-        for path in sorted(folder.iterdir()):
-            if path.name in _NO_SOURCES or path == site.output or path.name.startswith(".env") or path.suffix == ".tsbuildinfo":
-                continue
-            if path.is_dir() and not path.is_symlink():
-                yield from walk(path)
-            elif path.is_file():
-                yield path
-
-    yield from walk(site.folder)
+    how = (site.command, os.path.relpath(site.output, site.folder), site.surroundings.common.get("NODE_ENV", ""))
+    return inputs.sources(site.folder, site.output, site.inputs, site.environment, site.surroundings.passed, how)
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def install(folder: Path, surroundings: Surroundings, progress: Progress, log: Path) -> None:
@@ -144,8 +106,15 @@ def install(folder: Path, surroundings: Surroundings, progress: Progress, log: P
     mark.write_text(wanted, encoding="ascii")
 
 
-def run(site: Site, build_id: str, progress: Progress, log: Path) -> None:
+def run(site: Site, found: Sources, build_id: str, progress: Progress, log: Path) -> None:
     """Run the site's own build. Its output is folded to one line unless it fails.
+
+    Args:
+        site: what to build.
+        found: its sources.
+        build_id: what the build is called.
+        progress: where to report.
+        log: file for all of its output.
 
     Raises:
         BuildError: it failed; its last lines are shown and the whole is in the log.
@@ -159,20 +128,34 @@ def run(site: Site, build_id: str, progress: Progress, log: Path) -> None:
         **site.environment,
         BUILD_ID: build_id,
     }
-    wanted = _wanted(site)
+    wanted = _wanted(site, found.files)
     progress.detail(f"Variables that the build does not get: {', '.join(surroundings.left_out) or 'none'}")
     if wanted:
         progress.note(f"The site's sources name what is set here but kept from the build: {', '.join(sorted(wanted))} ({_HINT})")
     with progress.task("Build of the site") as task:
-        command = ("/bin/sh", "-c", site.command)
-        _run(command, site.folder, environment, log, task, _Failure("The site's build failed", surroundings, wanted))
+        _run(
+            _shell(site.command, environment),
+            site.folder,
+            environment,
+            log,
+            task,
+            _Failure("The site's build failed", surroundings, wanted),
+        )
         task.say(f"build {build_id}")
 
 
-def _wanted(site: Site) -> set[str]:
-    """Variables that the sources ask for and the build does not get. Public settings come from us, whatever is set around us."""
-    named: set[str] = set()
-    for path in _source_files(site):
+def _shell(command: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """A shell in which `build | tee log` fails when the build does; the plain one, where it cannot do that, and no bash is there."""
+    bash = shutil.which("bash", path=environment.get("PATH"))
+    if bash:
+        return (bash, "-o", "pipefail", "-c", command)
+    return ("/bin/sh", "-c", '(set -o pipefail) 2>/dev/null && set -o pipefail; eval "$1"', "sh", command)
+
+
+def _wanted(site: Site, files: Iterable[Path]) -> set[str]:
+    """Variables that command or sources ask for and the build does not get. Public settings come from us, whatever is set around us."""
+    named = site.surroundings.named_in(site.command)
+    for path in files:
         if path.stat().st_size <= _LONGEST_SOURCE:
             named |= site.surroundings.named_in(path.read_text(encoding="utf-8", errors="replace"))
     return named - set(site.environment)
@@ -254,7 +237,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 @dataclass(frozen=True)
 class Marks:
-    """Remembers what the output folder was built from.
+    """Remembers which declared inputs the output folder was built from.
 
     Attributes:
         file: where.
@@ -263,7 +246,7 @@ class Marks:
     file: Path
 
     def done(self, fingerprint: str, output: Path) -> bool:
-        """Whether `output` holds exactly what was built from these sources."""
+        """Whether `output` holds exactly what was built from these inputs."""
         try:
             kept = json.loads(self.file.read_bytes())
             return bool(kept["fingerprint"] == fingerprint and kept["tree"] == tree_digest(scan(output)))

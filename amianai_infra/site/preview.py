@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,7 @@ from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.rules.workflow import MARKER
 from amianai_infra.site import build
 from amianai_infra.site.environment import Surroundings
+from amianai_infra.site.inputs import Sources
 from amianai_infra.site.output import check_site, check_uploads
 from amianai_infra.site.plan import Bucket, plan_release
 from amianai_infra.site.texts import amount_of
@@ -51,10 +53,12 @@ class Built:
     Attributes:
         build_id: what its sources and public settings amount to.
         files: every file.
+        fingerprint: what its declared inputs amount to; empty where none are declared.
     """
 
     build_id: str
     files: tuple[File, ...]
+    fingerprint: str = ""
 
 
 class Checkout:
@@ -74,12 +78,13 @@ class Checkout:
         public = {name: value for name, value in environ.items() if name.startswith(PUBLIC)}
         folder = root / settings.directory
         surroundings = Surroundings.of(environ, settings.pass_environment)
-        self._site = build.Site(folder, settings.build_command, folder / settings.output, {**public, **settings.environment}, surroundings)
+        environment = {**public, **settings.environment}
+        self._site = build.Site(folder, settings.build_command, folder / settings.output, environment, surroundings, settings.inputs)
 
-    @property
-    def build_id(self) -> str:
+    @cached_property
+    def sources(self) -> Sources:
         """What would be built, without building it."""
-        return build.sources(self._site).build_id
+        return build.sources(self._site)
 
     def build(self, build_id: str = "") -> Built:
         """Build the site and look for what a release would refuse.
@@ -90,15 +95,15 @@ class Checkout:
         Raises:
             BuildError: the build failed, or its output must not be published.
         """
-        chosen = build_id or self.build_id
+        chosen = build_id or self.sources.build_id
         build.install(self._site.folder, self._site.surroundings, self._progress, self._logs / "site-packages.log")
-        build.run(self._site, chosen, self._progress, self._logs / "site-build.log")
+        build.run(self._site, self.sources, chosen, self._progress, self._logs / "site-build.log")
         files = scan(self._site.output)
         check_site(files, self._site.output)
         own = (CacheRule(pattern, header) for pattern, header in self._settings.cache_rules.items())
         everything = plan_release(files, Bucket({}, {}), None, 0.0, cache_policy((*own, *DEFAULT_RULES)))
         check_uploads(everything.uploads, self._site.output)
-        return Built(chosen, tuple(files))
+        return Built(chosen, tuple(files), self.sources.fingerprint)
 
 
 def compare(before: Sequence[File], after: Sequence[File]) -> list[Change]:

@@ -127,7 +127,7 @@ class Content:
         kind: see `Summary`.
         origin: release it is taken from; 0 for the new one itself.
         build: build id.
-        sources: fingerprint of what it was built from.
+        sources: fingerprint of its declared inputs.
         commit: git commit.
     """
 
@@ -257,13 +257,13 @@ class Publisher:
         """Publish the site as it is in the output folder, after building it where that is asked for and needed.
 
         Args:
-            build: build it first, unless nothing changed since the last build.
+            build: build it first; where `site.inputs` declares what the build depends on, only when that changed.
             dry_run: say what would be done.
-            everything: upload what is there already, too.
+            everything: build and upload what is there already, too.
         """
         sources = ""
         if build:
-            sources, live = self._build(everything or dry_run)
+            sources, live = self._build(needed=dry_run, everything=everything)
             if live is not None:
                 return self._unchanged(live.last, len(live.last.files) if live.last else 0)
         state, files = self._look()
@@ -291,11 +291,15 @@ class Publisher:
         policy = cache_policy((*own, *DEFAULT_RULES))
         return plan_release(files, state.bucket, state.last, state.recorded, policy, everything=everything)
 
-    def _build(self, needed: bool) -> tuple[str, State | None]:
-        """Build the site, unless that was done already.
+    def _build(self, *, needed: bool, everything: bool) -> tuple[str, State | None]:
+        """Build the site. Where its inputs are declared and did not change, what was built from them is taken as it is.
+
+        Args:
+            needed: the output must be on this machine.
+            everything: build it in any case.
 
         Returns:
-            The sources' fingerprint, and the bucket's state when the live release was made from the very same.
+            The inputs' fingerprint, and the bucket's state when the live release was made from the very same.
         """
         from amianai_infra.site import build
         from amianai_infra.site.environment import Surroundings, public_environment
@@ -303,21 +307,24 @@ class Publisher:
         surroundings = Surroundings.of(os.environ, self._settings.pass_environment)
         environment = {**public_environment(self._target, self._outputs), **self._settings.environment}
         folder = self._target.root / self._settings.directory
-        site = build.Site(folder, self._settings.build_command, self.output, environment, surroundings)
+        site = build.Site(folder, self._settings.build_command, self.output, environment, surroundings, self._settings.inputs)
         found = build.sources(site)
         marks = build.Marks(self._target.local / "site" / "built.json")
-        if marks.done(found.fingerprint, self.output):
-            self._progress.detail(f"Build {found.build_id} is there already: sources and settings did not change.")
-            return found.fingerprint, None
-        if not needed and not self.output.exists():
-            state = self.state()
-            if _serves(state, found.fingerprint):
-                return found.fingerprint, state
+        if found.fingerprint and not everything:
+            if marks.done(found.fingerprint, self.output):
+                self._progress.note(f"Not built: nothing that site.inputs names changed since build {found.build_id}.")
+                return found.fingerprint, None
+            if not needed and not self.output.exists():
+                state = self.state()
+                if _serves(state, found.fingerprint):
+                    self._progress.note("Not built: the live release was made from what site.inputs names.")
+                    return found.fingerprint, state
         self._base = self._newest()
         logs = self._target.local / "logs"
         build.install(folder, surroundings, self._progress, logs / "site-packages.log")
-        build.run(site, found.build_id, self._progress, logs / "site-build.log")
-        marks.keep(found.fingerprint, self.output)
+        build.run(site, found, found.build_id, self._progress, logs / "site-build.log")
+        if found.fingerprint:
+            marks.keep(found.fingerprint, self.output)
         return found.fingerprint, None
 
     def _unchanged(self, last: Manifest | None, kept: int) -> Release:
@@ -610,7 +617,7 @@ def _live(state: State) -> Manifest:
 
 
 def _serves(state: State, fingerprint: str) -> bool:
-    """Whether the bucket holds exactly what the live release, made from these sources, put there."""
+    """Whether the bucket holds exactly what the live release, made from these inputs, put there."""
     from amianai_infra.site.plan import trusted
 
     last = state.last

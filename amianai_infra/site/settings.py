@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from amianai_infra.config import Settings
 
+EXAMPLE_INPUTS: Mapping[str, list[str]] = {"examples/site": ["."]}
+"""What the site that comes with the toolkit is built from: its own folder, and nothing else."""
+
 _CONFIG = Path(__file__).parents[1] / "config.py"
 
 
@@ -30,6 +33,7 @@ class ReleaseSettings:
         directory: the site's folder, relative to the project.
         build_command: what builds it, run there.
         output: the folder that the build fills, relative to `directory`.
+        inputs: what the build depends on, relative to `directory`; empty: it is built at every deploy.
         old_asset_days: how long files that no release names any more stay served.
         old_version_days: how long replaced files stay restorable.
         cache_rules: own Cache-Control headers by path pattern.
@@ -44,6 +48,7 @@ class ReleaseSettings:
     directory: str
     build_command: str
     output: str
+    inputs: Sequence[str]
     old_asset_days: int
     old_version_days: int
     cache_rules: Mapping[str, str]
@@ -64,6 +69,7 @@ class ReleaseSettings:
             directory=site.directory,
             build_command=site.build_command,
             output=site.output,
+            inputs=site.inputs or EXAMPLE_INPUTS.get(site.directory, []),
             old_asset_days=site.old_asset_days,
             old_version_days=site.old_version_days,
             cache_rules=dict(site.cache_rules),

@@ -118,7 +118,7 @@ def test_what_a_build_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for cut in range(0, len(HOSTILE), 30):
         (tmp_path / "said").write_bytes("\n".join(HOSTILE[cut : cut + 30]).encode("utf-8", "surrogatepass") + b"\n\xff\xfe\x9b2J")
         with pytest.raises(BuildError) as caught:
-            build.run(site, "a", Progress(), tmp_path / "log")
+            build.run(site, build.sources(site), "a", Progress(), tmp_path / "log")
         assert told(caught.value) == []
         assert "  | " in str(caught.value)
     assert faults(capsys.readouterr().err) == []

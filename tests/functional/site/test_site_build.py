@@ -1,15 +1,17 @@
-"""The site's build: a deterministic id, nothing built twice, failures shown, secrets kept from it."""
+"""The site's build: a deterministic id, built always or as its declared inputs say, failures shown, secrets kept from it."""
 
 from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from amianai_infra.errors import BuildError, MissingToolError
 from amianai_infra.progress import Progress
+from amianai_infra.site import Release
 from tests.functional.site.site_world import Stage
 
 COMMAND = (
@@ -31,44 +33,146 @@ def builds(stage: Stage) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def test_equal_sources_are_built_once_and_named_alike(stage: Stage, sources: Path) -> None:
+def test_every_deploy_builds_and_equal_sources_are_named_alike(stage: Stage, sources: Path) -> None:
     first = stage.deploy(build=True, build_command=COMMAND)
-    assert builds(stage) == 1
     assert len(first.build) == 16
     assert json.loads((sources / "out" / "version.json").read_text()) == {"build": first.build}
-    stage.world.forget()
     (sources / "src" / "page.html").touch()
+    stage.world.forget()
     again = stage.deploy(build=True, build_command=COMMAND)
-    assert builds(stage) == 1
+    assert builds(stage) == 2
     assert not again.changed
-    assert stage.world.requests == [("GET", "")]
+    assert stage.world.requests == [("GET", ""), ("GET", "")]
     (sources / "src" / "page.html").write_text("<html>two</html>")
     other = stage.deploy(build=True, build_command=COMMAND)
-    assert builds(stage) == 2
+    assert builds(stage) == 3
     assert other.build != first.build
 
 
-def test_a_fresh_checkout_of_what_is_live_is_not_built(stage: Stage, sources: Path) -> None:
-    stage.deploy(build=True, build_command=COMMAND)
+def beside(stage: Stage, sources: Path, value: str) -> None:
+    (stage.target.root / "ui").mkdir(exist_ok=True)
+    (stage.target.root / "ui" / "text").write_text(value)
+
+
+def in_a_folder(name: str) -> Callable[[Stage, Path, str], None]:
+    def change(stage: Stage, sources: Path, value: str) -> None:
+        (sources / name).mkdir(exist_ok=True)
+        (sources / name / "text").write_text(value)
+
+    return change
+
+
+def through_a_link(stage: Stage, sources: Path, value: str) -> None:
+    beside(stage, sources, value)
+    if not (sources / "linked").exists():
+        (sources / "linked").symlink_to(stage.target.root / "ui")
+
+
+def in_a_file(name: str) -> Callable[[Stage, Path, str], None]:
+    def change(stage: Stage, sources: Path, value: str) -> None:
+        (sources / name).write_text(value)
+
+    return change
+
+
+INPUTS: list[tuple[Callable[[Stage, Path, str], None], str]] = [
+    (beside, "../ui/text"),
+    (in_a_folder("coverage"), "coverage/text"),
+    (in_a_folder(".cache"), ".cache/text"),
+    (through_a_link, "linked/text"),
+    (in_a_file(".env.staging"), ".env.staging"),
+]
+
+
+@pytest.mark.parametrize(("change", "path"), INPUTS, ids=[path for _, path in INPUTS])
+@pytest.mark.parametrize("declared", [False, True])
+def test_whatever_the_build_reads_an_edit_is_released(
+    stage: Stage, sources: Path, change: Callable[[Stage, Path, str], None], path: str, declared: bool
+) -> None:
+    command = f"mkdir -p out && cat {path} > out/index.html && echo built >> ../builds.txt"
+    inputs = [path.partition("/text")[0]] if declared else []
+    for value in ("one", "two"):
+        change(stage, sources, value)
+        assert stage.deploy(build=True, build_command=command, inputs=inputs).changed
+        assert stage.world.live()["index.html"].data == value.encode()
+    assert not stage.deploy(build=True, build_command=command, inputs=inputs).changed
+    assert builds(stage) == (2 if declared else 3), "what is declared and did not change is not built again"
+
+
+def test_a_variable_that_the_command_reads_is_used_or_named(
+    stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = 'mkdir -p out && echo "$API" > out/index.html'
+    for value in ("one", "two"):
+        monkeypatch.setenv("API", value)
+        stage.deploy(build=True, build_command=command, pass_environment=["API"])
+        assert stage.world.live()["index.html"].data.decode() == f"{value}\n"
+    publisher = stage.publisher(build_command=command)
+    publisher._progress = Progress()
+    publisher.deploy(build=True)
+    assert "kept from the build: API" in " ".join(capsys.readouterr().err.split())
+
+
+def test_content_from_elsewhere_is_released(stage: Stage, sources: Path) -> None:
+    """As from a CMS, or by date: nothing in the sources tells."""
+    command = "mkdir -p out && echo x >> ../elsewhere && wc -l < ../elsewhere > out/index.html"
+    assert stage.deploy(build=True, build_command=command).uploaded == ("index.html",)
+    assert stage.deploy(build=True, build_command=command).uploaded == ("index.html",)
+
+
+def test_declared_inputs_that_did_not_change_are_not_built(stage: Stage, sources: Path) -> None:
+    def deploy(*, everything: bool = False) -> Release:
+        return stage.deploy(build=True, build_command=COMMAND, inputs=["src", "*.json"], everything=everything)
+
+    (sources / "package.json").write_text("{}")
+    deploy()
+    (sources / "other").write_text("no input")
+    stage.world.forget()
+    assert not deploy().changed
+    assert builds(stage) == 1
+    assert stage.world.requests == [("GET", "")]
+    (sources / "package.json").write_text('{"name": "x"}')
+    deploy()
+    assert builds(stage) == 2
+    deploy(everything=True)
+    assert builds(stage) == 3, "--everything builds, too"
+
+
+def test_an_input_that_is_not_there_is_said(stage: Stage, sources: Path) -> None:
+    with pytest.raises(BuildError, match="'sources' does not exist"):
+        stage.deploy(build=True, build_command=COMMAND, inputs=["src", "sources"])
+    assert builds(stage) == 0
+
+
+def test_a_fresh_checkout_of_declared_inputs_that_are_live_is_not_built(stage: Stage, sources: Path) -> None:
     import shutil
 
+    def deploy() -> Release:
+        return stage.deploy(build=True, build_command=COMMAND, inputs=["src"])
+
+    deploy()
     shutil.rmtree(sources / "out")
     shutil.rmtree(stage.target.local)
     stage.world.forget()
-    release = stage.deploy(build=True, build_command=COMMAND)
-    assert not release.changed
+    assert not deploy().changed
     assert builds(stage) == 1
     assert stage.world.count("PUT") == 0
     stage.world.store("index.html", b"defaced")
-    assert stage.deploy(build=True, build_command=COMMAND).uploaded == ("index.html",)
+    assert deploy().uploaded == ("index.html",)
     assert builds(stage) == 2
 
 
 def test_an_output_that_somebody_changed_is_built_again(stage: Stage, sources: Path) -> None:
-    stage.deploy(build=True, build_command=COMMAND)
+    stage.deploy(build=True, build_command=COMMAND, inputs=["src"])
     (sources / "out" / "index.html").write_text("tampered")
-    assert not stage.deploy(build=True, build_command=COMMAND).changed
+    assert not stage.deploy(build=True, build_command=COMMAND, inputs=["src"]).changed
     assert builds(stage) == 2
+
+
+def test_a_build_that_fails_in_front_of_a_pipe_has_failed(stage: Stage, sources: Path) -> None:
+    stage.deploy(build=True, build_command=COMMAND)
+    with pytest.raises(BuildError, match="exit code 3"):
+        stage.deploy(build=True, build_command="sh -c 'echo no; exit 3' | tee log")
 
 
 def test_public_settings_are_part_of_the_build(stage: Stage, sources: Path) -> None:
@@ -132,7 +236,7 @@ def test_what_the_settings_name_is_passed_on_and_kept_nowhere(stage: Stage, sour
 
 def test_a_changed_value_that_is_passed_on_is_built_again(stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def deploy() -> None:
-        stage.deploy(build=True, build_command=COMMAND, pass_environment=["VITE_API_URL"])
+        stage.deploy(build=True, build_command=COMMAND, pass_environment=["VITE_API_URL"], inputs=["src"])
 
     monkeypatch.setenv("VITE_API_URL", "https://one.example.com")
     deploy()

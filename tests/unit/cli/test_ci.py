@@ -185,10 +185,19 @@ def test_build_compares_with_another_checkout(project: Path, tmp_path: Path) -> 
     assert "version.txt" not in text, "both builds carry one id"
 
 
-def test_equal_sources_need_no_second_build(project: Path, tmp_path: Path) -> None:
+def test_equal_sources_are_built_both_unless_they_declare_their_inputs(project: Path, tmp_path: Path) -> None:
+    """A build may read what is beside the site's folder."""
     base = make_project(tmp_path / "base")
+    for root, text in ((project, "new"), (base, "old")):
+        (root / "shared").write_text(text)
+        (root / "web/build.sh").write_text("mkdir -p out && cp ../shared out/index.html\n")
+    assert "~ index.html" in run("build", "--against", str(base)).stdout
+    shutil.rmtree(base / "web/out")
+    for root in (project, base):
+        (root / "shared").write_text("equal")
+        (root / "Pulumi.prod.yaml").write_text(CONFIG + "  amianai-infra:siteInputs: ., ../shared\n")
     result = run("build", "--against", str(base))
-    assert "The site stays as it is" in result.stdout
+    assert "The site stays as it is" in result.stdout, result.output
     assert not (base / "web/out").exists()
 
 
