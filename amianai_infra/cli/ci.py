@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from difflib import unified_diff
 from pathlib import Path
@@ -155,10 +156,12 @@ def _compared(app: App, built: Built, against: Path) -> tuple[list[Change] | Non
 
 
 def _workflow(app: App) -> Workflow:
-    from amianai_infra.rules.workflow import Workflow
+    from amianai_infra.config import require_shared
+    from amianai_infra.rules.workflow import WORKFLOW, Workflow
     from amianai_infra.site import public_environment
 
     outputs, settings = _outputs(app), app.settings
+    require_shared(settings.site.directory, WORKFLOW)
     return Workflow(
         domain=outputs.domain,
         region=outputs.region,
@@ -166,7 +169,7 @@ def _workflow(app: App) -> Workflow:
         role_arn=outputs.deploy_role_arn,
         branch=settings.delivery.branch,
         environment=settings.delivery.environment,
-        output=(Path(settings.site.directory) / settings.site.output).as_posix(),
+        output=Path(os.path.normpath(Path(settings.site.directory) / settings.site.output)).as_posix(),
         variables={"DOMAIN_NAME": outputs.domain, **_not_in_the_stack_file(app), **public_environment(app.target, outputs)},
         passed=settings.site.pass_environment,
         node_file=_node_file(app.root, settings.site.directory),

@@ -42,7 +42,8 @@ def deploy(app: App, no_build: bool, no_verify: bool, wait: timedelta, everythin
     amianai --sandbox deploy
     amianai deploy --no-build --wait 5m
 
-    Files are compared by content and headers. What pages name goes up before the pages; nothing is deleted; a release that does
+    The site's own build runs each time (site.inputs declares when it need not), and files are compared by content and headers. Another
+    folder than the live release's is asked for (--yes). What pages name goes up before the pages; nothing is deleted; a release that does
     not answer as it should is rolled back.
     """
     from amianai_infra import site
@@ -60,6 +61,7 @@ def deploy(app: App, no_build: bool, no_verify: bool, wait: timedelta, everythin
             dry_run=dry_run,
             everything=everything,
             agreed=_agreed(app),
+            confirm=app.confirm,
         )
     app.print(asdict(release), site.describe(release))
 

@@ -23,13 +23,13 @@ def _hands(app: App) -> Hands:
     from amianai_infra.engine import ensure_engine, ensure_plugin, plugin_version
     from amianai_infra.folders import cache_folder
     from amianai_infra.operations.setup import Hands
-    from amianai_infra.site import build
+    from amianai_infra.site import packages
     from amianai_infra.site.environment import Surroundings
 
     def prepare_site() -> None:
         chosen = app.settings.site
         surroundings = Surroundings.of(app.environ, chosen.pass_environment)
-        build.install(app.root / chosen.directory, surroundings, app.progress, app.target.local / "logs" / "site-install.log")
+        packages.prepare(app.root / chosen.directory, surroundings, app.progress, app.target.local)
 
     return Hands(
         ensure_engine=lambda progress: ensure_engine(progress, app.root, app.environ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ _KNOWN = frozenset(
 # Settings of Node and the package managers, less those that hold or lead to a credential.
 _TOOLS = re.compile(r"^(?:LC_|NODE_|COREPACK_|YARN_|npm_config_|pnpm_config_)", re.IGNORECASE)
 _CREDENTIAL = re.compile(r"auth|token|pass|secret|credential|key|otp", re.IGNORECASE)
+# Credentials that are for nothing but registries of packages.
+_REGISTRIES = frozenset({"NPM_TOKEN", "NODE_AUTH_TOKEN", "BUN_AUTH_TOKEN"})
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NEVER_MEANT = frozenset({"_", "PWD", "OLDPWD", "SHLVL"})
 _NAMED = re.compile(r"""(?:\benv\.|\benv\[\s*["'`]|\$\{?)([A-Za-z_][A-Za-z0-9_]*)""")
@@ -37,12 +39,12 @@ class Surroundings:
     Attributes:
         common: what programs need to run.
         passed: what the settings name besides.
-        left_out: the names of all others.
+        kept: all others.
     """
 
     common: Mapping[str, str] = field(repr=False)
     passed: Mapping[str, str] = field(repr=False)
-    left_out: tuple[str, ...]
+    kept: Mapping[str, str] = field(repr=False)
 
     @classmethod
     def of(cls, environ: Mapping[str, str], names: Sequence[str]) -> Surroundings:
@@ -54,16 +56,34 @@ class Surroundings:
         """
         passed = {name: value for name, value in environ.items() if any(_matches(name, one) for one in names)}
         common = {name: value for name, value in environ.items() if name not in passed and _is_common(name)}
-        rest = set(environ) - set(passed) - set(common) - _NEVER_MEANT
-        return cls(common, passed, tuple(sorted(filter(_PLAIN.fullmatch, rest))))
+        return cls(common, passed, {name: value for name, value in environ.items() if name not in passed and name not in common})
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The names of what a build does not get."""
+        return tuple(sorted(name for name in self.kept if name not in _NEVER_MEANT and _PLAIN.fullmatch(name)))
+
+    def for_registries(self, settings: Iterable[str]) -> dict[str, str]:
+        """What the installation of packages gets besides: credentials of registries.
+
+        Args:
+            settings: texts of the package managers' settings files, which may name more (`_authToken=${MY_TOKEN}`).
+        """
+        named = {name for text in settings for name in names_in(text) if not name.startswith("AWS_")}
+        return {name: value for name, value in self.kept.items() if name in named or name in _REGISTRIES or _TOOLS.match(name)}
 
     def named_in(self, text: str) -> set[str]:
         """Those left out that a program text asks for: `process.env.NAME`, `import.meta.env.NAME`, `${NAME}`."""
-        return set(self.left_out) & set(_NAMED.findall(text))
+        return set(self.left_out) & names_in(text)
 
     def mentioned_in(self, text: str) -> set[str]:
         """Those left out whose names are words of a text."""
         return set(self.left_out) & set(_PLAIN.findall(text))
+
+
+def names_in(text: str) -> set[str]:
+    """Variables that a program text or a settings file asks for."""
+    return set(_NAMED.findall(text))
 
 
 def _matches(name: str, wanted: str) -> bool:

@@ -128,6 +128,7 @@ class Manifest:
         sources: fingerprint of the declared inputs it was built from; empty where none are declared, or it was not built by us.
         retired: files that earlier releases named and this one does not; they are still served.
         history: the releases before it, newest first.
+        published: folder it was published from, relative to the project; empty where that was not recorded.
     """
 
     summary: Summary
@@ -135,6 +136,7 @@ class Manifest:
     sources: str = ""
     retired: Mapping[str, Retired] = field(default_factory=dict)
     history: tuple[Summary, ...] = ()
+    published: str = ""
 
     @property
     def number(self) -> int:
@@ -163,6 +165,7 @@ def encode(manifest: Manifest) -> bytes:
         "format": FORMAT,
         **asdict(manifest.summary),
         "sources": manifest.sources,
+        "published": manifest.published,
         "retired": {path: [one.since, values(one.entry) if one.entry else None] for path, one in manifest.retired.items()},
         "headers": list(headers),
         "history": [asdict(summary) for summary in manifest.history],
@@ -214,6 +217,7 @@ def decode(data: bytes, where: str = "") -> Manifest:
             summary=_summary(raw),
             files={path: _entry(values, headers) for path, values in raw["entries"].items()},
             sources=_checked("sources", raw["sources"]),
+            published=_checked("published", raw.get("published", "")),
             retired={
                 path: Retired(_checked("started", since), _entry(one, headers) if one else None)
                 for path, (since, one) in raw["retired"].items()
@@ -287,6 +291,7 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "size": _amount,
     "uploaded": _amount,
     "sources": lambda value: value == "" or is_id(value),
+    "published": lambda value: isinstance(value, str),
 }
 
 
@@ -307,6 +312,7 @@ def following(
     files: Mapping[str, Entry],
     *,
     sources: str = "",
+    published: str = "",
     leftovers: Iterable[str] = (),
     present: Container[str] = (),
 ) -> Manifest:
@@ -317,6 +323,7 @@ def following(
         summary: the new release in one line.
         files: the new release's files.
         sources: fingerprint of the declared inputs it was built from.
+        published: folder it was published from.
         leftovers: files that an interrupted release uploaded.
         present: what the bucket holds; only what is there can be retired.
     """
@@ -327,4 +334,4 @@ def following(
         retired.setdefault(path, Retired(summary.started))
     retired = {path: one for path, one in retired.items() if path not in files and path in present and not outside(path)}
     history = (before.summary, *before.history)[:HISTORY] if before else ()
-    return Manifest(summary, files, sources, retired, history)
+    return Manifest(summary, files, sources, retired, history, published)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.rules.workflow import MARKER
 from amianai_infra.site import build
-from amianai_infra.site.environment import Surroundings
 from amianai_infra.site.inputs import Sources
 from amianai_infra.site.output import check_site, check_uploads
 from amianai_infra.site.plan import Bucket, plan_release
@@ -74,12 +73,9 @@ class Checkout:
     def __init__(self, root: Path, settings: ReleaseSettings, environ: Mapping[str, str], progress: Progress) -> None:
         self._settings = settings
         self._progress = progress
-        self._logs = root / ".amianai" / "logs"
+        self._local = root / ".amianai"
         public = {name: value for name, value in environ.items() if name.startswith(PUBLIC)}
-        folder = root / settings.directory
-        surroundings = Surroundings.of(environ, settings.pass_environment)
-        environment = {**public, **settings.environment}
-        self._site = build.Site(folder, settings.build_command, folder / settings.output, environment, surroundings, settings.inputs)
+        self._site = build.site_of(root, settings, public, environ)
 
     @cached_property
     def sources(self) -> Sources:
@@ -96,8 +92,8 @@ class Checkout:
             BuildError: the build failed, or its output must not be published.
         """
         chosen = build_id or self.sources.build_id
-        build.install(self._site.folder, self._site.surroundings, self._progress, self._logs / "site-packages.log")
-        build.run(self._site, self.sources, chosen, self._progress, self._logs / "site-build.log")
+        if not self._site.has_nothing_to_build:
+            build.run(self._site, self.sources, chosen, self._progress, self._local)
         files = scan(self._site.output)
         check_site(files, self._site.output)
         own = (CacheRule(pattern, header) for pattern, header in self._settings.cache_rules.items())

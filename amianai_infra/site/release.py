@@ -33,7 +33,7 @@ from amianai_infra.site.manifest import (
 )
 from amianai_infra.site.output import build_of, check_site, check_uploads
 from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing
-from amianai_infra.site.settings import ReleaseSettings
+from amianai_infra.site.settings import ReleaseSettings, folders
 from amianai_infra.site.store import ConflictError, SiteBucket
 from amianai_infra.site.texts import amount_of, overtaken, verified
 from amianai_infra.site.tree import File, scan
@@ -129,6 +129,7 @@ class Content:
         build: build id.
         sources: fingerprint of its declared inputs.
         commit: git commit.
+        published: folder it is published from, relative to the project.
     """
 
     root: Path
@@ -138,6 +139,7 @@ class Content:
     build: str
     sources: str = ""
     commit: str = ""
+    published: str = ""
 
 
 class Publisher:
@@ -151,6 +153,7 @@ class Publisher:
         wait: seconds to wait for another release to finish.
         verify: whether to look at the site afterwards.
         agreed: asks a person whether to release over what was released meanwhile; where not given, nobody can be asked.
+        confirm: asks whether to publish another site than the live one, and raises when not; where not given, nobody can be asked.
         store: the bucket; made from the target when not given.
         clock: seconds since 1970.
         sleep: how to wait.
@@ -166,6 +169,7 @@ class Publisher:
         wait: float = 0.0,
         verify: bool = True,
         agreed: Agreed | None = None,
+        confirm: Callable[[str], None] | None = None,
         store: SiteBucket | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -177,6 +181,7 @@ class Publisher:
         self._wait = wait
         self._verify = verify
         self._agreed = agreed
+        self._confirm = confirm
         self._base: int | None = None
         self._given = store
         self._clock = clock
@@ -193,10 +198,14 @@ class Publisher:
         outputs = self._outputs
         return SiteBucket(outputs.site.bucket, outputs.region, endpoint, self._target.credentials(), owner=outputs.account, ca=ca)
 
-    @property
+    @cached_property
     def output(self) -> Path:
         """The folder with the finished site."""
-        return self._target.root / self._settings.directory / self._settings.output
+        return folders(self._target.root, self._settings)[1]
+
+    @property
+    def _published(self) -> str:
+        return Path(os.path.relpath(self.output, self._target.root)).as_posix()
 
     @property
     def _memory(self) -> Path:
@@ -272,19 +281,44 @@ class Publisher:
         if not plan.changed and not state.unfinished:
             return self._unchanged(state.last, len(plan.kept))
         check_uploads(plan.uploads, self.output)
-        content = Content(self.output, plan, "deploy", 0, build_of(self.output, files), sources, _commit(self.output.parent))
+        commit = _commit(self._target.root / self._settings.directory)
+        content = Content(self.output, plan, "deploy", 0, build_of(self.output, files), sources, commit, self._published)
         if dry_run:
+            self._progress.note(self._other_site(state.last))
             return replace(self._release(content, state.next_number - 1, ()), dry=True)
+        self._same_site(state.last)
         base = self._checked(base, state)
         with self._locked("deploy", state.next_number, _new(plan)) as (lock, before):
             if before is not None or self._overtaken(state):
                 state = self.state()
                 plan = self._plan(state, files, everything)
                 if plan.changed:
+                    self._same_site(state.last)
                     self._checked(base, state)
                 content = replace(content, plan=plan)
                 lock.announce(_new(plan))
             return self._publish(content, state, lock, before)
+
+    def _other_site(self, last: Manifest | None) -> list[str]:
+        """Says that the live release is one of another site; empty when it is not, or did not record it."""
+        if last is None or last.published in ("", self._published):
+            return []
+        return [f"The live release {last.number} was published from {last.published}; this is {self._published}."]
+
+    def _same_site(self, last: Manifest | None) -> None:
+        """Make sure that one site does not take the place of another one unasked.
+
+        Raises:
+            RefusedError: nobody agreed.
+        """
+        for told in self._other_site(last):
+            if self._confirm is None:
+                raise RefusedError(
+                    f"{told} Nothing was published.",
+                    where="site.directory and site.output",
+                    fix="choose the live site's, best in the stack file; `amianai deploy` asks whether to publish the other one",
+                )
+            self._confirm(f"{told} Publish it in its place?")
 
     def _plan(self, state: State, files: Sequence[File], everything: bool) -> Plan:
         own = (CacheRule(pattern, header) for pattern, header in self._settings.cache_rules.items())
@@ -302,14 +336,15 @@ class Publisher:
             The inputs' fingerprint, and the bucket's state when the live release was made from the very same.
         """
         from amianai_infra.site import build
-        from amianai_infra.site.environment import Surroundings, public_environment
+        from amianai_infra.site.environment import public_environment
 
-        surroundings = Surroundings.of(os.environ, self._settings.pass_environment)
-        environment = {**public_environment(self._target, self._outputs), **self._settings.environment}
-        folder = self._target.root / self._settings.directory
-        site = build.Site(folder, self._settings.build_command, self.output, environment, surroundings, self._settings.inputs)
+        local = self._target.local
+        site = build.site_of(self._target.root, self._settings, public_environment(self._target, self._outputs), os.environ)
+        if site.has_nothing_to_build:
+            self._progress.note(f"Nothing to build: {self.output} is published as it is.")
+            return "", None
         found = build.sources(site)
-        marks = build.Marks(self._target.local / "site" / "built.json")
+        marks = build.Marks(local / "site" / "built.json")
         if found.fingerprint and not everything:
             if marks.done(found.fingerprint, self.output):
                 self._progress.note(f"Not built: nothing that site.inputs names changed since build {found.build_id}.")
@@ -320,9 +355,7 @@ class Publisher:
                     self._progress.note("Not built: the live release was made from what site.inputs names.")
                     return found.fingerprint, state
         self._base = self._newest()
-        logs = self._target.local / "logs"
-        build.install(folder, surroundings, self._progress, logs / "site-packages.log")
-        build.run(site, found, found.build_id, self._progress, logs / "site-build.log")
+        build.run(site, found, found.build_id, self._progress, local)
         if found.fingerprint:
             marks.keep(found.fingerprint, self.output)
         return found.fingerprint, None
@@ -402,7 +435,7 @@ class Publisher:
     @staticmethod
     def _content(root: Path, plan: Plan, wanted: Manifest, kind: str) -> Content:
         made = wanted.summary
-        return Content(root, plan, kind, _origin(wanted), made.build, wanted.sources, made.commit)
+        return Content(root, plan, kind, _origin(wanted), made.build, wanted.sources, made.commit, wanted.published)
 
     def _locked(self, doing: str, number: int, pending: tuple[str, ...]) -> _Held:
         from amianai_infra.site.lock import Lock
@@ -490,6 +523,7 @@ class Publisher:
             summary,
             dict(sorted(files.items())),
             sources=content.sources,
+            published=content.published,
             leftovers=before.pending if before else (),
             present=state.bucket.objects,
         )
@@ -665,9 +699,10 @@ def deploy(
     dry_run: bool = False,
     everything: bool = False,
     agreed: Agreed | None = None,
+    confirm: Callable[[str], None] | None = None,
 ) -> Release:
     """Build the site and publish what changed; see `Publisher`."""
-    publisher = Publisher(target, settings, outputs, progress, wait=wait, verify=verify, agreed=agreed)
+    publisher = Publisher(target, settings, outputs, progress, wait=wait, verify=verify, agreed=agreed, confirm=confirm)
     return publisher.deploy(build=build, dry_run=dry_run, everything=everything)
 
 

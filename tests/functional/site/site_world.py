@@ -70,6 +70,7 @@ def release_settings(**changes: Any) -> ReleaseSettings:
         "build_command": "true",
         "output": "out",
         "inputs": [],
+        "empty_output": True,
         "old_asset_days": 30,
         "old_version_days": 30,
         "cache_rules": {},

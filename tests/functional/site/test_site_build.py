@@ -310,25 +310,116 @@ def test_a_missing_site_directory_is_said(stage: Stage) -> None:
         stage.deploy(build=True, build_command=COMMAND)
 
 
-def test_packages_are_installed_when_the_lock_file_changed(stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_build_did_not_write_is_left_out(stage: Stage, sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tool that does not empty its output would keep a removed page in every later release."""
+    command = "mkdir -p out; echo h > out/index.html; for f in second; do test ! -e $f || cp $f out/$f.html; done; echo x > out/a.$$.js"
+    (sources / "second").write_text("s")
+    (sources / "out").mkdir()
+    (sources / "out" / "first.html").write_text("of a build before there was a release")
+    publisher = stage.publisher(build_command=command)
+    publisher._progress = Progress()
+    assert "second.html" in publisher.deploy(build=True).uploaded
+    assert "Left out, since this build did not write it: first.html (1 in all" in " ".join(capsys.readouterr().err.split())
+    (sources / "second").unlink()
+    release = stage.deploy(build=True, build_command=command)
+    assert "second.html" in release.gone
+    assert [path.name for path in (stage.target.local / "site" / "left-out").rglob("*.html")] == ["first.html", "second.html"]
+    assert stage.deploy(build=True, build_command=command, empty_output=False).gone == ()
+
+
+def test_a_failed_build_leaves_the_output_as_it_was(stage: Stage, sources: Path) -> None:
+    stage.deploy(build=True, build_command=COMMAND)
+    before = {path: path.read_bytes() for path in stage.out.iterdir()}
+    with pytest.raises(BuildError):
+        stage.deploy(build=True, build_command="mkdir -p out/index.html; echo half > out/new.html; exit 1")
+    assert {path: path.read_bytes() for path in stage.out.iterdir()} == before
+
+
+def test_a_build_that_writes_nothing_releases_nothing_old(stage: Stage, sources: Path) -> None:
+    stage.deploy(build=True, build_command=COMMAND)
+    with pytest.raises(BuildError, match="wrote nothing"):
+        stage.deploy(build=True, build_command="false || echo going on")
+    assert (stage.out / "index.html").exists()
+
+
+@pytest.mark.parametrize("command", ["", "true", ":"])
+def test_a_site_made_by_hand_needs_no_build(stage: Stage, command: str) -> None:
+    stage.write({"index.html": "by hand"})
+    assert stage.deploy(build=True, build_command=command).uploaded == ("index.html",)
+    assert not stage.deploy(build=True, build_command=command).changed
+    assert (stage.out / "index.html").read_text() == "by hand"
+
+
+def test_a_sites_own_build_script_is_run_by_its_own_manager(stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(stage, monkeypatch, "pnpm", 'if [ "$1" = run ]; then mkdir -p out; echo "$*" > out/index.html; fi')
+    (sources / "package.json").write_text('{"scripts": {"build": "x"}, "packageManager": "pnpm@9.1.0"}')
+    stage.deploy(build=True, build_command="")
+    assert stage.world.live()["index.html"].data == b"run build\n"
+
+
+@pytest.mark.parametrize("content", ['{"build": 42}', '{"build": "two words"}', '{"build": {}}'])
+def test_a_version_file_of_the_sites_own_is_a_file_like_any_other(stage: Stage, content: str) -> None:
+    stage.write({"index.html": "x", "version.json": content})
+    release = stage.deploy()
+    assert release.build == ""
+    assert release.verified is not None
+    assert stage.world.live()["version.json"].data == content.encode()
+
+
+def stand_in(stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> Path:
+    """A package manager on PATH, alone with the system's programs."""
     tools = stage.target.root / "bin"
-    tools.mkdir()
-    npm = tools / "npm"
-    npm.write_text('#!/bin/sh\necho "$@" >> ../npm.txt\nmkdir -p node_modules\n')
-    npm.chmod(0o755)
+    tools.mkdir(exist_ok=True)
+    program = tools / name
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    return program
+
+
+def test_packages_are_installed_when_the_lock_file_changed(stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    npm = stand_in(stage, monkeypatch, "npm", 'echo "$@" >> ../npm.txt\nmkdir -p node_modules')
     (sources / "package.json").write_text("{}")
     (sources / "package-lock.json").write_text('{"one": 1}')
     stage.deploy(build=True, build_command=COMMAND)
     (sources / "src" / "page.html").write_text("<html>two</html>")
     stage.deploy(build=True, build_command=COMMAND)
     log = stage.target.root / "npm.txt"
-    assert log.read_text().splitlines() == ["ci --no-audit --no-fund"]
+    assert log.read_text().splitlines() == ["ci --no-audit --no-fund --include=dev"]
     (sources / "package-lock.json").write_text('{"two": 2}')
     stage.deploy(build=True, build_command=COMMAND)
     assert len(log.read_text().splitlines()) == 2
     npm.unlink()
     (sources / "package-lock.json").write_text('{"three": 3}')
-    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setenv("PATH", str(npm.parent))
     with pytest.raises(MissingToolError, match="npm is not installed"):
         stage.deploy(build=True, build_command=COMMAND)
+
+
+def test_packages_are_complete_whatever_the_shell_is_for(stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(stage, monkeypatch, "npm", "env > ../install.txt\nmkdir -p node_modules")
+    (sources / "package.json").write_text("{}")
+    (sources / "package-lock.json").write_text("{}")
+    monkeypatch.setenv("NODE_ENV", "production")
+    monkeypatch.setenv("NPM_CONFIG_OMIT", "dev")
+    stage.deploy(build=True, build_command=COMMAND)
+    installed = (stage.target.root / "install.txt").read_text()
+    assert "NODE_ENV" not in installed
+    assert "OMIT" not in installed
+    assert "NODE_ENV=production" in (stage.target.root / "environment.txt").read_text(), "the build gets it"
+
+
+def test_tokens_of_registries_reach_the_installation_and_not_the_build(
+    stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(stage, monkeypatch, "npm", "env > ../install.txt\nmkdir -p node_modules")
+    (sources / "package.json").write_text("{}")
+    (sources / "package-lock.json").write_text("{}")
+    (sources / ".npmrc").write_text("//npm.pkg.github.com/:_authToken=${GITHUB_TOKEN}\nx=${AWS_SESSION_TOKEN}\n")
+    given = {"NPM_TOKEN", "NODE_AUTH_TOKEN", "GITHUB_TOKEN", "npm_config__authToken"}
+    for name in (*given, "DATABASE_URL", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, f"hunter2-{name}")
+    stage.deploy(build=True, build_command=COMMAND)
+    installed = (stage.target.root / "install.txt").read_text()
+    assert {line.partition("=")[0] for line in installed.splitlines() if "hunter2" in line} == given
+    assert "hunter2" not in (stage.target.root / "environment.txt").read_text()

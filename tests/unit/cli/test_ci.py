@@ -111,6 +111,14 @@ def test_settings_that_no_stack_file_holds_go_into_the_workflow(project: Path) -
     assert found["jobs"]["deploy"]["environment"]["name"] == "production"
 
 
+def test_a_folder_of_this_machine_alone_does_not_go_into_the_workflow(project: Path) -> None:
+    result = run("--set", f"site.directory={project / 'web'}", "init")
+    assert result.exit_code == 2
+    assert "this file is committed" in result.stderr
+    run("--set", "site.output=../dist", "init")
+    assert yaml.safe_load((project / WORKFLOW).read_text())["env"]["SITE_OUTPUT"] == "dist"
+
+
 @pytest.mark.parametrize("name", [".nvmrc", "web/.node-version"])
 def test_the_projects_own_node_version_is_used(project: Path, name: str) -> None:
     (project / name).write_text("20\n")
