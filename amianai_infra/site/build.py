@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from amianai_infra.errors import AmianaiError, BuildError
 from amianai_infra.rules.cache import cache_control
 from amianai_infra.site import inputs, packages, process
-from amianai_infra.site.environment import Surroundings
+from amianai_infra.site.environment import Surroundings, prefixes, refuse_secrets, translated
 from amianai_infra.site.inputs import Sources
 from amianai_infra.site.leftovers import DAYS, Leftovers, emptied
 from amianai_infra.site.output import tree_digest
@@ -48,6 +48,7 @@ class Site:
         surroundings: what it gets of the environment of this process.
         inputs: what the build depends on, relative to `folder`; empty: nobody says, so it is built always.
         empties: build into an empty output.
+        from_shell: variables of this process that the site's framework bakes into pages.
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class Site:
     surroundings: Surroundings
     inputs: Sequence[str] = ()
     empties: bool = True
+    from_shell: Sequence[str] = ()
 
     @property
     def has_nothing_to_build(self) -> bool:
@@ -72,16 +74,26 @@ def site_of(root: Path, chosen: ReleaseSettings, public: Mapping[str, str], envi
         chosen: what a release reads.
         public: the stack's public settings.
         environ: the environment of this process.
+
+    Raises:
+        RefusedError: what would be public looks secret.
     """
     folder, output = folders(root, chosen)
+    used = packages.uses(folder)
+    beginnings = tuple(sorted(prefixes(used)))
+    surroundings = Surroundings.of(environ, [*chosen.pass_environment, *(f"{one}*" for one in beginnings)])
+    environment = {**translated(public, used), **chosen.environment}
+    shell = {name: value for name, value in surroundings.passed.items() if name.startswith(beginnings)}
+    refuse_secrets({**shell, **environment}, environ)
     return Site(
         folder=folder,
         command=chosen.build_command or _own_command(folder),
         output=output,
-        environment={**public, **chosen.environment},
-        surroundings=Surroundings.of(environ, chosen.pass_environment),
+        environment=environment,
+        surroundings=surroundings,
         inputs=chosen.inputs,
-        empties=chosen.empty_output,
+        empties=chosen.empty_output and _GOES_ON.isdisjoint(used),
+        from_shell=tuple(sorted(shell.keys() - environment.keys())),
     )
 
 
@@ -121,6 +133,8 @@ def run(site: Site, found: Sources, build_id: str, progress: Progress, local: Pa
         BUILD_ID: build_id,
     }
     wanted = _wanted(site, found.files)
+    if site.from_shell:
+        progress.note(f"Public variables of this shell that the build gets: {', '.join(site.from_shell)}")
     progress.detail(f"Variables that the build does not get: {', '.join(surroundings.left_out) or 'none'}")
     if wanted:
         progress.note(f"The site's sources name what is set here but kept from the build: {', '.join(sorted(wanted))} ({_HINT})")
@@ -138,7 +152,7 @@ def run(site: Site, found: Sources, build_id: str, progress: Progress, local: Pa
 def _output(site: Site, local: Path) -> AbstractContextManager[Leftovers]:
     """The output, empty where that can be."""
     holds_more = any(folder.is_relative_to(site.output) for folder in (site.folder, local))
-    if not site.empties or holds_more or not _GOES_ON.isdisjoint(packages.uses(site.folder)):
+    if not site.empties or holds_more:
         return nullcontext(Leftovers(local))
     return emptied(site.output, local / "site" / "left-out")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from amianai_infra.errors import RefusedError
+from amianai_infra.site.secrets import secret_value
 
 if TYPE_CHECKING:
     from amianai_infra.outputs import StackOutputs
@@ -29,6 +32,21 @@ _CREDENTIAL = re.compile(r"auth|token|pass|secret|credential|key|otp", re.IGNORE
 _REGISTRIES = frozenset({"NPM_TOKEN", "NODE_AUTH_TOKEN", "BUN_AUTH_TOKEN"})
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NEVER_MEANT = frozenset({"_", "PWD", "OLDPWD", "SHLVL"})
+# What a framework bakes into the pages: variables that begin like this. Source: the manuals of each, "Environment variables".
+_PREFIXES = {
+    "next": "NEXT_PUBLIC_",
+    "vite": "VITE_",
+    "vitepress": "VITE_",
+    "astro": "PUBLIC_",
+    "@sveltejs/kit": "PUBLIC_",
+    "nuxt": "NUXT_PUBLIC_",
+    "react-scripts": "REACT_APP_",
+    "gatsby": "GATSBY_",
+    "@angular/core": "NG_APP_",
+}
+PUBLIC = "NEXT_PUBLIC_"
+"""How the stack's own public values begin."""
+_CREDENTIALS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GITHUB_TOKEN", "DATABASE_URL", "PGPASSWORD", "PULUMI_CONFIG_PASSPHRASE")
 _NAMED = re.compile(r"""(?:\benv\.|\benv\[\s*["'`]|\$\{?)([A-Za-z_][A-Za-z0-9_]*)""")
 
 
@@ -86,6 +104,43 @@ def names_in(text: str) -> set[str]:
     return set(_NAMED.findall(text))
 
 
+def prefixes(packages: Collection[str]) -> set[str]:
+    """How variables begin that the frameworks of a site bake into its pages.
+
+    Args:
+        packages: what the site asks for.
+    """
+    return {prefix for name, prefix in _PREFIXES.items() if name in packages}
+
+
+def translated(public: Mapping[str, str], packages: Collection[str]) -> dict[str, str]:
+    """The stack's public values, also under the names that the site's own frameworks bake into pages (`VITE_USER_POOL_ID`)."""
+    others = sorted(prefixes(packages) - {PUBLIC})
+    return {**public, **{prefix + name.removeprefix(PUBLIC): value for prefix in others for name, value in public.items()}}
+
+
+def refuse_secrets(public: Mapping[str, str], environ: Mapping[str, str]) -> None:
+    """Refuse values that would be in every page and look like a secret. Names say nothing: `PUBLIC_SECRET_SANTA` is a page's business.
+
+    Args:
+        public: variables that the build bakes into pages.
+        environ: the environment of this process, whose credentials are known.
+
+    Raises:
+        RefusedError: the names; a value is not shown.
+    """
+    known = {environ[name]: f"the value of {name}" for name in (*_CREDENTIALS, *_REGISTRIES) if environ.get(name)}
+    found = {name: known.get(value) or secret_value(value) for name, value in public.items()}
+    problems = [f"{name} holds {kind}" for name, kind in sorted(found.items()) if kind]
+    if problems:
+        raise RefusedError(
+            "What the build puts into the pages looks secret; nothing was built:",
+            details=problems,
+            where="site.environment, and variables of this shell that the site's framework makes public",
+            fix="give it another name, without the public beginning, or take it out; replace a secret that was in a page before",
+        )
+
+
 def _matches(name: str, wanted: str) -> bool:
     return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
 
@@ -95,7 +150,7 @@ def _is_common(name: str) -> bool:
 
 
 def public_environment(target: Target, outputs: StackOutputs, *, development: bool = False) -> dict[str, str]:
-    """The variables that a Next.js build bakes into the pages. Nothing in here is a secret.
+    """The variables that a build bakes into the pages, as Next.js calls them. Nothing in here is a secret.
 
     Args:
         target: the environment; on AWS the browser finds Cognito by its region.

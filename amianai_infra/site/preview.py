@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.rules.workflow import MARKER
 from amianai_infra.site import build
+from amianai_infra.site.environment import PUBLIC
 from amianai_infra.site.inputs import Sources
 from amianai_infra.site.output import check_site, check_uploads
 from amianai_infra.site.plan import Bucket, plan_release
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from amianai_infra.progress import Progress
     from amianai_infra.site.settings import ReleaseSettings
 
-PUBLIC = "NEXT_PUBLIC_"
 _FOOT = """\
 <sub>Built without access to AWS and compared with a build of the base branch, not with what is live now; both builds carry one build id.
 A release with edited sources has a new id and therefore uploads every page again.</sub>"""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from amianai_infra.errors import BuildError, MissingToolError
+from amianai_infra.errors import BuildError, MissingToolError, RefusedError
 from amianai_infra.progress import Progress
 from amianai_infra.site import Release
 from tests.functional.site.site_world import Stage
@@ -182,6 +182,70 @@ def test_public_settings_are_part_of_the_build(stage: Stage, sources: Path) -> N
     environment = (stage.target.root / "environment.txt").read_text()
     assert "NEXT_PUBLIC_COLOUR=blue" in environment
     assert "NEXT_PUBLIC_USER_POOL_ID=x" in environment
+
+
+FRAMEWORKS = [
+    ("next", "NEXT_PUBLIC_"),
+    ("vite", "VITE_"),
+    ("astro", "PUBLIC_"),
+    ("@sveltejs/kit", "PUBLIC_"),
+    ("nuxt", "NUXT_PUBLIC_"),
+    ("react-scripts", "REACT_APP_"),
+    ("gatsby", "GATSBY_"),
+    ("@angular/core", "NG_APP_"),
+]
+
+
+@pytest.mark.parametrize(("package", "prefix"), FRAMEWORKS)
+def test_public_values_have_the_beginning_that_the_framework_knows(
+    stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch, package: str, prefix: str
+) -> None:
+    (sources / "package.json").write_text(json.dumps({"devDependencies": {package: "1"}}))
+    monkeypatch.setenv(f"{prefix}API_URL", "https://api.example.com")
+    monkeypatch.setenv(f"{prefix}USER_POOL_ID", "of another stack")
+    monkeypatch.setenv("OTHER_PUBLIC_THING", "hidden")
+    stage.deploy(build=True, build_command=COMMAND)
+    environment = (stage.target.root / "environment.txt").read_text().splitlines()
+    assert f"{prefix}USER_POOL_ID=x" in environment, "the stack's own value"
+    assert "NEXT_PUBLIC_USER_POOL_ID=x" in environment
+    assert f"{prefix}API_URL=https://api.example.com" in environment
+    assert not [line for line in environment if "hidden" in line]
+
+
+def test_names_that_sound_secret_are_the_pages_own_business(stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (sources / "package.json").write_text('{"dependencies": {"vite": "7", "astro": "5"}}')
+    monkeypatch.setenv("VITE_AUTH_PASSWORDLESS", "true")
+    monkeypatch.setenv("PUBLIC_SECRET_SANTA", "Rudolph")
+    stage.deploy(build=True, build_command=COMMAND)
+    environment = (stage.target.root / "environment.txt").read_text()
+    assert "VITE_AUTH_PASSWORDLESS=true\n" in environment
+    assert "PUBLIC_SECRET_SANTA=Rudolph\n" in environment
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "AKIAABCDEFGHIJKLMNOP",
+        "postgres://app:hunter2@db.example.com/app",
+        "-----BEGIN PRIVATE KEY-----\nMIIE",
+        "ghp_" + "a1B2" * 9,
+        "npm_" + "a1B2" * 9,
+        "sk_live_" + "a1B2" * 6,
+        "the value of a credential",
+    ],
+)
+@pytest.mark.parametrize("chosen", [True, False])
+def test_a_value_that_looks_secret_is_refused_by_name(
+    stage: Stage, sources: Path, monkeypatch: pytest.MonkeyPatch, value: str, chosen: bool
+) -> None:
+    (sources / "package.json").write_text('{"dependencies": {"vite": "7"}}')
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the value of a credential")
+    if not chosen:
+        monkeypatch.setenv("VITE_COLOUR", value)
+    with pytest.raises(RefusedError, match="VITE_COLOUR holds") as caught:
+        stage.deploy(build=True, build_command=COMMAND, environment={"VITE_COLOUR": value} if chosen else {})
+    assert value not in str(caught.value)
+    assert builds(stage) == 0
 
 
 SECRETS = (
