@@ -19,6 +19,7 @@ from amianai_infra.errors import AmianaiError, BuildError
 from amianai_infra.rules.cache import cache_control
 from amianai_infra.site import inputs, packages, process
 from amianai_infra.site.environment import Surroundings, prefixes, refuse_secrets, translated
+from amianai_infra.site.ignored import Ignored
 from amianai_infra.site.inputs import Sources
 from amianai_infra.site.leftovers import DAYS, Leftovers, emptied
 from amianai_infra.site.output import tree_digest
@@ -206,15 +207,19 @@ class Marks:
 
     file: Path
 
-    def done(self, fingerprint: str, output: Path) -> bool:
-        """Whether `output` holds exactly what was built from these inputs."""
+    def done(self, fingerprint: str, site: Site) -> bool:
+        """Whether the output holds exactly what was built from these inputs."""
         try:
             kept = json.loads(self.file.read_bytes())
-            return bool(kept["fingerprint"] == fingerprint and kept["tree"] == tree_digest(scan(output)))
+            return bool(kept["fingerprint"] == fingerprint and kept["tree"] == _tree(site))
         except (OSError, ValueError, KeyError, TypeError, AmianaiError):
             return False
 
-    def keep(self, fingerprint: str, output: Path) -> None:
+    def keep(self, fingerprint: str, site: Site) -> None:
         """Remember it."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(json.dumps({"fingerprint": fingerprint, "tree": tree_digest(scan(output))}), encoding="ascii")
+        self.file.write_text(json.dumps({"fingerprint": fingerprint, "tree": _tree(site)}), encoding="ascii")
+
+
+def _tree(site: Site) -> str:
+    return tree_digest(scan(site.output, Ignored.of(site.folder, site.output)))

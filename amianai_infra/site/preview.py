@@ -12,6 +12,7 @@ from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.rules.workflow import MARKER
 from amianai_infra.site import build
 from amianai_infra.site.environment import PUBLIC
+from amianai_infra.site.ignored import Ignored
 from amianai_infra.site.inputs import Sources
 from amianai_infra.site.output import check_site, check_uploads
 from amianai_infra.site.plan import Bucket, plan_release
@@ -94,7 +95,9 @@ class Checkout:
         chosen = build_id or self.sources.build_id
         if not self._site.has_nothing_to_build:
             build.run(self._site, self.sources, chosen, self._progress, self._local)
-        files = scan(self._site.output)
+        ignored = Ignored.of(self._site.folder, self._site.output)
+        files = scan(self._site.output, ignored)
+        self._progress.note(ignored.told())
         check_site(files, self._site.output)
         own = (CacheRule(pattern, header) for pattern, header in self._settings.cache_rules.items())
         everything = plan_release(files, Bucket({}, {}), None, 0.0, cache_policy((*own, *DEFAULT_RULES)))

@@ -19,6 +19,7 @@ from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, Refus
 from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.site import invalidation
 from amianai_infra.site.history import Listed, listed, previous, since
+from amianai_infra.site.ignored import Ignored
 from amianai_infra.site.manifest import (
     LOCK,
     RELEASES,
@@ -254,7 +255,9 @@ class Publisher:
         thread = threading.Thread(target=list_bucket, name="listing", daemon=True)
         thread.start()
         try:
-            files = scan(self.output)
+            ignored = Ignored.of(folders(self._target.root, self._settings)[0], self.output)
+            files = scan(self.output, ignored)
+            self._progress.note(ignored.told())
             check_site(files, self.output)
         finally:
             thread.join()
@@ -346,7 +349,7 @@ class Publisher:
         found = build.sources(site)
         marks = build.Marks(local / "site" / "built.json")
         if found.fingerprint and not everything:
-            if marks.done(found.fingerprint, self.output):
+            if marks.done(found.fingerprint, site):
                 self._progress.note(f"Not built: nothing that site.inputs names changed since build {found.build_id}.")
                 return found.fingerprint, None
             if not needed and not self.output.exists():
@@ -357,7 +360,7 @@ class Publisher:
         self._base = self._newest()
         build.run(site, found, found.build_id, self._progress, local)
         if found.fingerprint:
-            marks.keep(found.fingerprint, self.output)
+            marks.keep(found.fingerprint, site)
         return found.fingerprint, None
 
     def _unchanged(self, last: Manifest | None, kept: int) -> Release:

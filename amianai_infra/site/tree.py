@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -48,10 +48,14 @@ class File:
     content_type: str
 
 
-def scan(root: Path) -> list[File]:
+def scan(root: Path, ignored: Callable[[str], bool] = lambda path: False) -> list[File]:
     """Every file below `root`, in order of path.
 
     Links to files inside the tree are published as the files they point to.
+
+    Args:
+        root: the folder.
+        ignored: whether a file, or a folder (its path ends in `/`), is left out.
 
     Raises:
         BuildError: names of everything that cannot be published, with the reason: links that leave the tree or lead
@@ -61,7 +65,7 @@ def scan(root: Path) -> list[File]:
         raise BuildError("The site's output folder does not exist.", where=str(root), fix="build the site, or correct site.output")
     problems: list[str] = []
     known: dict[str, str] = {}
-    files = [_file(path, where, known) for path, where in _walk(str(root), os.path.realpath(root), problems)]
+    files = [_file(path, where, known) for path, where in _walk(str(root), os.path.realpath(root), ignored, problems)]
     if problems:
         more = [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise BuildError(
@@ -74,14 +78,14 @@ def scan(root: Path) -> list[File]:
     return files
 
 
-def _walk(root: str, real_root: str, problems: list[str]) -> Iterator[tuple[str, str]]:
+def _walk(root: str, real_root: str, ignored: Callable[[str], bool], problems: list[str]) -> Iterator[tuple[str, str]]:
     folders = [(root, "")]
     while folders:
         folder, prefix = folders.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
                 path = prefix + entry.name
-                if entry.name in _JUNK:
+                if entry.name in _JUNK or ignored(path + "/" if entry.is_dir(follow_symlinks=False) else path):
                     continue
                 problem = _problem(entry, path, real_root)
                 if problem:

@@ -487,3 +487,17 @@ def test_tokens_of_registries_reach_the_installation_and_not_the_build(
     installed = (stage.target.root / "install.txt").read_text()
     assert {line.partition("=")[0] for line in installed.splitlines() if "hunter2" in line} == given
     assert "hunter2" not in (stage.target.root / "environment.txt").read_text()
+
+
+def test_a_plain_folder_in_a_repository_is_released_and_what_is_no_site_is_said(
+    stage: Stage, sources: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (".git/config", "README.md", "package.json", ".env", "index.html", "img/a.svg"):
+        (sources / name).parent.mkdir(exist_ok=True)
+        (sources / name).write_text("{}")
+    publisher = stage.publisher(output=".", build_command="")
+    publisher._progress = Progress()
+    assert set(publisher.deploy(build=True).uploaded) == {"index.html", "img/a.svg", "src/page.html"}
+    said = " ".join(capsys.readouterr().err.split())
+    assert "No part of the site: .env, .git/, README.md, package.json (4 in all" in said
+    assert not stage.deploy(build=True, output=".", build_command="").changed
