@@ -77,9 +77,12 @@ def site_of(root: Path, chosen: ReleaseSettings, public: Mapping[str, str], envi
         environ: the environment of this process.
 
     Raises:
+        BuildError: there is no such folder.
         RefusedError: what would be public looks secret.
     """
     folder, output = folders(root, chosen)
+    if not folder.is_dir():
+        raise BuildError("The site's directory does not exist.", where=str(folder), fix="set site.directory to the folder of your site")
     used = packages.uses(folder)
     beginnings = tuple(sorted(prefixes(used)))
     surroundings = Surroundings.of(environ, [*chosen.pass_environment, *(f"{one}*" for one in beginnings)])
@@ -186,12 +189,15 @@ def _shell(command: str, environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _wanted(site: Site, files: Iterable[Path]) -> set[str]:
-    """Variables that command or sources ask for and the build does not get. Public settings come from us, whatever is set around us."""
+    """Variables that command or sources ask for and the build does not get.
+
+    Public settings come from us, whatever is set around us, and what the package managers' own settings name is for them.
+    """
     named = site.surroundings.named_in(site.command)
     for path in files:
-        if path.stat().st_size <= _LONGEST_SOURCE:
+        if path.name not in packages.SETTINGS and path.stat().st_size <= _LONGEST_SOURCE:
             named |= site.surroundings.named_in(path.read_text(encoding="utf-8", errors="replace"))
-    return named - set(site.environment)
+    return named - set(site.environment) - set(site.surroundings.for_registries([]))
 
 
 _HINT = "`site.pass_environment` names the variables that are passed on"

@@ -51,10 +51,8 @@ def sources(
         how: what else the result depends on, such as the command.
 
     Raises:
-        BuildError: the folder, or an input that was declared, does not exist.
+        BuildError: an input that was declared does not exist.
     """
-    if not folder.is_dir():
-        raise BuildError("The site's directory does not exist.", where=str(folder), fix="set site.directory to the folder of your site")
     found = _declared(folder, output, declared) if declared else _below(folder, output)
     files = tuple(sorted({Path(os.path.normpath(path)) for path in found}, key=os.fsencode))
     build_id = _digest(folder, (path for path in files if not path.name.startswith(".env")), [dict(public)])

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 MANIFEST = "package.json"
 _DEPENDENCIES = ("dependencies", "devDependencies", "optionalDependencies")
 _COUNTS = (*_DEPENDENCIES, "peerDependencies", "workspaces", "overrides", "resolutions", "packageManager", "pnpm")
-_SETTINGS = (".npmrc", ".yarnrc.yml", ".yarnrc", "bunfig.toml", "pnpm-workspace.yaml", ".pnpmfile.cjs")
+SETTINGS = (".npmrc", ".yarnrc.yml", ".yarnrc", "bunfig.toml", ".bunfig.toml")
+"""Files in which package managers look for registries and their tokens."""
+_DECIDE = (*SETTINGS, "pnpm-workspace.yaml", ".pnpmfile.cjs")
 _REFUSED = re.compile(r"\b(?:E?40[13]|ENEEDAUTH|ERR_PNPM_FETCH_40[13]|Unauthorized|YN0041)\b", re.IGNORECASE)
 # What leaves out the packages that only a build needs; a site is built here, whatever else runs in production.
 _PRODUCTION = re.compile(r"NODE_ENV|(?:npm_config|pnpm_config|yarn)_(?:production|prod|omit|only|dev|also)", re.IGNORECASE)
@@ -95,15 +97,14 @@ class Packages:
         """What decides which packages there have to be."""
         facts = [{name: _manifest(folder).get(name) for name in _COUNTS} for folder in (self.root, self.folder)]
         digest = hashlib.sha256(json.dumps([facts, self.command], sort_keys=True).encode())
-        for path in (self.lock, *(self.root / name for name in _SETTINGS), *(self.folder / name for name in _SETTINGS)):
+        for path in (self.lock, *(self.root / name for name in _DECIDE), *(self.folder / name for name in _DECIDE)):
             digest.update(path.read_bytes() if path and path.is_file() else b"\0")
         return digest.hexdigest()
 
     def settings_files(self, home: str) -> list[Path]:
-        """Files in which package managers look for registries and their tokens."""
+        """Their settings files, where there are any."""
         places = dict.fromkeys((self.folder, self.root, *([Path(home)] if home else [])))
-        names = (".npmrc", ".yarnrc.yml", ".yarnrc", "bunfig.toml", ".bunfig.toml")
-        return [place / name for place in places for name in names if (place / name).is_file()]
+        return [place / name for place in places for name in SETTINGS if (place / name).is_file()]
 
 
 def find(folder: Path) -> Packages | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +120,29 @@ def test_content_from_elsewhere_is_released(stage: Stage, sources: Path) -> None
     command = "mkdir -p out && echo x >> ../elsewhere && wc -l < ../elsewhere > out/index.html"
     assert stage.deploy(build=True, build_command=command).uploaded == ("index.html",)
     assert stage.deploy(build=True, build_command=command).uploaded == ("index.html",)
+
+
+def test_what_a_build_writes_for_itself_is_no_source(stage: Stage, sources: Path) -> None:
+    """As `.svelte-kit/`: with it the build had another name each time, and the pages that hold it were uploaded."""
+    command = 'mkdir -p out .svelte-kit && date +%s%N > .svelte-kit/generated && echo "$AMIANAI_BUILD_ID" > out/index.html'
+    assert stage.deploy(build=True, build_command=command).changed
+    assert not stage.deploy(build=True, build_command=command).changed
+
+
+def test_a_film_beside_the_sources_is_not_held_in_memory(stage: Stage, sources: Path) -> None:
+    with (sources / "film.mp4").open("wb") as film:
+        film.truncate(400 << 20)
+    stage.prepare_command()
+    program = (
+        "import resource, sys; from amianai_infra.cli.main import cli\n"
+        "try: cli(['--set', 'site.build_command=mkdir -p out; cp src/page.html out/index.html', 'deploy', '--no-verify'])\n"
+        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=stage.target.root, env=stage.environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert "Released 1 files" in done.stdout, done.stderr
+    kilobytes = int(done.stdout.splitlines()[-1]) // (1024 if sys.platform == "darwin" else 1)
+    assert kilobytes < 200_000, "of 400 MB"
 
 
 def test_declared_inputs_that_did_not_change_are_not_built(stage: Stage, sources: Path) -> None:
@@ -326,8 +351,9 @@ def test_what_the_sources_ask_for_and_do_not_get_is_named(
     publisher._progress = Progress()
     publisher.deploy(build=True)
     said = " ".join(capsys.readouterr().err.split())
-    assert "kept from the build: MY_TITLE, NPM_TOKEN, VITE_API_URL (`site.pass_environment`" in said
+    assert "kept from the build: MY_TITLE, VITE_API_URL (`site.pass_environment`" in said
     assert "UNRELATED" not in said
+    assert "NPM_TOKEN" not in said, "it is for the installation, which gets it"
     assert "hunter2" not in said
 
 
@@ -369,9 +395,10 @@ def test_a_failing_build_shows_its_last_lines_and_publishes_nothing(stage: Stage
     assert stage.world.count("PUT") == 0
 
 
-def test_a_missing_site_directory_is_said(stage: Stage) -> None:
+@pytest.mark.parametrize("command", [COMMAND, ""])
+def test_a_missing_site_directory_is_said(stage: Stage, command: str) -> None:
     with pytest.raises(BuildError, match="directory does not exist"):
-        stage.deploy(build=True, build_command=COMMAND)
+        stage.deploy(build=True, build_command=command)
 
 
 def test_what_a_build_did_not_write_is_left_out(stage: Stage, sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
