@@ -23,6 +23,7 @@ _KNOWN = frozenset(
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
         *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
         *("NVM_DIR", "NVM_BIN", "VOLTA_HOME", "ASDF_DIR", "ASDF_DATA_DIR", "MISE_DATA_DIR", "N_PREFIX", "PNPM_HOME", "BUN_INSTALL"),
+        "COREPACK_INTEGRITY_KEYS",  # public keys, whatever the name says
     )
 )
 # Settings of Node and the package managers, less those that hold or lead to a credential.

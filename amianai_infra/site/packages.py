@@ -229,14 +229,14 @@ def _token(files: Iterable[Path], texts: Iterable[str], environment: Mapping[str
 
 
 def _with_manager(packages: Packages, surroundings: Surroundings, progress: Progress, local: Path) -> Surroundings:
-    """Make sure that the package manager is there; Corepack, which comes with Node.js, provides pnpm and Yarn."""
+    """Make sure that the package manager is there; Corepack, which comes with Node.js up to 24, provides pnpm and Yarn."""
     manager, path = packages.manager, surroundings.common.get("PATH", os.defpath)
     if shutil.which(manager.name, path=path):
         return surroundings
     corepack = shutil.which("corepack", path=path)
     if corepack is None or manager.name not in ("pnpm", "yarn"):
-        by_corepack = f"`corepack enable {manager.name}`, or " if manager.name in ("pnpm", "yarn") else ""
-        fix = f"install it ({by_corepack}{manager.manual}), then run it again"
+        by_npm = "" if manager.name == "npm" else f"`npm install --global {manager.name}`, or "
+        fix = f"install it ({by_npm}{manager.manual}), then run it again"
         raise MissingToolError(f"{manager.name} is not installed.", where=str(packages.lock), fix=fix)
     folder = local / "site" / "bin"
     folder.mkdir(parents=True, exist_ok=True)

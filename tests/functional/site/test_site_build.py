@@ -285,6 +285,7 @@ NEEDED = {
     "HTTPS_PROXY": "http://proxy.example.com:3128",
     "no_proxy": "localhost",
     "LC_ALL": "C.UTF-8",
+    "COREPACK_INTEGRITY_KEYS": "0",
     "XDG_CACHE_HOME": "/cache",
 }
 

@@ -134,8 +134,8 @@ def test_what_decides_the_packages_is_more_than_the_lock_file(tmp_path: Path) ->
     ("lock", "name", "advice"),
     [
         ("package-lock.json", "npm", "https://nodejs.org"),
-        ("pnpm-lock.yaml", "pnpm", "corepack enable pnpm"),
-        ("yarn.lock", "yarn", "corepack enable yarn"),
+        ("pnpm-lock.yaml", "pnpm", "npm install --global pnpm"),
+        ("yarn.lock", "yarn", "npm install --global yarn"),
         ("bun.lock", "bun", "https://bun.com"),
     ],
 )
