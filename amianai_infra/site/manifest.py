@@ -125,7 +125,7 @@ class Manifest:
     Attributes:
         summary: the release in one line.
         files: its files by path.
-        sources: fingerprint of the declared inputs it was built from; empty where none are declared, or it was not built by us.
+        sources: fingerprint of the declared inputs it was built from, or its build's id; empty when it was not built by us.
         retired: files that earlier releases named and this one does not; they are still served.
         history: the releases before it, newest first.
         published: folder it was published from, relative to the project; empty where that was not recorded.
@@ -322,7 +322,7 @@ def following(
         before: the release it replaces; None for the first.
         summary: the new release in one line.
         files: the new release's files.
-        sources: fingerprint of the declared inputs it was built from.
+        sources: fingerprint of the declared inputs it was built from, or its build's id.
         published: folder it was published from.
         leftovers: files that an interrupted release uploaded.
         present: what the bucket holds; only what is there can be retired.

@@ -36,7 +36,7 @@ from amianai_infra.site.output import build_of, check_site, check_uploads
 from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing
 from amianai_infra.site.settings import ReleaseSettings, folders
 from amianai_infra.site.store import ConflictError, SiteBucket
-from amianai_infra.site.texts import amount_of, overtaken, verified
+from amianai_infra.site.texts import amount_of, overtaken, unexplained, verified
 from amianai_infra.site.tree import File, scan
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Content:
         kind: see `Summary`.
         origin: release it is taken from; 0 for the new one itself.
         build: build id.
-        sources: fingerprint of its declared inputs.
+        sources: fingerprint of its declared inputs, or its build id.
         commit: git commit.
         published: folder it is published from, relative to the project.
     """
@@ -283,6 +283,7 @@ class Publisher:
         base = _number(state) if self._base is None else self._base
         if not plan.changed and not state.unfinished:
             return self._unchanged(state.last, len(plan.kept))
+        self._progress.note(unexplained(plan, state.last, sources))
         check_uploads(plan.uploads, self.output)
         commit = _commit(self._target.root / self._settings.directory)
         content = Content(self.output, plan, "deploy", 0, build_of(self.output, files), sources, commit, self._published)
@@ -336,7 +337,8 @@ class Publisher:
             everything: build it in any case.
 
         Returns:
-            The inputs' fingerprint, and the bucket's state when the live release was made from the very same.
+            What identifies the sources (the inputs' fingerprint, where none are declared the build id), and the bucket's state when the
+            live release was made from the very same.
         """
         from amianai_infra.site import build
         from amianai_infra.site.environment import public_environment
@@ -361,7 +363,7 @@ class Publisher:
         build.run(site, found, found.build_id, self._progress, local)
         if found.fingerprint:
             marks.keep(found.fingerprint, site)
-        return found.fingerprint, None
+        return found.fingerprint or found.build_id, None
 
     def _unchanged(self, last: Manifest | None, kept: int) -> Release:
         summary = last.summary if last else None

@@ -115,11 +115,21 @@ def test_a_variable_that_the_command_reads_is_used_or_named(
     assert "kept from the build: API" in " ".join(capsys.readouterr().err.split())
 
 
-def test_content_from_elsewhere_is_released(stage: Stage, sources: Path) -> None:
-    """As from a CMS, or by date: nothing in the sources tells."""
-    command = "mkdir -p out && echo x >> ../elsewhere && wc -l < ../elsewhere > out/index.html"
-    assert stage.deploy(build=True, build_command=command).uploaded == ("index.html",)
-    assert stage.deploy(build=True, build_command=command).uploaded == ("index.html",)
+def test_content_from_elsewhere_is_released_and_said(stage: Stage, sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As from a CMS, or by date (SvelteKit's own default): nothing in the sources tells."""
+
+    def deploy(**settings: object) -> str:
+        command = "mkdir -p out && echo x >> ../elsewhere && wc -l < ../elsewhere > out/index.html && echo same > out/a.txt"
+        publisher = stage.publisher(build_command=command, verify=False, **settings)  # type: ignore[arg-type]
+        publisher._progress = Progress()
+        assert "index.html" in publisher.deploy(build=True).uploaded
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "are not" not in deploy()
+    assert "sources and settings are those of release 1, and 1 files are not (index.html)" in deploy()
+    assert "of release 2, and 1 files are not (index.html)" in deploy(cache_rules={"*.txt": "no-store"})
+    (sources / "src" / "page.html").write_text("<html>two</html>")
+    assert "are not" not in deploy()
 
 
 def test_what_a_build_writes_for_itself_is_no_source(stage: Stage, sources: Path) -> None:
