@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -195,8 +195,9 @@ def _wanted(site: Site, files: Iterable[Path]) -> set[str]:
     """
     named = site.surroundings.named_in(site.command)
     for path in files:
-        if path.name not in packages.SETTINGS and path.stat().st_size <= _LONGEST_SOURCE:
-            named |= site.surroundings.named_in(path.read_text(encoding="utf-8", errors="replace"))
+        with suppress(OSError):  # the build knows whether it needs what cannot be read
+            if path.name not in packages.SETTINGS and path.stat().st_size <= _LONGEST_SOURCE:
+                named |= site.surroundings.named_in(path.read_text(encoding="utf-8", errors="replace"))
     return named - set(site.environment) - set(site.surroundings.for_registries([]))
 
 

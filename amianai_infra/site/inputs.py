@@ -51,26 +51,43 @@ def sources(
         how: what else the result depends on, such as the command.
 
     Raises:
-        BuildError: an input that was declared does not exist.
+        BuildError: an input that was declared does not exist, or cannot be read.
     """
     found = _declared(folder, output, declared) if declared else _below(folder, output)
     files = tuple(sorted({Path(os.path.normpath(path)) for path in found}, key=os.fsencode))
-    build_id = _digest(folder, (path for path in files if not path.name.startswith(".env")), [dict(public)])
+    strict = bool(declared)
+    build_id = _digest(folder, (path for path in files if not path.name.startswith(".env")), [dict(public)], strict=strict)
     # Variables by their digest: nothing of a value that is passed on is kept anywhere.
     values = {name: hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest() for name, value in passed.items()}
     local = sorted({*(path for path in files if path.name.startswith(".env")), *filter(Path.is_file, folder.glob(".env*"))})
-    fingerprint = _digest(folder, local, [build_id, values, list(how)]) if declared else ""
+    fingerprint = _digest(folder, local, [build_id, values, list(how)], strict=True) if declared else ""
     return Sources(files, build_id[:16], fingerprint)
 
 
-def _digest(folder: Path, files: Iterable[Path], facts: Sequence[object]) -> str:
-    """One value for files and what else counts. A file is never in memory as a whole, and its name may be any bytes."""
+def _digest(folder: Path, files: Iterable[Path], facts: Sequence[object], *, strict: bool) -> str:
+    """One value for files and what else counts. A file is never in memory as a whole, and its name may be any bytes.
+
+    Args:
+        folder: names are relative to it.
+        files: in order.
+        facts: what else counts.
+        strict: whether a file that cannot be read is an error; else its name alone counts.
+    """
     digest = hashlib.sha256()
     for path in files:
-        with path.open("rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode & 0o111
-            digest.update(os.fsencode(os.path.relpath(path, folder)) + b"\0%d\0" % mode)
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        name = os.fsencode(os.path.relpath(path, folder))
+        try:
+            with path.open("rb") as stream:
+                mode = os.fstat(stream.fileno()).st_mode & 0o111
+                digest.update(name + b"\0%d\0" % mode + hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            if strict:
+                raise BuildError(
+                    "An input of the build cannot be read.",
+                    where=f"{path}: {error.strerror}",
+                    fix="make it readable, or correct site.inputs",
+                ) from error
+            digest.update(name + b"\0")
     digest.update(json.dumps(facts, sort_keys=True).encode())
     return digest.hexdigest()
 

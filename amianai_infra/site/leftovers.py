@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,7 +48,8 @@ def emptied(output: Path, kept: Path) -> Iterator[Leftovers]:
     Raises:
         BuildError: the build wrote nothing.
     """
-    left = Leftovers(kept / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+    kept.mkdir(parents=True, exist_ok=True)
+    left = Leftovers(Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=kept)))
     tracked = _tracked(output)
     moved: list[str] = []
     try:
@@ -88,7 +90,7 @@ def _move_away(output: Path, to: Path, tracked: frozenset[str], moved: list[str]
             path = os.path.join(folder, entry)  # noqa: PTH118
             if path in above:
                 walk(path)
-            elif path not in tracked:
+            elif path not in tracked and path != ".git":  # a repository of its own, as of the branch of a site
                 (to / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(output / path, to / path)
                 moved.append(path)
@@ -105,16 +107,19 @@ def _move_back(moved: Sequence[str], place: Path, output: Path) -> None:
 
 
 def _tracked(folder: Path) -> frozenset[str]:
-    """Files below a folder that git tracks, relative to it."""
+    """Files below a folder that git tracks in the repository around it, relative to the folder."""
+    command = ("git", "-C", str(folder.parent), "ls-files", "-z", "--", folder.name)
     try:
-        answer = subprocess.run(("git", "-C", str(folder), "ls-files", "-z"), capture_output=True, timeout=60, check=False)
+        answer = subprocess.run(command, capture_output=True, timeout=60, check=False)
     except (OSError, subprocess.SubprocessError):
         return frozenset()
-    return frozenset(map(os.fsdecode, filter(None, answer.stdout.split(b"\0")))) if answer.returncode == 0 else frozenset()
+    names = map(os.fsdecode, filter(None, answer.stdout.split(b"\0"))) if answer.returncode == 0 else ()
+    return frozenset(name.removeprefix(f"{folder.name}/") for name in names)
 
 
 def _files(folder: Path) -> Iterator[str]:
-    for where, _, names in os.walk(folder):
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != ".git"]
         for name in names:
             yield os.path.relpath(os.path.join(where, name), folder)  # noqa: PTH118
 
@@ -135,6 +140,6 @@ def _only_there(kept: Path, output: Path) -> tuple[str, ...]:
 
 def _expire(kept: Path) -> None:
     """Delete what is left over from builds long ago."""
-    for folder in kept.iterdir() if kept.is_dir() else ():
+    for folder in kept.iterdir():
         if time.time() - folder.stat().st_mtime > DAYS * 86400:
             shutil.rmtree(folder, ignore_errors=True)

@@ -6,9 +6,11 @@ import os
 import subprocess
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from amianai_infra.errors import BuildError
 from amianai_infra.site.inputs import Sources, sources
 
 
@@ -92,6 +94,23 @@ def test_the_name_is_that_of_content_and_public_settings_alone(tmp_path: Path) -
     assert one.build_id == two.build_id == identify(tmp_path, ".", how="other").build_id
     fill(tmp_path, "b")
     assert identify(tmp_path, ".").build_id != one.build_id
+
+
+def test_a_source_that_cannot_be_read_is_the_builds_affair_and_a_declared_input_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, "a", "b")
+    whole, opened = identify(tmp_path).build_id, Path.open
+
+    def refusing(self: Path, *arguments: Any, **options: Any) -> Any:
+        if self.name == "b":
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refusing)
+    assert identify(tmp_path).build_id not in ("", whole)
+    with pytest.raises(BuildError, match="cannot be read"):
+        identify(tmp_path, ".")
 
 
 def test_what_is_on_this_machine_alone_is_part_of_what_is_fresh(tmp_path: Path) -> None:

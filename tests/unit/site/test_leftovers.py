@@ -79,6 +79,20 @@ def test_what_git_tracks_stays_in_its_place(tmp_path: Path) -> None:
     assert read(out) == {"index.html": "source", "img/logo.svg": "source", "style.css": "made again"}
 
 
+def test_a_repository_in_the_output_stays_one(tmp_path: Path) -> None:
+    """As of a branch that holds the finished site: its pages are of an earlier build all the same."""
+    out = write(tmp_path / "out", OLD)
+    for words in (("init", "-q"), ("add", ".")):
+        subprocess.run(["git", "-C", str(out), *words], check=True)
+    with emptied(out, tmp_path / "kept") as left:
+        assert [path.name for path in out.iterdir()] == [".git"]
+        write(out, {"index.html": "new"})
+    assert left.paths == ("a/gone.html", "b/deep/c.css")
+    with pytest.raises(BuildError, match="wrote nothing"), emptied(out, tmp_path / "kept"):
+        pass
+    assert (out / ".git" / "index").exists()
+
+
 def test_what_is_left_over_from_long_ago_is_deleted(tmp_path: Path) -> None:
     old = write(tmp_path / "kept" / "20200101-000000-1", {"a": "a"})
     os.utime(old, (0, 0))
