@@ -414,8 +414,16 @@ class AuthSettings(_Group):
 class SiteSettings(_Group):
     """The static site and its CDN."""
 
-    directory: str = Field("examples/site", min_length=1, description="Directory of the site, relative to the project")
-    build_command: str = Field("npm run build", min_length=1, description="Command that builds the site, run in its directory")
+    directory: str = Field(
+        "examples/site",
+        min_length=1,
+        description="Directory of the site, relative to the project; ../web where the repository holds both",
+    )
+    build_command: str = Field(
+        "",
+        description="Command that builds the site, run in its directory; empty: its own build script by its own package manager, nothing"
+        " where package.json has none; `true`: nothing",
+    )
     output: str = Field("out", min_length=1, description="Folder the build fills, relative to the site's directory")
     base_path: Annotated[str, AfterValidator(lambda value: value.strip("/"))] = Field(
         "", pattern=r"^/?([A-Za-z0-9_][A-Za-z0-9._~-]*/?)*$", description="Path that the site lives below, such as docs; empty: the root"
@@ -424,6 +432,14 @@ class SiteSettings(_Group):
         "",
         pattern=r"^([^/\s].*\.html?)?$",
         description="Page that answers a browser's navigation to an address the site does not have: index.html of a single-page app",
+    inputs: TextList = Field(
+        default=[],
+        description="All that the build depends on (files, folders, patterns relative to the directory). A deploy builds only when"
+        " they changed; empty: every deploy builds (the example declares its folder)",
+    )
+    empty_output: bool = Field(
+        True,
+        description="Build into an empty output folder; off for a build that goes on from its last output, whose leftovers are released",
     )
     price_class: Literal["PriceClass_100", "PriceClass_200", "PriceClass_All"] = Field(
         "PriceClass_100", description="CloudFront edge locations"
@@ -460,11 +476,11 @@ class SiteSettings(_Group):
             raise ValueError("must be names of variables such as NPM_TOKEN, or beginnings such as VITE_*; a value never belongs here")
         return value
 
-    @field_validator("directory", "output")
+    @field_validator("output", "inputs")
     @classmethod
-    def _relative(cls, value: str) -> str:
-        if ".." in Path(value).parts or Path(value).is_absolute():
-            raise ValueError("must be relative, and not climb out with '..'")
+    def _relative(cls, value: str | list[str]) -> str | list[str]:
+        if any(Path(one).is_absolute() for one in ([value] if isinstance(value, str) else value)):
+            raise ValueError("must be relative to the site's directory")
         return value
 
 
@@ -780,6 +796,24 @@ def load_settings(
     _add_layer(sources, environ, "environment", "environment", "AMIANAI_", NOT_SETTINGS)
     _add_layer(sources, flags, "key", "flag", "", frozenset())
     return _validate(sources)
+
+
+def require_shared(directory: str, where: str) -> None:
+    """Refuse a site's directory that only this machine has, where colleagues and CI read it.
+
+    Args:
+        directory: the value of site.directory.
+        where: the file that is committed.
+
+    Raises:
+        ConfigurationError: it is absolute.
+    """
+    if Path(directory).is_absolute():
+        raise ConfigurationError(
+            f"site.directory = {directory} is a path of this machine alone, and this file is committed.",
+            where=where,
+            fix="write it relative to the project, such as ../web; `deploy --set site.directory=/...` takes an absolute one for once",
+        )
 
 
 def _with_region(stack_file: Mapping[str, Any]) -> Mapping[str, Any]:

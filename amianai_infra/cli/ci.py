@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from difflib import unified_diff
 from pathlib import Path
@@ -145,8 +146,8 @@ def _compared(app: App, built: Built, against: Path) -> tuple[list[Change] | Non
     other = App(flags=app.flags, environ={**app.environ, "AMIANAI_ROOT": str(root)})
     try:
         checkout = preview.Checkout(root, ReleaseSettings.of(other.settings), app.environ, app.progress)
-        if checkout.build_id == built.build_id and other.settings.site == app.settings.site:
-            return [], ""
+        if built.fingerprint and checkout.sources.fingerprint == built.fingerprint and other.settings.site == app.settings.site:
+            return [], ""  # the inputs that both declare are equal
         # With the same id, so that only what the change does shows, and not the id on every page.
         return preview.compare(checkout.build(built.build_id).files, built.files), ""
     except AmianaiError as error:
@@ -155,10 +156,12 @@ def _compared(app: App, built: Built, against: Path) -> tuple[list[Change] | Non
 
 
 def _workflow(app: App) -> Workflow:
-    from amianai_infra.rules.workflow import Workflow
+    from amianai_infra.config import require_shared
+    from amianai_infra.rules.workflow import WORKFLOW, Workflow
     from amianai_infra.site import public_environment
 
     outputs, settings = _outputs(app), app.settings
+    require_shared(settings.site.directory, WORKFLOW)
     return Workflow(
         domain=outputs.domain,
         region=outputs.region,
@@ -166,7 +169,7 @@ def _workflow(app: App) -> Workflow:
         role_arn=outputs.deploy_role_arn,
         branch=settings.delivery.branch,
         environment=settings.delivery.environment,
-        output=(Path(settings.site.directory) / settings.site.output).as_posix(),
+        output=Path(os.path.normpath(Path(settings.site.directory) / settings.site.output)).as_posix(),
         variables={"DOMAIN_NAME": outputs.domain, **_not_in_the_stack_file(app), **public_environment(app.target, outputs)},
         passed=settings.site.pass_environment,
         node_file=_node_file(app.root, settings.site.directory),

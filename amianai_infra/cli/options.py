@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from amianai_infra.errors import ConfigurationError, RefusedError
-from amianai_infra.naming import SANDBOX_VARIABLE, STACK
+from amianai_infra.naming import PROJECT, SANDBOX_VARIABLE, STACK
 from amianai_infra.printing import Text, agreed, answer, show
 
 if TYPE_CHECKING:
@@ -159,11 +159,13 @@ class App:
     @cached_property
     def settings(self) -> Settings:
         """Every setting, resolved: flag, environment, stack file, the target's default."""
-        from amianai_infra.config import load_settings, read_stack_file
+        from amianai_infra.config import load_settings, read_stack_file, require_shared
 
         if not self.sandbox:
             self._require_aws()
         stack_file = read_stack_file(self.stack_file, required=self.config_file is not None)
+        if not self.sandbox:
+            require_shared(str(stack_file.get(f"{PROJECT}:siteDirectory", "")), str(self.stack_file))
         defaults = self.target.default_settings() if self.sandbox else {}
         settings = load_settings(self.flags, self.environ, stack_file, defaults, f"stack file {self.stack_file}")
         if settings.github_username and not settings.delivery.repository:

@@ -51,8 +51,9 @@ def deploy(app: App, no_build: bool, begun: datetime | None, no_verify: bool, wa
     amianai --sandbox deploy
     amianai deploy --no-build --wait 5m
 
-    Files are compared by content and headers. What pages name goes up before the pages; what the site no longer has answers 404 then,
-    but for assets with a hash in their name; a release that does not answer as it should is rolled back.
+    The site's own build runs each time (site.inputs declares when it need not), and files are compared by content and headers. Another
+    folder than the live release's is asked for (--yes). What pages name goes up before the pages; what the site no longer has answers 404
+    then, but for assets with a hash in their name; a release that does not answer as it should is rolled back.
     """
     from amianai_infra import site
 
@@ -71,6 +72,7 @@ def deploy(app: App, no_build: bool, begun: datetime | None, no_verify: bool, wa
             everything=everything,
             agreed=_agreed(app),
             begun=moment,
+            confirm=app.confirm,
         )
     app.print(asdict(release), site.describe(release))
 

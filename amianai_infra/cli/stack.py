@@ -23,13 +23,13 @@ def _hands(app: App) -> Hands:
     from amianai_infra.engine import ensure_engine, ensure_plugin, plugin_version
     from amianai_infra.folders import cache_folder
     from amianai_infra.operations.setup import Hands
-    from amianai_infra.site import build
+    from amianai_infra.site import packages
     from amianai_infra.site.environment import Surroundings
 
     def prepare_site() -> None:
         chosen = app.settings.site
         surroundings = Surroundings.of(app.environ, chosen.pass_environment)
-        build.install(app.root / chosen.directory, surroundings, app.progress, app.target.local / "logs" / "site-install.log")
+        packages.prepare(app.root / chosen.directory, surroundings, app.progress, app.target.local)
 
     return Hands(
         ensure_engine=lambda progress: ensure_engine(progress, app.root, app.environ),
@@ -267,17 +267,20 @@ def env(app: App, file: Path | None, opened: bool, tunnel: bool, tunnel_port: in
     AWS SDKs are led to the emulator by AWS_ENDPOINT_URL and the like, which go again with the next `env` for AWS.
     """
     from amianai_infra.operations import env_file
-    from amianai_infra.site.environment import public_environment
+    from amianai_infra.site import packages
+    from amianai_infra.site.environment import public_environment, translated
 
     if opened and tunnel:
         raise click.UsageError("Choose one of --open and --tunnel.")
     app.target.ready()
     outputs = app.outputs(fresh=True)
-    path = file or app.root / app.settings.site.directory / ".env.local"
+    folder = app.root / app.settings.site.directory
+    path = file or folder / ".env.local"
     database = env_file.database_values(outputs)
     if opened or tunnel:
         database = env_file.local_database_values(outputs, app.target.database_ca(), tunnel_port if tunnel else None)
-    values = {**public_environment(app.target, outputs, development=True), **database}
+    public = translated(public_environment(app.target, outputs, development=True), packages.uses(folder))
+    values = {**public, **database}
     written = env_file.write(path, values, app.target.sdk_variables())
     app.print({"path": str(path), "added": written.added, "changed": written.changed, "removed": written.removed}, written.text())
 

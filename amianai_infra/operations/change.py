@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amianai_infra.config import Settings, every_setting, read_stack_file, to_pulumi
+from amianai_infra.config import Settings, every_setting, read_stack_file, require_shared, to_pulumi
 from amianai_infra.errors import NotFoundError, RefusedError
 from amianai_infra.naming import stack_parameter
 from amianai_infra.operations import zones
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ACCOUNT = "amianai-infra:account"
 SUFFIX = "amianai-infra:databaseFinalSnapshotSuffix"
 MIGRATIONS = "amianai-infra:databaseMigrations"
+DIRECTORY = "amianai-infra:siteDirectory"
 POOL_TYPE = "aws:cognito/userPool:UserPool"
 ZONE_TYPE = zones.ZONE_TYPE
 _DOMAIN_OF = {ZONE_TYPE: "name", "aws:acm/certificate:Certificate": "domainName", "pulumi:pulumi:Stack": "domain"}
@@ -70,13 +71,15 @@ def differences(context: Context) -> dict[str, str]:
     """What must be written into the stack configuration before it says what the settings say.
 
     Raises:
-        ConfigurationError: a new folder of migrations is none.
+        ConfigurationError: a new folder of migrations is none, or a folder of this machine alone would get into the committed file.
     """
     configured = read_stack_file(stack_file(context.target.engine()))
     values = wanted(context.settings, configured)
     if context.target.name == "aws":
         values[ACCOUNT] = context.target.identity().account
     found = {key: value for key, value in values.items() if configured.get(key) != value}
+    if context.target.name == "aws":
+        require_shared(found.get(DIRECTORY, ""), str(stack_file(context.target.engine())))
     if MIGRATIONS in found:
         from amianai_infra.database.schema import project_folder
 

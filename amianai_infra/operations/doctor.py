@@ -179,7 +179,13 @@ def site_directory(root: Path, settings: Settings) -> Check:
     fix = "set site.directory (AMIANAI_SITE_DIRECTORY) to the folder of your site"
     if not folder.is_dir():
         return Check("Site directory", False, f"{folder} does not exist", fix)
-    if not (folder / "package.json").is_file() and settings.site.build_command.startswith(("npm", "npx", "yarn", "pnpm")):
+    command = settings.site.build_command
+    by_hand = not command and (folder / settings.site.output).is_dir()
+    if (
+        not (folder / "package.json").is_file()
+        and not by_hand
+        and (not command or command.startswith(("npm", "npx", "yarn", "pnpm", "bun")))
+    ):
         return Check("Site directory", False, f"{folder} has no package.json", fix + ", or site.build_command to what builds it")
     return Check("Site directory", True, str(folder))
 

@@ -1,4 +1,4 @@
-"""Builds the site: the same sources and public settings give the same build id, and the same files.
+"""Builds the site. What is fresh is decided by its own build tool; the same sources and public settings give the same build id.
 
 Next.js names its build after a random id otherwise, which changes a third of the files of an unchanged site. A constant
 id would hide a new version from open tabs.
@@ -6,56 +6,35 @@ id would hide a new version from open tabs.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import shutil
-import signal
-import subprocess
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amianai_infra.errors import AmianaiError, BuildError, MissingToolError
-from amianai_infra.site.environment import Surroundings
+from amianai_infra.errors import AmianaiError, BuildError
+from amianai_infra.rules.cache import cache_control
+from amianai_infra.site import inputs, packages, process
+from amianai_infra.site.environment import Surroundings, prefixes, refuse_secrets, translated
+from amianai_infra.site.ignored import Ignored
+from amianai_infra.site.inputs import Sources
+from amianai_infra.site.leftovers import DAYS, Leftovers, emptied
 from amianai_infra.site.output import tree_digest
+from amianai_infra.site.settings import ReleaseSettings, folders
 from amianai_infra.site.tree import scan
 
 if TYPE_CHECKING:
-    from amianai_infra.progress import Progress, Task
+    from amianai_infra.progress import Progress
 
 BUILD_ID = "AMIANAI_BUILD_ID"
-_TAIL = 40
-_NO_SOURCES = frozenset({"node_modules", ".next", ".git", ".turbo", ".cache", "coverage", "next-env.d.ts", ".DS_Store"})
-_ENV_FILES = (".env", ".env.local", ".env.production", ".env.production.local")
 _LONGEST_SOURCE = 1_000_000
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
-
-# How each package manager installs exactly what its lock file says.
-_INSTALLERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("package-lock.json", ("npm", "ci", "--no-audit", "--no-fund")),
-    ("npm-shrinkwrap.json", ("npm", "ci", "--no-audit", "--no-fund")),
-    ("pnpm-lock.yaml", ("pnpm", "install", "--frozen-lockfile")),
-    ("yarn.lock", ("yarn", "install", "--frozen-lockfile")),
-    ("bun.lock", ("bun", "install", "--frozen-lockfile")),
-)
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What a build is made of.
-
-    Attributes:
-        build_id: names the build: sources and public settings.
-        fingerprint: the same and what is on this machine alone (`.env` files, variables passed on, the command): equal, nothing need be
-            built.
-    """
-
-    build_id: str
-    fingerprint: str
+_SHOWN = 5
+_NOTHING = frozenset({"true", ":"})
+_GOES_ON = frozenset({"gatsby"})
+"""What builds only what changed since its last output, and removes itself what is no longer part of the site."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +47,9 @@ class Site:
         output: the folder that the build fills.
         environment: public settings the build gets.
         surroundings: what it gets of the environment of this process.
+        inputs: what the build depends on, relative to `folder`; empty: nobody says, so it is built always.
+        empties: build into an empty output.
+        from_shell: variables of this process that the site's framework bakes into pages.
     """
 
     folder: Path
@@ -75,82 +57,77 @@ class Site:
     output: Path
     environment: Mapping[str, str]
     surroundings: Surroundings
+    inputs: Sequence[str] = ()
+    empties: bool = True
+    from_shell: Sequence[str] = ()
+
+    @property
+    def has_nothing_to_build(self) -> bool:
+        """Whether the output is made by hand: its command does nothing."""
+        return self.command.strip() in _NOTHING
+
+
+def site_of(root: Path, chosen: ReleaseSettings, public: Mapping[str, str], environ: Mapping[str, str]) -> Site:
+    """The site that the settings choose.
+
+    Args:
+        root: the project.
+        chosen: what a release reads.
+        public: the stack's public settings.
+        environ: the environment of this process.
+
+    Raises:
+        BuildError: there is no such folder.
+        RefusedError: what would be public looks secret.
+    """
+    folder, output = folders(root, chosen)
+    if not folder.is_dir():
+        raise BuildError("The site's directory does not exist.", where=str(folder), fix="set site.directory to the folder of your site")
+    used = packages.uses(folder)
+    beginnings = tuple(sorted(prefixes(used)))
+    surroundings = Surroundings.of(environ, [*chosen.pass_environment, *(f"{one}*" for one in beginnings)])
+    environment = {**translated(public, used), **chosen.environment}
+    shell = {name: value for name, value in surroundings.passed.items() if name.startswith(beginnings)}
+    refuse_secrets({**shell, **environment}, environ)
+    return Site(
+        folder=folder,
+        command=chosen.build_command or _own_command(folder),
+        output=output,
+        environment=environment,
+        surroundings=surroundings,
+        inputs=chosen.inputs,
+        empties=chosen.empty_output and _GOES_ON.isdisjoint(used),
+        from_shell=tuple(sorted(shell.keys() - environment.keys())),
+    )
+
+
+def _own_command(folder: Path) -> str:
+    """The site's own build script; nothing where it has none."""
+    found = packages.find(folder)
+    return (found and found.build_command) or "true"
 
 
 def sources(site: Site) -> Sources:
     """Identify what would be built, without building it."""
-    if not site.folder.is_dir():
-        raise BuildError(
-            "The site's directory does not exist.", where=str(site.folder), fix="set site.directory to the folder of your site"
-        )
-    digest = hashlib.sha256()
-    for path in _source_files(site):
-        relative = path.relative_to(site.folder).as_posix()
-        digest.update(f"{relative}\0{path.stat().st_mode & 0o111}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    digest.update(json.dumps(dict(site.environment), sort_keys=True).encode())
-    build_id = digest.hexdigest()[:16]
-    local = {name: _digest(site.folder / name) for name in _ENV_FILES}
-    # Each by its digest: nothing of a value that is passed on is kept anywhere.
-    passed = {name: hashlib.sha256(value.encode()).hexdigest() for name, value in site.surroundings.passed.items()}
-    digest.update(json.dumps([local, passed, site.command, str(site.output.relative_to(site.folder))], sort_keys=True).encode())
-    return Sources(build_id, digest.hexdigest())
+    how = (site.command, os.path.relpath(site.output, site.folder), site.surroundings.common.get("NODE_ENV", ""))
+    return inputs.sources(site.folder, site.output, site.inputs, site.environment, site.surroundings.passed, how)
 
 
-def _source_files(site: Site) -> Iterator[Path]:
-    def walk(folder: Path) -> Iterator[Path]:
-        for path in sorted(folder.iterdir()):
-            if path.name in _NO_SOURCES or path == site.output or path.name.startswith(".env") or path.suffix == ".tsbuildinfo":
-                continue
-            if path.is_dir() and not path.is_symlink():
-                yield from walk(path)
-            elif path.is_file():
-                yield path
-
-    yield from walk(site.folder)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def install(folder: Path, surroundings: Surroundings, progress: Progress, log: Path) -> None:
-    """Install the site's packages where they are missing or older than its lock file.
+def run(site: Site, found: Sources, build_id: str, progress: Progress, local: Path) -> None:
+    """Install the site's packages and run its build, into an empty output. What it prints is folded to one line unless it fails.
 
     Args:
-        folder: the site.
-        surroundings: what the package manager gets of this process's environment.
+        site: what to build.
+        found: its sources.
+        build_id: what the build is called.
         progress: where to report.
-        log: file for all of its output.
+        local: our own folder, for the log and for what an earlier build left in the output.
 
     Raises:
-        MissingToolError: the package manager is not installed.
-        BuildError: it failed; its last lines are shown.
+        MissingToolError: the site's package manager is not installed.
+        BuildError: it failed; the beginning of the cause and the last lines are shown and the whole is in the log.
     """
-    found = next(((folder / lock, command) for lock, command in _INSTALLERS if (folder / lock).is_file()), None)
-    if found is None or not (folder / "package.json").is_file():
-        return
-    lock, command = found
-    mark = folder / "node_modules" / ".amianai-lock"
-    wanted = _digest(lock)
-    if mark.is_file() and mark.read_text(encoding="ascii", errors="replace") == wanted:
-        return
-    if shutil.which(command[0]) is None:
-        raise MissingToolError(f"{command[0]} is not installed.", where=str(lock), fix="install Node.js 18 or newer: https://nodejs.org")
-    with progress.task("Packages of the site") as task:
-        environment = {**surroundings.common, **surroundings.passed, "CI": "1"}
-        _run(command, folder, environment, log, task, _Failure("Installing the site's packages failed", surroundings, set()))
-        task.say(" ".join(command[:2]))
-    mark.write_text(wanted, encoding="ascii")
-
-
-def run(site: Site, build_id: str, progress: Progress, log: Path) -> None:
-    """Run the site's own build. Its output is folded to one line unless it fails.
-
-    Raises:
-        BuildError: it failed; its last lines are shown and the whole is in the log.
-    """
-    surroundings = site.surroundings
+    surroundings = packages.prepare(site.folder, site.surroundings, progress, local)
     environment = {
         **surroundings.common,
         "CI": "1",
@@ -159,102 +136,77 @@ def run(site: Site, build_id: str, progress: Progress, log: Path) -> None:
         **site.environment,
         BUILD_ID: build_id,
     }
-    wanted = _wanted(site)
+    wanted = _wanted(site, found.files)
+    if site.from_shell:
+        progress.note(f"Public variables of this shell that the build gets: {', '.join(site.from_shell)}")
     progress.detail(f"Variables that the build does not get: {', '.join(surroundings.left_out) or 'none'}")
     if wanted:
         progress.note(f"The site's sources name what is set here but kept from the build: {', '.join(sorted(wanted))} ({_HINT})")
-    with progress.task("Build of the site") as task:
-        command = ("/bin/sh", "-c", site.command)
-        _run(command, site.folder, environment, log, task, _Failure("The site's build failed", surroundings, wanted))
+    with progress.task("Build of the site") as task, _output(site, local) as left:
+        try:
+            log = local / "logs" / "site-build.log"
+            process.run(_shell(site.command, environment), site.folder, environment, log, task, "The site's build failed")
+        except BuildError as error:
+            error.fix = _advice(error, site, wanted)
+            raise
         task.say(f"build {build_id}")
+    _tell(left, progress)
 
 
-def _wanted(site: Site) -> set[str]:
-    """Variables that the sources ask for and the build does not get. Public settings come from us, whatever is set around us."""
-    named: set[str] = set()
-    for path in _source_files(site):
-        if path.stat().st_size <= _LONGEST_SOURCE:
-            named |= site.surroundings.named_in(path.read_text(encoding="utf-8", errors="replace"))
-    return named - set(site.environment)
+def _output(site: Site, local: Path) -> AbstractContextManager[Leftovers]:
+    """The output, empty where that can be."""
+    holds_more = any(folder.is_relative_to(site.output) for folder in (site.folder, local))
+    if not site.empties or holds_more:
+        return nullcontext(Leftovers(local))
+    return emptied(site.output, local / "site" / "left-out")
+
+
+def _tell(left: Leftovers, progress: Progress) -> None:
+    """Name what is left out; files with a hash of their content in their name are another version of themselves, and are not."""
+    named = [path for path in left.paths if "immutable" not in cache_control(path)]
+    if named:
+        more = ", …" if len(named) > _SHOWN else ""
+        progress.note(
+            f"Left out, since this build did not write it: {', '.join(named[:_SHOWN])}{more} ({len(named)} in all; kept for {DAYS} days"
+            f" in {left.folder})"
+        )
+
+
+def _advice(error: BuildError, site: Site, wanted: set[str]) -> str:
+    """What to do, with the names (never the values) of variables that may be missing."""
+    missed = sorted(wanted | site.surroundings.mentioned_in(error.what))
+    if missed:
+        return f"{error.fix}; it did not get {', '.join(missed)}, which are set here: {_HINT}"
+    return error.fix
+
+
+def _shell(command: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """A shell in which `build | tee log` fails when the build does; the plain one, where it cannot do that, and no bash is there."""
+    bash = shutil.which("bash", path=environment.get("PATH"))
+    if bash:
+        return (bash, "-o", "pipefail", "-c", command)
+    return ("/bin/sh", "-c", '(set -o pipefail) 2>/dev/null && set -o pipefail; eval "$1"', "sh", command)
+
+
+def _wanted(site: Site, files: Iterable[Path]) -> set[str]:
+    """Variables that command or sources ask for and the build does not get.
+
+    Public settings come from us, whatever is set around us, and what the package managers' own settings name is for them.
+    """
+    named = site.surroundings.named_in(site.command)
+    for path in files:
+        with suppress(OSError):  # the build knows whether it needs what cannot be read
+            if path.name not in packages.SETTINGS and path.stat().st_size <= _LONGEST_SOURCE:
+                named |= site.surroundings.named_in(path.read_text(encoding="utf-8", errors="replace"))
+    return named - set(site.environment) - set(site.surroundings.for_registries([]))
 
 
 _HINT = "`site.pass_environment` names the variables that are passed on"
 
 
 @dataclass(frozen=True)
-class _Failure:
-    """What to say when a program fails.
-
-    Attributes:
-        what: what failed.
-        surroundings: what it got of our environment.
-        wanted: variables that it did not get, but is known to ask for.
-    """
-
-    what: str
-    surroundings: Surroundings
-    wanted: set[str]
-
-    def error(self, code: int, tail: Iterable[str], folder: Path, log: Path) -> BuildError:
-        """With the last lines, and the names (never the values) of variables that may be missing."""
-        shown = "\n".join(tail)
-        missed = sorted(self.wanted | self.surroundings.mentioned_in(shown))
-        fix = "correct it and run it again"
-        if missed:
-            fix += f"; it did not get {', '.join(missed)}, which are set here: {_HINT}"
-        return BuildError(f"{self.what} (exit code {code}):\n{shown}", where=f"{folder}; all of its output: {log}", fix=fix)
-
-
-def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, task: Task, failed: _Failure) -> None:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    tail: deque[str] = deque(maxlen=_TAIL)
-    with (
-        log.open("w", encoding="utf-8") as kept,
-        subprocess.Popen(
-            command,
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None  # noqa: S101
-            for line in process.stdout:
-                kept.write(line)
-                plain = _CONTROL.sub("", line).strip()
-                if plain:
-                    tail.append(plain)
-                    task.say(plain)
-        except BaseException:
-            _end(process)
-            raise
-        code = process.wait()
-    if code != 0:
-        raise failed.error(code, tail, folder, log)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a build and everything it started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            continue
-        except ProcessLookupError:
-            pass
-        return
-
-
-@dataclass(frozen=True)
 class Marks:
-    """Remembers what the output folder was built from.
+    """Remembers which declared inputs the output folder was built from.
 
     Attributes:
         file: where.
@@ -262,15 +214,19 @@ class Marks:
 
     file: Path
 
-    def done(self, fingerprint: str, output: Path) -> bool:
-        """Whether `output` holds exactly what was built from these sources."""
+    def done(self, fingerprint: str, site: Site) -> bool:
+        """Whether the output holds exactly what was built from these inputs."""
         try:
             kept = json.loads(self.file.read_bytes())
-            return bool(kept["fingerprint"] == fingerprint and kept["tree"] == tree_digest(scan(output)))
+            return bool(kept["fingerprint"] == fingerprint and kept["tree"] == _tree(site))
         except (OSError, ValueError, KeyError, TypeError, AmianaiError):
             return False
 
-    def keep(self, fingerprint: str, output: Path) -> None:
+    def keep(self, fingerprint: str, site: Site) -> None:
         """Remember it."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(json.dumps({"fingerprint": fingerprint, "tree": tree_digest(scan(output))}), encoding="ascii")
+        self.file.write_text(json.dumps({"fingerprint": fingerprint, "tree": _tree(site)}), encoding="ascii")
+
+
+def _tree(site: Site) -> str:
+    return tree_digest(scan(site.output, Ignored.of(site.folder, site.output)))

@@ -146,12 +146,13 @@ class Manifest:
     Attributes:
         summary: the release in one line.
         files: its files by path.
-        sources: fingerprint of what it was built from; empty when it was not built by us.
+        sources: fingerprint of the declared inputs it was built from, or its build's id; empty when it was not built by us.
         retired: files that earlier releases named and this one does not; they are still served.
         history: the releases before it, newest first.
         routing: what it says of its addresses besides its files; None when a version that knew nothing of it wrote the manifest.
         table: the name of its table in the CDN's key-value store; empty when there was no store.
         taken: what was taken down, by path.
+        published: folder it was published from, relative to the project; empty where that was not recorded.
     """
 
     summary: Summary
@@ -162,6 +163,7 @@ class Manifest:
     routing: Routing | None = None
     table: str = ""
     taken: Mapping[str, Taken] = field(default_factory=dict)
+    published: str = ""
 
     @property
     def number(self) -> int:
@@ -203,6 +205,7 @@ def encode(manifest: Manifest) -> bytes:
         "format": FORMAT,
         **asdict(manifest.summary),
         "sources": manifest.sources,
+        "published": manifest.published,
         "retired": {path: [one.since, values(one.entry) if one.entry else None] for path, one in manifest.retired.items()},
         "headers": list(headers),
         "history": [asdict(summary) for summary in manifest.history],
@@ -259,6 +262,7 @@ def decode(data: bytes, where: str = "") -> Manifest:
             summary=_summary(raw),
             files={path: _entry(values, headers) for path, values in raw["entries"].items()},
             sources=_checked("sources", raw["sources"]),
+            published=_checked("published", raw.get("published", "")),
             retired={
                 path: Retired(_checked("started", since), _entry(one, headers) if one else None)
                 for path, (since, one) in raw["retired"].items()
@@ -349,6 +353,7 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "size": _amount,
     "uploaded": _amount,
     "sources": lambda value: value == "" or is_id(value),
+    "published": lambda value: isinstance(value, str),
 }
 
 
@@ -369,6 +374,7 @@ def following(
     files: Mapping[str, Entry],
     *,
     sources: str = "",
+    published: str = "",
     leftovers: Iterable[str] = (),
     present: Container[str] = (),
     routing: Routing | None = None,
@@ -380,7 +386,8 @@ def following(
         before: the release it replaces; None for the first.
         summary: the new release in one line.
         files: the new release's files.
-        sources: fingerprint of what it was built from.
+        sources: fingerprint of the declared inputs it was built from, or its build's id.
+        published: folder it was published from.
         leftovers: files that an interrupted release uploaded.
         present: what the bucket holds; only what is there can be retired.
         routing: what it says of its addresses besides its files.
@@ -393,4 +400,6 @@ def following(
         retired.setdefault(path, Retired(summary.started))
     retired = {path: one for path, one in retired.items() if path not in files and path in present and not outside(path)}
     history = (before.summary, *before.history)[:HISTORY] if before else ()
-    return Manifest(summary, files, sources, retired, history, routing, table, before.taken if before else {})
+    return Manifest(
+        summary, files, sources, retired, history, routing=routing, table=table, taken=before.taken if before else {}, published=published
+    )

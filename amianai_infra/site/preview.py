@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.rules.workflow import MARKER
 from amianai_infra.site import build
-from amianai_infra.site.environment import Surroundings
+from amianai_infra.site.environment import PUBLIC
+from amianai_infra.site.ignored import Ignored
+from amianai_infra.site.inputs import Sources
 from amianai_infra.site.output import check_site, check_uploads
 from amianai_infra.site.plan import Bucket, plan_release
 from amianai_infra.site.texts import amount_of
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from amianai_infra.progress import Progress
     from amianai_infra.site.settings import ReleaseSettings
 
-PUBLIC = "NEXT_PUBLIC_"
 _FOOT = """\
 <sub>Built without access to AWS and compared with a build of the base branch, not with what is live now; both builds carry one build id.
 A release with edited sources has a new id and therefore uploads every page again.</sub>"""
@@ -51,10 +53,12 @@ class Built:
     Attributes:
         build_id: what its sources and public settings amount to.
         files: every file.
+        fingerprint: what its declared inputs amount to; empty where none are declared.
     """
 
     build_id: str
     files: tuple[File, ...]
+    fingerprint: str = ""
 
 
 class Checkout:
@@ -70,16 +74,14 @@ class Checkout:
     def __init__(self, root: Path, settings: ReleaseSettings, environ: Mapping[str, str], progress: Progress) -> None:
         self._settings = settings
         self._progress = progress
-        self._logs = root / ".amianai" / "logs"
+        self._local = root / ".amianai"
         public = {name: value for name, value in environ.items() if name.startswith(PUBLIC)}
-        folder = root / settings.directory
-        surroundings = Surroundings.of(environ, settings.pass_environment)
-        self._site = build.Site(folder, settings.build_command, folder / settings.output, {**public, **settings.environment}, surroundings)
+        self._site = build.site_of(root, settings, public, environ)
 
-    @property
-    def build_id(self) -> str:
+    @cached_property
+    def sources(self) -> Sources:
         """What would be built, without building it."""
-        return build.sources(self._site).build_id
+        return build.sources(self._site)
 
     def build(self, build_id: str = "") -> Built:
         """Build the site and look for what a release would refuse.
@@ -90,15 +92,17 @@ class Checkout:
         Raises:
             BuildError: the build failed, or its output must not be published.
         """
-        chosen = build_id or self.build_id
-        build.install(self._site.folder, self._site.surroundings, self._progress, self._logs / "site-packages.log")
-        build.run(self._site, chosen, self._progress, self._logs / "site-build.log")
-        files = scan(self._site.output)
+        chosen = build_id or self.sources.build_id
+        if not self._site.has_nothing_to_build:
+            build.run(self._site, self.sources, chosen, self._progress, self._local)
+        ignored = Ignored.of(self._site.folder, self._site.output)
+        files = scan(self._site.output, ignored)
+        self._progress.note(ignored.told())
         check_site(files, self._site.output)
         own = (CacheRule(pattern, header) for pattern, header in self._settings.cache_rules.items())
         everything = plan_release(files, Bucket({}, {}), None, 0.0, cache_policy((*own, *DEFAULT_RULES)))
         check_uploads(everything.uploads, self._site.output)
-        return Built(chosen, tuple(files))
+        return Built(chosen, tuple(files), self.sources.fingerprint)
 
 
 def compare(before: Sequence[File], after: Sequence[File]) -> list[Change]:

@@ -11,6 +11,7 @@ from amianai_infra.errors import BuildError
 from amianai_infra.rules.addresses import INDEX, MISSING, forms
 from amianai_infra.rules.redirects import FILE, Rule, effective, parse
 from amianai_infra.rules.routing import Routing
+from amianai_infra.site.ignored import Ignored
 from amianai_infra.site.manifest import Taken
 from amianai_infra.site.output import check_site
 from amianai_infra.site.settings import ReleaseSettings
@@ -41,13 +42,18 @@ class Publication:
     notes: tuple[str, ...] = ()
 
 
-def publication(output: Path, settings: ReleaseSettings) -> Publication:
+def publication(output: Path, settings: ReleaseSettings, ignored: Ignored) -> Publication:
     """Look at a finished site.
+
+    Args:
+        output: where it lies.
+        settings: what a release reads.
+        ignored: leaves out what is no part of it.
 
     Raises:
         BuildError: it cannot be published, with the reasons.
     """
-    files = scan(output)
+    files = scan(output, ignored)
     rules = _rules(files, output)
     base = settings.base_path
     placed = sorted(_below(base, [file for file in files if file.path != FILE]), key=lambda file: file.path)
@@ -56,7 +62,7 @@ def publication(output: Path, settings: ReleaseSettings) -> Publication:
     fallback = _fallback(settings, placed, output)
     routing = Routing(fallback, f"/{base}/" if base else "", rules)
     notes = _idle_note(rules, placed) if rules else () if fallback else _app_note(placed, output)
-    return Publication(_with_404(placed), routing, notes)
+    return Publication(_with_404(placed), routing, (*ignored.told(), *notes))
 
 
 def _idle_note(rules: Sequence[Rule], files: Sequence[File]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.rules.routing import Routing, Table, table
 from amianai_infra.site import invalidation
 from amianai_infra.site.history import Listed, listed, previous, since
+from amianai_infra.site.ignored import Ignored
 from amianai_infra.site.manifest import (
     LOCK,
     RELEASES,
@@ -36,9 +37,9 @@ from amianai_infra.site.manifest import (
 from amianai_infra.site.output import build_of, check_uploads
 from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing, stays
 from amianai_infra.site.publication import Publication, publication, without_taken
-from amianai_infra.site.settings import ReleaseSettings
+from amianai_infra.site.settings import ReleaseSettings, folders
 from amianai_infra.site.store import ConflictError, SiteBucket
-from amianai_infra.site.texts import amount_of, overtaken, verified
+from amianai_infra.site.texts import amount_of, overtaken, unexplained, verified
 from amianai_infra.site.tree import located
 
 if TYPE_CHECKING:
@@ -137,9 +138,10 @@ class Content:
         kind: see `Summary`.
         origin: release it is taken from; 0 for the new one itself.
         build: build id.
-        sources: fingerprint of what it was built from.
+        sources: fingerprint of its declared inputs, or its build id.
         commit: git commit.
         routing: what it says of its addresses besides its files.
+        published: folder it is published from, relative to the project.
     """
 
     root: Path
@@ -150,6 +152,7 @@ class Content:
     sources: str = ""
     commit: str = ""
     routing: Routing = field(default_factory=Routing)
+    published: str = ""
 
 
 class Publisher:
@@ -163,6 +166,7 @@ class Publisher:
         wait: seconds to wait for another release to finish.
         verify: whether to look at the site afterwards.
         agreed: asks a person whether to release over what was released meanwhile; where not given, nobody can be asked.
+        confirm: asks whether to publish another site than the live one, and raises when not; where not given, nobody can be asked.
         store: the bucket; made from the target when not given.
         clock: seconds since 1970.
         sleep: how to wait.
@@ -178,6 +182,7 @@ class Publisher:
         wait: float = 0.0,
         verify: bool = True,
         agreed: Agreed | None = None,
+        confirm: Callable[[str], None] | None = None,
         store: SiteBucket | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -189,6 +194,7 @@ class Publisher:
         self._wait = wait
         self._verify = verify
         self._agreed = agreed
+        self._confirm = confirm
         self._base: int | None = None
         self._in_force = ""
         self._table: Table | None = None
@@ -207,10 +213,14 @@ class Publisher:
         outputs = self._outputs
         return SiteBucket(outputs.site.bucket, outputs.region, endpoint, self._target.credentials(), owner=outputs.account, ca=ca)
 
-    @property
+    @cached_property
     def output(self) -> Path:
         """The folder with the finished site."""
-        return self._target.root / self._settings.directory / self._settings.output
+        return folders(self._target.root, self._settings)[1]
+
+    @property
+    def _published(self) -> str:
+        return Path(os.path.relpath(self.output, self._target.root)).as_posix()
 
     @property
     def _memory(self) -> Path:
@@ -259,7 +269,7 @@ class Publisher:
         thread = threading.Thread(target=list_bucket, name="listing", daemon=True)
         thread.start()
         try:
-            site = publication(self.output, self._settings)
+            site = publication(self.output, self._settings, Ignored.of(folders(self._target.root, self._settings)[0], self.output))
         finally:
             thread.join()
         if failed:
@@ -270,14 +280,14 @@ class Publisher:
         """Publish the site as it is in the output folder, after building it where that is asked for and needed.
 
         Args:
-            build: build it first, unless nothing changed since the last build.
+            build: build it first; where `site.inputs` declares what the build depends on, only when that changed.
             dry_run: say what would be done.
-            everything: upload what is there already, too.
+            everything: build and upload what is there already, too.
             begun: when its build began, seconds since 1970, where that was before this call.
         """
         sources = ""
         if build:
-            sources, live = self._build(everything or dry_run)
+            sources, live = self._build(needed=dry_run, everything=everything)
             if live is not None:
                 return self._unchanged(live.last, len(live.last.files) if live.last else 0)
         state, site = self._look()
@@ -288,17 +298,21 @@ class Publisher:
         base = self._base if self._base is not None else _number(state) if begun is None else state.live_at(begun)
         if not plan.changed and not state.unfinished:
             return self._unchanged(state.last, len(plan.kept))
+        self._progress.note(unexplained(plan, state.last, sources))
         check_uploads(plan.uploads, self.output)
-        build_id = build_of(self.output, site.files)
-        content = Content(self.output, plan, "deploy", 0, build_id, sources, _commit(self.output.parent), site.routing)
+        build_id, commit = build_of(self.output, site.files), _commit(self._target.root / self._settings.directory)
+        content = Content(self.output, plan, "deploy", 0, build_id, sources, commit, site.routing, self._published)
         if dry_run:
+            self._progress.note(self._other_site(state.last))
             return replace(self._release(content, state.next_number - 1, ()), dry=True)
+        self._same_site(state.last)
         base = self._checked(base, state)
         with self._locked("deploy", state.next_number, _new(plan)) as (lock, before):
             if before is not None or self._overtaken(state):
                 state = self.state()
                 plan = self._plan(state, site, everything)
                 if plan.changed:
+                    self._same_site(state.last)
                     self._checked(base, state)
                 content = replace(content, plan=plan)
                 lock.announce(_new(plan))
@@ -328,6 +342,27 @@ class Publisher:
                 " Run `amianai up`, then deploy again."
             )
 
+    def _other_site(self, last: Manifest | None) -> list[str]:
+        """Says that the live release is one of another site; empty when it is not, or did not record it."""
+        if last is None or last.published in ("", self._published):
+            return []
+        return [f"The live release {last.number} was published from {last.published}; this is {self._published}."]
+
+    def _same_site(self, last: Manifest | None) -> None:
+        """Make sure that one site does not take the place of another one unasked.
+
+        Raises:
+            RefusedError: nobody agreed.
+        """
+        for told in self._other_site(last):
+            if self._confirm is None:
+                raise RefusedError(
+                    f"{told} Nothing was published.",
+                    where="site.directory and site.output",
+                    fix="choose the live site's, best in the stack file; `amianai deploy` asks whether to publish the other one",
+                )
+            self._confirm(f"{told} Publish it in its place?")
+
     def _plan(self, state: State, site: Publication, everything: bool, say: Callable[[str], None] = lambda note: None) -> Plan:
         files, left_out = without_taken(site.files, state.last.taken if state.last else {})
         for note in left_out:
@@ -348,34 +383,41 @@ class Publisher:
         """Whether addresses change even where no file does."""
         return last is not None and (last.addressed != routing or bool(self._outputs.site.routes_arn and not last.table))
 
-    def _build(self, needed: bool) -> tuple[str, State | None]:
-        """Build the site, unless that was done already.
+    def _build(self, *, needed: bool, everything: bool) -> tuple[str, State | None]:
+        """Build the site. Where its inputs are declared and did not change, what was built from them is taken as it is.
+
+        Args:
+            needed: the output must be on this machine.
+            everything: build it in any case.
 
         Returns:
-            The sources' fingerprint, and the bucket's state when the live release was made from the very same.
+            What identifies the sources (the inputs' fingerprint, where none are declared the build id), and the bucket's state when the
+            live release was made from the very same.
         """
         from amianai_infra.site import build
-        from amianai_infra.site.environment import Surroundings, public_environment
+        from amianai_infra.site.environment import public_environment
 
-        surroundings = Surroundings.of(os.environ, self._settings.pass_environment)
-        environment = {**public_environment(self._target, self._outputs), **self._settings.environment}
-        folder = self._target.root / self._settings.directory
-        site = build.Site(folder, self._settings.build_command, self.output, environment, surroundings)
+        local = self._target.local
+        site = build.site_of(self._target.root, self._settings, public_environment(self._target, self._outputs), os.environ)
+        if site.has_nothing_to_build:
+            self._progress.note(f"Nothing to build: {self.output} is published as it is.")
+            return "", None
         found = build.sources(site)
-        marks = build.Marks(self._target.local / "site" / "built.json")
-        if marks.done(found.fingerprint, self.output):
-            self._progress.detail(f"Build {found.build_id} is there already: sources and settings did not change.")
-            return found.fingerprint, None
-        if not needed and not self.output.exists():
-            state = self.state()
-            if _serves(state, found.fingerprint) and not self._settings_moved(state.last):
-                return found.fingerprint, state
+        marks = build.Marks(local / "site" / "built.json")
+        if found.fingerprint and not everything:
+            if marks.done(found.fingerprint, site):
+                self._progress.note(f"Not built: nothing that site.inputs names changed since build {found.build_id}.")
+                return found.fingerprint, None
+            if not needed and not self.output.exists():
+                state = self.state()
+                if _serves(state, found.fingerprint) and not self._settings_moved(state.last):
+                    self._progress.note("Not built: the live release was made from what site.inputs names.")
+                    return found.fingerprint, state
         self._base = self._newest()
-        logs = self._target.local / "logs"
-        build.install(folder, surroundings, self._progress, logs / "site-packages.log")
-        build.run(site, found.build_id, self._progress, logs / "site-build.log")
-        marks.keep(found.fingerprint, self.output)
-        return found.fingerprint, None
+        build.run(site, found, found.build_id, self._progress, local)
+        if found.fingerprint:
+            marks.keep(found.fingerprint, site)
+        return found.fingerprint or found.build_id, None
 
     def _unchanged(self, last: Manifest | None, kept: int) -> Release:
         summary = last.summary if last else None
@@ -461,7 +503,7 @@ class Publisher:
     @staticmethod
     def _content(root: Path, plan: Plan, wanted: Manifest, kind: str) -> Content:
         made = wanted.summary
-        return Content(root, plan, kind, _origin(wanted), made.build, wanted.sources, made.commit, wanted.addressed)
+        return Content(root, plan, kind, _origin(wanted), made.build, wanted.sources, made.commit, wanted.addressed, wanted.published)
 
     def _locked(self, doing: str, number: int, pending: tuple[str, ...]) -> _Held:
         from amianai_infra.site.lock import Lock
@@ -572,6 +614,7 @@ class Publisher:
             summary,
             dict(sorted(files.items())),
             sources=content.sources,
+            published=content.published,
             leftovers=before.pending if before else (),
             present=state.bucket.objects,
             routing=content.routing,
@@ -713,7 +756,7 @@ def _live(state: State) -> Manifest:
 
 
 def _serves(state: State, fingerprint: str) -> bool:
-    """Whether the bucket holds exactly what the live release, made from these sources, put there."""
+    """Whether the bucket holds exactly what the live release, made from these inputs, put there."""
     from amianai_infra.site.plan import trusted
 
     last = state.last
@@ -762,9 +805,10 @@ def deploy(
     everything: bool = False,
     agreed: Agreed | None = None,
     begun: float | None = None,
+    confirm: Callable[[str], None] | None = None,
 ) -> Release:
     """Build the site and publish what changed; see `Publisher`."""
-    publisher = Publisher(target, settings, outputs, progress, wait=wait, verify=verify, agreed=agreed)
+    publisher = Publisher(target, settings, outputs, progress, wait=wait, verify=verify, agreed=agreed, confirm=confirm)
     return publisher.deploy(build=build, dry_run=dry_run, everything=everything, begun=begun)
 
 

@@ -55,3 +55,20 @@ def secret_in(data: bytes) -> str:
                 if not any(example in found[0] for example in _EXAMPLES):
                     return kind
     return ""
+
+
+_TOKENS = (
+    ("a GitHub token", re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{22})")),
+    ("an npm token", re.compile(r"\bnpm_[A-Za-z0-9]{36}\b")),
+    ("a GitLab token", re.compile(r"\bglpat-[\w-]{20}")),
+    ("a Stripe secret key", re.compile(r"\b[sr]k_live_[A-Za-z0-9]{16}")),
+    ("a Slack token", re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{10}")),
+    ("a SendGrid key", re.compile(r"\bSG\.[\w-]{22}\.[\w-]{43}")),
+    ("a key of an AI service", re.compile(r"\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{32}")),
+)
+
+
+def secret_value(value: str) -> str:
+    """What kind of secret a variable's value is; empty when none is recognised."""
+    kind = secret_in(value.encode("utf-8", "surrogateescape"))
+    return kind or next((name for name, pattern in _TOKENS if pattern.search(value)), "")

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amianai_infra.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from amianai_infra.config import Settings
+
+EXAMPLE_INPUTS: Mapping[str, list[str]] = {"examples/site": ["."]}
+"""What the site that comes with the toolkit is built from: its own folder, and nothing else."""
 
 _CONFIG = Path(__file__).parents[1] / "config.py"
 
@@ -28,8 +34,10 @@ class ReleaseSettings:
         region: region of the stack.
         prefix: prefix of resource names.
         directory: the site's folder, relative to the project.
-        build_command: what builds it, run there.
+        build_command: what builds it, run there; empty: its own build script.
         output: the folder that the build fills, relative to `directory`.
+        inputs: what the build depends on, relative to `directory`; empty: it is built at every deploy.
+        empty_output: build into an empty output.
         old_asset_days: how long files that no release names any more stay served.
         old_version_days: how long replaced files stay restorable.
         cache_rules: own Cache-Control headers by path pattern.
@@ -46,6 +54,8 @@ class ReleaseSettings:
     directory: str
     build_command: str
     output: str
+    inputs: Sequence[str]
+    empty_output: bool
     old_asset_days: int
     old_version_days: int
     cache_rules: Mapping[str, str]
@@ -68,6 +78,8 @@ class ReleaseSettings:
             directory=site.directory,
             build_command=site.build_command,
             output=site.output,
+            inputs=site.inputs or EXAMPLE_INPUTS.get(site.directory, []),
+            empty_output=site.empty_output,
             old_asset_days=site.old_asset_days,
             old_version_days=site.old_version_days,
             cache_rules=dict(site.cache_rules),
@@ -77,6 +89,34 @@ class ReleaseSettings:
             base_path=site.base_path,
             fallback=site.fallback,
         )
+
+
+def folders(root: Path, chosen: ReleaseSettings) -> tuple[Path, Path]:
+    """The site's folder and its output.
+
+    Args:
+        root: the project.
+        chosen: what a release reads.
+
+    Raises:
+        ConfigurationError: one of them is outside of the repository.
+    """
+    folder = Path(os.path.normpath(root / chosen.directory))
+    output = Path(os.path.normpath(folder / chosen.output))
+    repository = _repository(folder if Path(chosen.directory).is_absolute() else root)
+    for key, text, path in (("site.directory", chosen.directory, folder), ("site.output", chosen.output, output)):
+        if not path.is_relative_to(repository):
+            raise ConfigurationError(
+                f"{key} = {text} leads out of the repository.",
+                where=f"{path}; the repository is {repository}",
+                fix="choose a folder inside of it; an absolute site.directory may be given for once, with --set",
+            )
+    return folder, output
+
+
+def _repository(folder: Path) -> Path:
+    """The repository that a folder is in; the folder itself, where it is in none."""
+    return next((above for above in (folder, *folder.parents) if (above / ".git").exists()), folder)
 
 
 def fingerprint(flags: Mapping[str, str], environ: Mapping[str, str], stack_file: Path) -> str:

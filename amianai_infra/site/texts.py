@@ -11,7 +11,8 @@ from amianai_infra.site.invalidation import cost
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amianai_infra.site.manifest import Summary
+    from amianai_infra.site.manifest import Manifest, Summary
+    from amianai_infra.site.plan import Plan
     from amianai_infra.site.release import Release
     from amianai_infra.site.verify import Report
 
@@ -39,6 +40,18 @@ def verified(report: Report) -> str:
 def overtaken(made: Sequence[Summary]) -> str:
     """What was released while another release was being made, newest first."""
     return "Meanwhile: " + "; ".join(f"release {one.number} ({what_of(one)}) by {one.who}, {when_of(one)} UTC" for one in made[:3]) + "."
+
+
+def unexplained(plan: Plan, last: Manifest | None, sources: str) -> list[str]:
+    """Says that a build of the very same sources gave other files than the live release has; empty when it did not."""
+    if last is None or not sources or last.sources != sources:
+        return []
+    other = [upload.path for upload in plan.uploads if upload.path not in last.files or last.files[upload.path].content != upload.etag]
+    if not other:
+        return []
+    names = ", ".join(other[:3]) + (", …" if len(other) > 3 else "")
+    told = f"The sources and settings are those of release {last.number}, and {len(other)} files are not ({names})"
+    return [f"{told}: the build reads something else, too, or writes the time or a random id (docs/releases.md, What is built)."]
 
 
 def describe(release: Release) -> list[str]:

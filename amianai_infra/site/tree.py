@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -64,11 +64,15 @@ class File:
     source: str = ""
 
 
-def scan(root: Path) -> list[File]:
+def scan(root: Path, ignored: Callable[[str], bool] = lambda path: False) -> list[File]:
     """Every file below `root`, in order of path.
 
     Links to files inside the tree are published as the files they point to. A name is published in its composed form (NFC), which
     visitors ask for, also where the file system keeps it decomposed, as macOS does.
+
+    Args:
+        root: the folder.
+        ignored: whether a file, or a folder (its path ends in `/`), is left out.
 
     Raises:
         BuildError: names of everything that cannot be published, with the reason: links that leave the tree or lead
@@ -78,7 +82,7 @@ def scan(root: Path) -> list[File]:
         raise BuildError("The site's output folder does not exist.", where=str(root), fix="build the site, or correct site.output")
     problems: list[str] = []
     known: dict[str, str] = {}
-    files = [describe(path, where, known) for path, where in _walk(str(root), os.path.realpath(root), problems)]
+    files = [describe(path, where, known) for path, where in _walk(str(root), os.path.realpath(root), ignored, problems)]
     problems += _twice(files)
     if problems:
         more = [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
@@ -92,14 +96,14 @@ def scan(root: Path) -> list[File]:
     return files
 
 
-def _walk(root: str, real_root: str, problems: list[str]) -> Iterator[tuple[str, str]]:
+def _walk(root: str, real_root: str, ignored: Callable[[str], bool], problems: list[str]) -> Iterator[tuple[str, str]]:
     folders = [(root, "")]
     while folders:
         folder, prefix = folders.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
                 path = prefix + entry.name
-                if entry.name in _JUNK:
+                if entry.name in _JUNK or ignored(path + "/" if entry.is_dir(follow_symlinks=False) else path):
                     continue
                 problem = _problem(entry, path, real_root)
                 if problem:

@@ -114,11 +114,11 @@ def test_who_holds_the_release_lock(text: str, capsys: pytest.CaptureFixture[str
 
 def test_what_a_build_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "said").write_bytes("\n".join(HOSTILE).encode("utf-8", "surrogatepass") + b"\n\xff\xfe\x9b2J")
-    site = build.Site(tmp_path, "cat said; exit 3", tmp_path / "out", {}, Surroundings.of({"PATH": os.defpath}, []))
+    site = build.Site(tmp_path, "cat said; exit 3", tmp_path / "web" / "out", {}, Surroundings.of({"PATH": os.defpath}, []))
     for cut in range(0, len(HOSTILE), 30):
         (tmp_path / "said").write_bytes("\n".join(HOSTILE[cut : cut + 30]).encode("utf-8", "surrogatepass") + b"\n\xff\xfe\x9b2J")
         with pytest.raises(BuildError) as caught:
-            build.run(site, "a", Progress(), tmp_path / "log")
+            build.run(site, build.sources(site), "a", Progress(), tmp_path / "local")
         assert told(caught.value) == []
         assert "  | " in str(caught.value)
     assert faults(capsys.readouterr().err) == []

@@ -72,6 +72,8 @@ def release_settings(**changes: Any) -> ReleaseSettings:
         "directory": "site",
         "build_command": "true",
         "output": "out",
+        "inputs": [],
+        "empty_output": True,
         "old_asset_days": 30,
         "old_version_days": 30,
         "cache_rules": {},

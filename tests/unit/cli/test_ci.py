@@ -111,6 +111,14 @@ def test_settings_that_no_stack_file_holds_go_into_the_workflow(project: Path) -
     assert found["jobs"]["deploy"]["environment"]["name"] == "production"
 
 
+def test_a_folder_of_this_machine_alone_does_not_go_into_the_workflow(project: Path) -> None:
+    result = run("--set", f"site.directory={project / 'web'}", "init")
+    assert result.exit_code == 2
+    assert "this file is committed" in result.stderr
+    run("--set", "site.output=../dist", "init")
+    assert yaml.safe_load((project / WORKFLOW).read_text())["env"]["SITE_OUTPUT"] == "dist"
+
+
 @pytest.mark.parametrize("name", [".nvmrc", "web/.node-version"])
 def test_the_projects_own_node_version_is_used(project: Path, name: str) -> None:
     (project / name).write_text("20\n")
@@ -185,10 +193,19 @@ def test_build_compares_with_another_checkout(project: Path, tmp_path: Path) -> 
     assert "version.txt" not in text, "both builds carry one id"
 
 
-def test_equal_sources_need_no_second_build(project: Path, tmp_path: Path) -> None:
+def test_equal_sources_are_built_both_unless_they_declare_their_inputs(project: Path, tmp_path: Path) -> None:
+    """A build may read what is beside the site's folder."""
     base = make_project(tmp_path / "base")
+    for root, text in ((project, "new"), (base, "old")):
+        (root / "shared").write_text(text)
+        (root / "web/build.sh").write_text("mkdir -p out && cp ../shared out/index.html\n")
+    assert "~ index.html" in run("build", "--against", str(base)).stdout
+    shutil.rmtree(base / "web/out")
+    for root in (project, base):
+        (root / "shared").write_text("equal")
+        (root / "Pulumi.prod.yaml").write_text(CONFIG + "  amianai-infra:siteInputs: ., ../shared\n")
     result = run("build", "--against", str(base))
-    assert "The site stays as it is" in result.stdout
+    assert "The site stays as it is" in result.stdout, result.output
     assert not (base / "web/out").exists()
 
 

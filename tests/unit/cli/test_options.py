@@ -205,3 +205,12 @@ def test_what_is_no_duration_or_out_of_range(text: str) -> None:
 @given(st.integers(1, 29), st.integers(0, 23), st.integers(0, 59))
 def test_durations_add_up(days: int, hours: int, minutes: int) -> None:
     assert DurationType().convert(f"{days}d{hours}h{minutes}m", None, None) == timedelta(days=days, hours=hours, minutes=minutes)
+
+
+def test_an_absolute_directory_is_for_once_and_not_for_the_committed_file(tmp_path: Path) -> None:
+    environ = {"AMIANAI_ROOT": str(project(tmp_path)), "DOMAIN_NAME": "example.com"}
+    assert App(flags={"site.directory": "/home/me/web"}, environ=environ).settings.site.directory == "/home/me/web"
+    (tmp_path / "Pulumi.prod.yaml").write_text("config:\n  amianai-infra:siteDirectory: /home/me/web\n")
+    with pytest.raises(ConfigurationError, match="this file is committed") as caught:
+        _ = App(environ=environ).settings
+    assert caught.value.where.endswith("Pulumi.prod.yaml")

@@ -217,3 +217,10 @@ def test_env_names_the_client_for_development_and_a_release_the_sites(
     run("env")
     assert "NEXT_PUBLIC_USER_POOL_CLIENT_ID=local\n" in written.read_text()
     assert public_environment(context.target, outputs)["NEXT_PUBLIC_USER_POOL_CLIENT_ID"] == "client"
+
+
+def test_env_speaks_to_the_sites_own_framework(context: Context, tmp_path: Path) -> None:
+    (tmp_path / "examples/site").mkdir(parents=True)
+    (tmp_path / "examples/site/package.json").write_text('{"devDependencies": {"vite": "7"}}')
+    run("env")
+    assert "\nVITE_USER_POOL_CLIENT_ID=client\n" in (tmp_path / "examples/site/.env.local").read_text()

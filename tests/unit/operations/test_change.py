@@ -55,6 +55,16 @@ def test_a_folder_of_migrations_is_looked_at_when_it_is_chosen(tmp_path: Path) -
     assert context.did("configure")[-1][1] == {change.MIGRATIONS: ""}
 
 
+def test_a_path_of_this_machine_alone_never_gets_into_the_committed_file(tmp_path: Path) -> None:
+    context = Context(tmp_path, target=Target(tmp_path, "aws"), flags={"site.directory": "/home/me/web"})
+    with pytest.raises(ConfigurationError, match="path of this machine alone"):
+        change.differences(context)
+    context.flags["site.directory"] = "../web"
+    assert change.differences(context)[change.DIRECTORY] == "../web"
+    sandbox = Context(tmp_path, flags={"site.directory": "/home/me/web"})
+    assert change.differences(sandbox)[change.DIRECTORY] == "/home/me/web", "its file is not committed"
+
+
 def test_up_drops_the_cached_outputs_when_something_changed(tmp_path: Path) -> None:
     context = Context(tmp_path)
     context.target.local.mkdir()

@@ -107,7 +107,12 @@ def test_the_site_directory(tmp_path: Path) -> None:
     assert "no package.json" in doctor.site_directory(tmp_path, SETTINGS).found
     plain = Settings.model_validate({"domain_name": "example.com", "site": {"build_command": "make"}})
     assert doctor.site_directory(tmp_path, plain).ok
+    (tmp_path / "examples/site/out").mkdir()
+    assert doctor.site_directory(tmp_path, SETTINGS).ok, "a site made by hand"
+    yarn = Settings.model_validate({"domain_name": "example.com", "site": {"build_command": "yarn build"}})
+    assert not doctor.site_directory(tmp_path, yarn).ok
     (tmp_path / "examples/site/package.json").touch()
+    assert doctor.site_directory(tmp_path, yarn).ok
     assert doctor.site_directory(tmp_path, SETTINGS).ok
 
 

@@ -49,7 +49,7 @@ def summary(number: int) -> Summary:
     st.dictionaries(PATHS, st.builds(Retired, st.floats(0, 1e10), st.none() | ENTRIES), max_size=5),
 )
 def test_what_is_written_is_read(files: dict[str, Entry], retired: dict[str, Retired]) -> None:
-    made = Manifest(summary(3), files, "sources", retired, (summary(2), summary(1)))
+    made = Manifest(summary(3), files, "sources", retired, (summary(2), summary(1)), "web/out")
     assert decode(encode(made)) == made
     assert encode(made) == encode(made)
 
@@ -188,3 +188,9 @@ def test_unusual_names_are_files_of_the_site() -> None:
 def test_what_leads_outside_is_not_recorded_as_left_over() -> None:
     made = following(None, summary(1), {}, leftovers=("a//b", "a.js"), present={"a//b", "a.js"})
     assert list(made.retired) == ["a.js"]
+
+
+def test_a_record_of_an_earlier_version_does_not_say_what_was_published() -> None:
+    raw = json.loads(zlib.decompress(encode(Manifest(summary(1), {})), wbits=31))
+    del raw["published"]
+    assert decode(zlib.compress(json.dumps(raw).encode(), wbits=31)).published == ""
