@@ -432,6 +432,7 @@ class SiteSettings(_Group):
         "",
         pattern=r"^([^/\s].*\.html?)?$",
         description="Page that answers a browser's navigation to an address the site does not have: index.html of a single-page app",
+    )
     inputs: TextList = Field(
         default=[],
         description="All that the build depends on (files, folders, patterns relative to the directory). A deploy builds only when"

@@ -14,10 +14,11 @@ from amianai_infra.site import build
 from amianai_infra.site.environment import PUBLIC
 from amianai_infra.site.ignored import Ignored
 from amianai_infra.site.inputs import Sources
-from amianai_infra.site.output import check_site, check_uploads
+from amianai_infra.site.output import check_uploads
 from amianai_infra.site.plan import Bucket, plan_release
+from amianai_infra.site.publication import publication
 from amianai_infra.site.texts import amount_of
-from amianai_infra.site.tree import File, scan
+from amianai_infra.site.tree import File
 
 if TYPE_CHECKING:
     from amianai_infra.progress import Progress
@@ -96,13 +97,12 @@ class Checkout:
         if not self._site.has_nothing_to_build:
             build.run(self._site, self.sources, chosen, self._progress, self._local)
         ignored = Ignored.of(self._site.folder, self._site.output)
-        files = scan(self._site.output, ignored)
-        self._progress.note(ignored.told())
-        check_site(files, self._site.output)
+        site = publication(self._site.output, self._settings, ignored)
+        self._progress.note(site.notes)
         own = (CacheRule(pattern, header) for pattern, header in self._settings.cache_rules.items())
-        everything = plan_release(files, Bucket({}, {}), None, 0.0, cache_policy((*own, *DEFAULT_RULES)))
+        everything = plan_release(site.files, Bucket({}, {}), None, 0.0, cache_policy((*own, *DEFAULT_RULES)))
         check_uploads(everything.uploads, self._site.output)
-        return Built(chosen, tuple(files), self.sources.fingerprint)
+        return Built(chosen, tuple(site.files), self.sources.fingerprint)
 
 
 def compare(before: Sequence[File], after: Sequence[File]) -> list[Change]:
