@@ -18,9 +18,16 @@ from pulumi_aws.s3.bucket_versioning import BucketVersioning
 
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import SiteSettings
-from amianai_infra.rules.headers import FRAME_OPTION, REFERRER_POLICY, content_security_policy
+from amianai_infra.rules.headers import (
+    FRAME_OPTION,
+    OF_THE_ORIGIN,
+    OPENER_POLICY,
+    PERMISSIONS_POLICY,
+    REFERRER_POLICY,
+    content_security_policy,
+)
 from amianai_infra.rules.policies import Policy, log_bucket, private_bucket, site_bucket
-from amianai_infra.rules.viewer_function import viewer_function
+from amianai_infra.rules.viewer_function import response_function, viewer_function
 
 _DEFAULT = SiteSettings()
 
@@ -62,6 +69,12 @@ class StaticSiteArgs(TypedDict):
     hsts_seconds: NotRequired[int]
     """Strict-Transport-Security's max-age. Default one year."""
 
+    hsts_include_subdomains: NotRequired[bool]
+    """Whether Strict-Transport-Security holds for every name below the domain. Default no."""
+
+    hsts_preload: NotRequired[bool]
+    """Whether it says `preload`, which asks browsers' makers to list the domain. Default no."""
+
     price_class: NotRequired[pulumi.Input[str]]
     """CloudFront's edge locations. Default PriceClass_100: North America and Europe."""
 
@@ -78,6 +91,8 @@ class StaticSiteArgs(TypedDict):
 _DEFAULTS = {
     "content_security_policy": content_security_policy(),
     "hsts_seconds": _DEFAULT.hsts_seconds,
+    "hsts_include_subdomains": _DEFAULT.hsts_include_subdomains,
+    "hsts_preload": _DEFAULT.hsts_preload,
     "price_class": _DEFAULT.price_class,
     "old_version_days": _DEFAULT.old_version_days,
     "log_days": _DEFAULT.log_days,
@@ -90,8 +105,9 @@ class StaticSite(pulumi.ComponentResource):
 
     Creates: the site's bucket (private, versioned, encrypted with S3's own keys so that an ETag is the content's MD5, TLS only,
     old versions and failed uploads expire); a bucket for access logs with expiry; an origin access control; the viewer
-    function; a response headers policy; the distribution. With `bucket_logging` S3 also writes down every request to the site's
-    bucket, releases among them; visitors are in the CDN's log in any case.
+    functions, of which one makes headers of what objects keep as metadata; a response headers policy; the distribution. With
+    `bucket_logging` S3 also writes down every request to the site's bucket, releases among them; visitors are in the CDN's log in
+    any case.
 
     Cost: nothing up to CloudFront's free terabyte and ten million requests a month; storage $0.023 a GB.
 
@@ -246,22 +262,39 @@ class StaticSite(pulumi.ComponentResource):
             publish=True,
             opts=self._child(),
         )
+        self.response_function = Function(
+            f"{self._name_of}-response",
+            name=f"{display}-response",
+            comment="Headers that objects keep as metadata",
+            runtime="cloudfront-js-2.0",
+            code=response_function(),
+            publish=True,
+            opts=self._child(),
+        )
         self.headers_policy = ResponseHeadersPolicy(
             f"{self._name_of}-headers",
             name=display,
             comment=f"Security headers of {args['domain']}",
+            # What a file of the site says itself (`_headers`) comes first, in whichever order CloudFront applies functions and policies.
             security_headers_config={
                 "strict_transport_security": {
                     "access_control_max_age_sec": args["hsts_seconds"],
-                    "include_subdomains": False,
-                    "preload": False,
-                    "override": True,
+                    "include_subdomains": args["hsts_include_subdomains"],
+                    "preload": args["hsts_preload"],
+                    "override": False,
                 },
-                "content_security_policy": {"content_security_policy": args["content_security_policy"], "override": True},
-                "content_type_options": {"override": True},
-                "frame_options": {"frame_option": FRAME_OPTION, "override": True},
-                "referrer_policy": {"referrer_policy": REFERRER_POLICY, "override": True},
+                "content_security_policy": {"content_security_policy": args["content_security_policy"], "override": False},
+                "content_type_options": {"override": False},
+                "frame_options": {"frame_option": FRAME_OPTION, "override": False},
+                "referrer_policy": {"referrer_policy": REFERRER_POLICY, "override": False},
             },
+            custom_headers_config={
+                "items": [
+                    {"header": "cross-origin-opener-policy", "value": OPENER_POLICY, "override": False},
+                    {"header": "permissions-policy", "value": PERMISSIONS_POLICY, "override": False},
+                ]
+            },
+            remove_headers_config={"items": [{"header": name} for name in OF_THE_ORIGIN]},
             opts=self._child(),
         )
 
@@ -291,7 +324,10 @@ class StaticSite(pulumi.ComponentResource):
                 "compress": True,
                 "cache_policy_id": CACHING_OPTIMIZED,
                 "response_headers_policy_id": self.headers_policy.id,
-                "function_associations": [{"event_type": "viewer-request", "function_arn": self.viewer_function.arn}],
+                "function_associations": [
+                    {"event_type": "viewer-request", "function_arn": self.viewer_function.arn},
+                    {"event_type": "viewer-response", "function_arn": self.response_function.arn},
+                ],
             },
             # Without the right to list, S3 answers 403 for what is not there; both become the site's own 404.
             custom_error_responses=[

@@ -6,12 +6,23 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+from amianai_infra.rules.header_rules import METADATA
+
 LONGEST = 10_240
 
 
-@lru_cache(maxsize=1)
-def _template() -> str:
-    return Path(__file__).with_name("viewer_function.js").read_text(encoding="utf-8")
+@lru_cache(maxsize=2)
+def _template(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def response_function() -> str:
+    """The JavaScript of the function that sees every answer: it makes headers of what an object keeps as metadata.
+
+    Source: CloudFront Developer Guide, "CloudFront Functions event structure", "Restrictions on all edge functions" (none runs where the
+    origin answered 400 or above); Amazon S3 User Guide, "Working with object metadata".
+    """
+    return _template("response_function.js").replace("__KEPT__", json.dumps(f"x-amz-meta-{METADATA}"))
 
 
 def viewer_function(apex: str, hsts_seconds: int = 0) -> str:
@@ -24,4 +35,4 @@ def viewer_function(apex: str, hsts_seconds: int = 0) -> str:
     Source: CloudFront Developer Guide, "JavaScript runtime 2.0 features"; a function has 10 KB at most.
     """
     hsts = f"max-age={hsts_seconds}" if hsts_seconds else ""
-    return _template().replace("__APEX__", json.dumps(apex)).replace("__HSTS__", json.dumps(hsts))
+    return _template("viewer_function.js").replace("__APEX__", json.dumps(apex)).replace("__HSTS__", json.dumps(hsts))

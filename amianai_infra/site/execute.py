@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from amianai_infra.errors import AmianaiError, BuildError, LockedError, UnreachableError
+from amianai_infra.rules.header_rules import attributes
 from amianai_infra.site.manifest import Entry
 from amianai_infra.site.plan import Group, Upload
 from amianai_infra.site.store import CONNECTIONS, ConflictError, Written
@@ -152,21 +153,22 @@ class Executor:
             self._advance(1)
 
     def _upload(self, upload: Upload) -> Entry:
-        attributes = {"Content-Type": upload.content_type, "Cache-Control": upload.cache_control}
+        further = dict(attributes(upload.headers))
+        kept = {"Content-Type": upload.content_type, "Cache-Control": upload.cache_control, **further}
         where = f"{self._root}/{upload.path}"
         if upload.size > PART:
             with self._alone:
-                written = self._upload_parts(where, upload, attributes)
+                written = self._upload_parts(where, upload, kept)
         elif upload.size <= _SMALL:
-            written = self._put(where, upload, attributes)
+            written = self._put(where, upload, kept)
         else:
             taken = self._budget.take(upload.size)
             try:
-                written = self._put(where, upload, attributes)
+                written = self._put(where, upload, kept)
             finally:
                 self._budget.give(taken)
         digest = "" if written.etag == upload.etag else upload.etag
-        return Entry(written.etag, upload.size, upload.content_type, upload.cache_control, written.version, digest)
+        return Entry(written.etag, upload.size, upload.content_type, upload.cache_control, written.version, digest, upload.headers)
 
     def _put(self, where: str, upload: Upload, attributes: dict[str, str]) -> Written:
         data = _checked(where, upload)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from amianai_infra.site.manifest import PREFIX, Entry, Manifest, release_number
+from amianai_infra.site.manifest import PREFIX, Entry, Headers, Manifest, release_number
 from amianai_infra.site.tree import File
 
 VERSION_FILE = "version.json"
@@ -57,6 +57,7 @@ class Upload:
         cache_control: header.
         group: when.
         replaces: ETag of the object that is there now; None when there is none.
+        headers: further headers.
     """
 
     path: str
@@ -66,6 +67,7 @@ class Upload:
     cache_control: str
     group: Group
     replaces: str | None
+    headers: Headers = ()
 
 
 @dataclass(frozen=True)
@@ -190,15 +192,34 @@ def plan_release(
             and entry.content == file.etag
             and entry.cache_control == cache
             and entry.content_type == file.content_type
+            and entry.headers == file.headers
         ):
             kept[path] = entry
             continue
         stored = bucket.objects.get(path)
-        uploads.append(Upload(path, file.size, file.etag, file.content_type, cache, group_of(path, cache), stored.etag if stored else None))
+        replaces = stored.etag if stored else None
+        uploads.append(Upload(path, file.size, file.etag, file.content_type, cache, group_of(path, cache), replaces, file.headers))
     uploads.sort(key=lambda upload: (upload.group, upload.path))
     now = kept.keys() | {upload.path for upload in uploads}
     gone = tuple(sorted(path for path in (last.files if last else ()) if path not in now))
     return Plan(tuple(uploads), kept, gone)
+
+
+def stuck(uploads: Iterable[Upload], last: Manifest | None) -> list[str]:
+    """Files that browsers were told never to ask for again, and that are to change under the same name: nobody would see the change.
+
+    Args:
+        uploads: what a release uploads.
+        last: the newest release; it also knows the files of earlier ones that are still served.
+    """
+    if last is None:
+        return []
+    found = []
+    for upload in uploads:
+        before = last.files.get(upload.path) or (last.retired[upload.path].entry if upload.path in last.retired else None)
+        if before and "immutable" in before.cache_control and "immutable" in upload.cache_control and before.content != upload.etag:
+            found.append(upload.path)
+    return found
 
 
 def plan_rollback(wanted: Manifest, bucket: Bucket, last: Manifest, recorded: float) -> Plan:
@@ -214,14 +235,12 @@ def plan_rollback(wanted: Manifest, bucket: Bucket, last: Manifest, recorded: fl
     kept: dict[str, Entry] = {}
     for path, entry in wanted.files.items():
         now = trusted(path, bucket, last, recorded)
-        if now and (now.content, now.content_type, now.cache_control) == (entry.content, entry.content_type, entry.cache_control):
+        if now and now.answer == entry.answer:
             kept[path] = now
             continue
         stored = bucket.objects.get(path)
-        group = group_of(path, entry.cache_control)
-        uploads.append(
-            Upload(path, entry.size, entry.content, entry.content_type, entry.cache_control, group, stored.etag if stored else None)
-        )
+        group, replaces = group_of(path, entry.cache_control), stored.etag if stored else None
+        uploads.append(Upload(path, entry.size, entry.content, entry.content_type, entry.cache_control, group, replaces, entry.headers))
     uploads.sort(key=lambda upload: (upload.group, upload.path))
     gone = tuple(sorted(path for path in last.files if path not in wanted.files))
     return Plan(tuple(uploads), kept, gone)

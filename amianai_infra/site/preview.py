@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.rules.workflow import MARKER
 from amianai_infra.site import build
+from amianai_infra.site.answers import answers
 from amianai_infra.site.environment import Surroundings
-from amianai_infra.site.output import check_site, check_uploads
+from amianai_infra.site.output import allowed, check_references, check_site, check_uploads
 from amianai_infra.site.plan import Bucket, plan_release
 from amianai_infra.site.texts import amount_of
 from amianai_infra.site.tree import File, scan
@@ -95,10 +95,13 @@ class Checkout:
         build.run(self._site, chosen, self._progress, self._logs / "site-build.log")
         files = scan(self._site.output)
         check_site(files, self._site.output)
-        own = (CacheRule(pattern, header) for pattern, header in self._settings.cache_rules.items())
-        everything = plan_release(files, Bucket({}, {}), None, 0.0, cache_policy((*own, *DEFAULT_RULES)))
-        check_uploads(everything.uploads, self._site.output)
-        return Built(chosen, tuple(files))
+        site = answers(files, self._site.output, self._settings)
+        everything = plan_release(site.files, Bucket({}, {}), None, 0.0, site.cache_control)
+        lets = allowed(self._settings.allow)
+        check_uploads(everything.uploads, self._site.output, lets)
+        hosts = (self._settings.domain, f"www.{self._settings.domain}")
+        check_references(everything.uploads, [file.path for file in site.files], self._site.output, hosts, lets)
+        return Built(chosen, tuple(site.files))
 
 
 def compare(before: Sequence[File], after: Sequence[File]) -> list[Change]:

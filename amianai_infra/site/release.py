@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, RefusedError, VerificationError
-from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.site import invalidation
+from amianai_infra.site.answers import Answers, answers
 from amianai_infra.site.history import Listed, listed, previous, since
 from amianai_infra.site.manifest import (
     LOCK,
@@ -31,12 +31,12 @@ from amianai_infra.site.manifest import (
     manifest_key,
     release_number,
 )
-from amianai_infra.site.output import build_of, check_site, check_uploads
-from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing
+from amianai_infra.site.output import allowed, build_of, check_names, check_references, check_site, check_uploads, standing
+from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing, stuck
 from amianai_infra.site.settings import ReleaseSettings
 from amianai_infra.site.store import ConflictError, SiteBucket
 from amianai_infra.site.texts import amount_of, overtaken, verified
-from amianai_infra.site.tree import File, scan
+from amianai_infra.site.tree import scan
 
 if TYPE_CHECKING:
     from amianai_infra.config import Settings
@@ -231,7 +231,7 @@ class Publisher:
         except OSError:
             return
 
-    def _look(self) -> tuple[State, list[File]]:
+    def _look(self) -> tuple[State, Answers]:
         """The bucket and the local tree, both at once."""
         found: list[State] = []
         failed: list[BaseException] = []
@@ -247,11 +247,12 @@ class Publisher:
         try:
             files = scan(self.output)
             check_site(files, self.output)
+            site = answers(files, self.output, self._settings)
         finally:
             thread.join()
         if failed:
             raise failed[0]
-        return found[0], files
+        return found[0], site
 
     def deploy(self, *, build: bool, dry_run: bool = False, everything: bool = False) -> Release:
         """Publish the site as it is in the output folder, after building it where that is asked for and needed.
@@ -266,30 +267,41 @@ class Publisher:
             sources, live = self._build(everything or dry_run)
             if live is not None:
                 return self._unchanged(live.last, len(live.last.files) if live.last else 0)
-        state, files = self._look()
-        plan = self._plan(state, files, everything)
+        state, site = self._look()
+        plan = self._plan(state, site, everything)
         base = _number(state) if self._base is None else self._base
         if not plan.changed and not state.unfinished:
             return self._unchanged(state.last, len(plan.kept))
-        check_uploads(plan.uploads, self.output)
-        content = Content(self.output, plan, "deploy", 0, build_of(self.output, files), sources, _commit(self.output.parent))
+        self._check(plan)
+        content = Content(self.output, plan, "deploy", 0, build_of(self.output, site.files), sources, _commit(self.output.parent))
         if dry_run:
             return replace(self._release(content, state.next_number - 1, ()), dry=True)
         base = self._checked(base, state)
         with self._locked("deploy", state.next_number, _new(plan)) as (lock, before):
             if before is not None or self._overtaken(state):
                 state = self.state()
-                plan = self._plan(state, files, everything)
+                plan = self._plan(state, site, everything)
                 if plan.changed:
                     self._checked(base, state)
                 content = replace(content, plan=plan)
                 lock.announce(_new(plan))
             return self._publish(content, state, lock, before)
 
-    def _plan(self, state: State, files: Sequence[File], everything: bool) -> Plan:
-        own = (CacheRule(pattern, header) for pattern, header in self._settings.cache_rules.items())
-        policy = cache_policy((*own, *DEFAULT_RULES))
-        return plan_release(files, state.bucket, state.last, state.recorded, policy, everything=everything)
+    def _check(self, plan: Plan) -> None:
+        """Refuse what must not be published or would not work; tell what is let through and what leads to nothing."""
+        lets = allowed(self._settings.allow)
+        names = {*plan.kept, *(upload.path for upload in plan.uploads)}
+        hosts = (self._settings.domain, f"www.{self._settings.domain}")
+        check_uploads(plan.uploads, self.output, lets)
+        lost = check_references(plan.uploads, names, self.output, hosts, lets)
+        for line in (*standing(lets), *lost):
+            self._progress.note(line)
+
+    @staticmethod
+    def _plan(state: State, site: Answers, everything: bool) -> Plan:
+        plan = plan_release(site.files, state.bucket, state.last, state.recorded, site.cache_control, everything=everything)
+        check_names(stuck(plan.uploads, state.last))
+        return plan
 
     def _build(self, needed: bool) -> tuple[str, State | None]:
         """Build the site, unless that was done already.

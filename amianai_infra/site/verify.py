@@ -20,7 +20,7 @@ from urllib.parse import quote
 from amianai_infra.errors import UnreachableError, VerificationError
 from amianai_infra.site.manifest import LOCK, Entry, Manifest
 from amianai_infra.site.plan import VERSION_FILE, Group, group_of
-from amianai_infra.site.references import file_of, references
+from amianai_infra.site.references import Site
 
 if TYPE_CHECKING:
     from amianai_infra.progress import Task
@@ -187,24 +187,20 @@ def request_path(file: str) -> str:
     return "/" + quote(shown, safe="/!$&'()*+,;=:@-._~")
 
 
-def checks_for(manifest: Manifest, changed: Iterable[str], pages: Mapping[str, str]) -> tuple[list[Check], list[str]]:
+def checks_for(manifest: Manifest, changed: Iterable[str], pages: Iterable[tuple[str, str]]) -> list[Check]:
     """Every request of a verification. Pure.
 
     Args:
         manifest: the release.
         changed: files that it uploaded.
-        pages: text of the changed pages, by path.
-
-    Returns:
-        The checks, and problems found without asking: pages that name chunks the release does not have.
+        pages: path and text of the changed pages, one after another.
     """
     files = manifest.files
     checks: dict[str, Check] = {}
     for path in changed:
         if path in files and group_of(path, files[path].cache_control) >= Group.PAYLOADS:
             checks[path] = Check(request_path(path), path, files[path], whole=True, secure=path.endswith(".html"))
-    named, problems = _named(files, pages)
-    for file in named:
+    for file in sorted(_named(files, pages)):
         checks.setdefault(file, Check(request_path(file), file, files[file], whole=False))
     if VERSION_FILE in files:
         checks[VERSION_FILE] = Check(f"/{VERSION_FILE}", VERSION_FILE, files[VERSION_FILE], whole=True)
@@ -213,21 +209,13 @@ def checks_for(manifest: Manifest, changed: Iterable[str], pages: Mapping[str, s
     if "404.html" in files:
         missing = f"/amianai-no-such-page-{manifest.number}"
         checks["404.html"] = Check(missing, "404.html", files["404.html"], whole=True, status=404)
-    return list(checks.values()), problems
+    return list(checks.values())
 
 
-def _named(files: Mapping[str, Entry], pages: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """The files that pages refer to, and what is wrong with that."""
-    found: dict[str, None] = {}
-    problems = []
-    for page, text in pages.items():
-        for reference in sorted(references(page, text)):
-            file = file_of(reference, files)
-            if file is not None:
-                found[file] = None
-            elif reference.startswith("_next/"):
-                problems.append(f"{page} names /{reference}, which is not part of the release")
-    return list(found), problems
+def _named(files: Mapping[str, Entry], pages: Iterable[tuple[str, str]]) -> set[str]:
+    """The files that pages refer to."""
+    site = Site(files)
+    return {file for page, text in pages for file in site.named(page, text)}
 
 
 def compare(check: Check, answer: Answer, hsts: bool) -> list[str]:
@@ -241,6 +229,9 @@ def compare(check: Check, answer: Answer, hsts: bool) -> list[str]:
     cache = answer.headers.get("cache-control", "")
     if _plain(cache) != _plain(check.entry.cache_control) and check.status == 200:
         problems.append(f"{check.path} has Cache-Control {cache!r}, not {check.entry.cache_control!r}")
+    if check.status == 200:
+        told = ((name, value, answer.headers.get(name, "")) for name, value in check.entry.headers)
+        problems += [f"{check.path} has {name} {found!r}, not {value!r}" for name, value, found in told if _plain(found) != _plain(value)]
     if check.whole and not _same_content(answer.body, check.entry.content):
         problems.append(f"{check.path} answers with other content than {check.file} of this release")
     if check.secure:
@@ -295,8 +286,8 @@ class Verification:
             UnreachableError: there is no answer at all.
         """
         self.changed = sorted(self.changed)
-        pages = {path: self.read(path).decode("utf-8", "replace") for path in self.changed if path.endswith(".html")}
-        checks, self._problems = checks_for(self.manifest, self.changed, pages)
+        pages = ((path, self.read(path).decode("utf-8", "replace")) for path in self.changed if path.endswith(".html"))
+        checks = checks_for(self.manifest, self.changed, pages)
         front = Visitor(self.address, context=self.context)
         front.get("/")
         days = front.certificate_days(self.clock())

@@ -74,7 +74,7 @@ def test_another_prefix_has_no_name_in_common(record: Record) -> None:
 def test_the_default_stack(default: Recording) -> None:
     found = default
     counts = found.counts()
-    assert sum(counts.values()) == 80
+    assert sum(counts.values()) == 81
     assert {kind: counts[kind] for kind in ("Vpc", "Subnet", "Instance", "UserPool", "Bucket", "Distribution", "Zone", "Certificate")} == {
         "Vpc": 1,
         "Subnet": 4,

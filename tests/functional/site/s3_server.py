@@ -27,6 +27,8 @@ from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+METADATA = "x-amz-meta-header-"
+"""What the function at the edge makes headers of."""
 SECURITY = {
     "Content-Security-Policy": "default-src 'self'",
     "X-Content-Type-Options": "nosniff",
@@ -256,7 +258,9 @@ class _S3(_Handler):
                 self._error(501, "NotImplemented")
 
     def _kept(self) -> dict[str, str]:
-        return {name: self.headers[name] for name in ("Content-Type", "Cache-Control") if name in self.headers}
+        kept = {name.lower(): value for name, value in self.headers.items() if name.lower() != "content-length"}
+        system = {name.title(): value for name, value in kept.items() if name.startswith("content-") or name == "cache-control"}
+        return {**system, **{name: value for name, value in kept.items() if name.startswith(METADATA)}}
 
     def _list(self, query: dict[str, str]) -> None:
         prefix = query.get("prefix", "")
@@ -350,7 +354,8 @@ class _Cdn(_Handler):
             self.answer(403, b"<Error/>", SECURITY)
             return
         body = self.world.sabotage(key, found.data)
-        self.answer(status, body, {**found.headers, **SECURITY}, len(body))
+        headers = {name.removeprefix(METADATA) if status == 200 else name: value for name, value in found.headers.items()}
+        self.answer(status, body, {**headers, **SECURITY}, len(body))
 
     do_GET = do_HEAD = run
 
