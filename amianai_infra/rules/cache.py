@@ -111,6 +111,11 @@ def _by_name(path: str, listed: Container[str]) -> str:
     return IMMUTABLE if _HASHED_FOLDER.search(path) or is_hashed(path, listed=path in listed) else SHORT
 
 
+def guessed(path: str, header: str) -> bool:
+    """Whether a file is kept for ever because of the shape of its name, and not because a framework's folder says so."""
+    return header == IMMUTABLE and not _OWN_FOLDER.search(path) and not _HASHED_FOLDER.search(path)
+
+
 def is_hashed(path: str, *, listed: bool = False) -> bool:
     """Whether a file is named by its content: `main.3f2a9b1c.css`, `assets/index-Cg1B1Bvb.js`, `main-K3J7XQ2W.js`.
 

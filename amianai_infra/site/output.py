@@ -102,7 +102,7 @@ def check_references(
         files: all files of the release.
         output: the folder.
         hosts: the site's own host names.
-        lets: files that may be missing.
+        lets: files that may be missing, and files that may name what is missing.
 
     Returns:
         Whatever else leads to nothing: links, pictures, fonts.
@@ -115,9 +115,10 @@ def check_references(
     told: list[str] = []
     for upload in uploads:
         if upload.path.lower().endswith(READ) and upload.size <= LONGEST and "content-encoding" not in dict(upload.headers):
-            text = _content(f"{output}/{upload.path}").decode("utf-8", "replace")
+            charset = upload.content_type.partition("charset=")[2] or "utf-8"
+            text = _content(f"{output}/{upload.path}").decode(charset, "replace")
             for one in site.broken(upload.path, text):
-                if not any(let.matches(one.path) for let in lets):
+                if not any(let.matches(one.path) or let.matches(upload.path) for let in lets):
                     (found if one.needed else told).append(f"{upload.path}, line {one.line}: /{one.path}")
     if found:
         raise BuildError(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, RefusedError, VerificationError
+from amianai_infra.rules.cache import guessed
 from amianai_infra.site import invalidation
 from amianai_infra.site.answers import Answers, answers
 from amianai_infra.site.history import Listed, listed, previous, since
@@ -296,6 +297,10 @@ class Publisher:
         lost = check_references(plan.uploads, names, self.output, hosts, lets)
         for line in (*standing(lets), *lost):
             self._progress.note(line)
+        shapes = [upload.path for upload in plan.uploads if guessed(upload.path, upload.cache_control)]
+        if shapes:
+            shown = f"{', '.join(shapes[:5])}{', …' if len(shapes) > 5 else ''}"
+            self._progress.detail(f"Browsers keep {len(shapes)} of these files for a year, by the hash in their names: {shown}")
 
     @staticmethod
     def _plan(state: State, site: Answers, everything: bool) -> Plan:

@@ -24,17 +24,26 @@ class Told(Progress):
     def __init__(self) -> None:
         super().__init__(quiet=True)
         self.notes: list[str] = []
+        self.details: list[str] = []
+
+    def detail(self, text: str | Iterable[str]) -> None:
+        self.details += [text] if isinstance(text, str) else text
 
     def note(self, text: str | Iterable[str]) -> None:
         self.notes += [text] if isinstance(text, str) else text
 
 
-def told(stage: Stage, **options: object) -> list[str]:
+def said(stage: Stage, **options: object) -> Told:
     """Release, and give what was said."""
     publisher = stage.publisher(**options)  # type: ignore[arg-type]
     publisher._progress = progress = Told()
     publisher.deploy(build=False)
-    return progress.notes
+    return progress
+
+
+def told(stage: Stage, **options: object) -> list[str]:
+    """Release, and give what everybody was told."""
+    return said(stage, **options).notes
 
 
 def answered(stage: Stage, path: str) -> Mapping[str, str]:
@@ -89,6 +98,16 @@ def test_links_and_pictures_that_lead_to_nothing_are_told_and_what_is_allowed_is
         "index.html, line 1: /gone leads to nothing",
         "index.html, line 2: /i.png leads to nothing",
     ]
+
+
+def test_a_pattern_may_also_name_the_page_and_a_page_is_read_in_its_own_charset(stage: Stage) -> None:
+    old = '<meta charset="iso-8859-1"><script src=/old.js></script>'
+    stage.write({"index.html": "x", "archive/1998.html": old})
+    assert told(stage, allow=["archive/** pages that nobody changes any more"]) == [
+        "site.allow lets archive/** through: pages that nobody changes any more"
+    ]
+    stage.write({"index.html": '<meta charset="iso-8859-1"><script src="/\u00fc.js"></script>'.encode("latin-1"), "\u00fc.js": "1"})
+    assert told(stage) == []
 
 
 def test_what_only_looks_like_a_secret_is_published(stage: Stage) -> None:
@@ -171,6 +190,12 @@ def test_a_name_that_browsers_keep_for_ever_does_not_change_its_content(stage: S
 
 
 NAMES = ("index.html", NAME, "menu-20240131b.pdf", "photo.jpg", "assets/color-0066cc00.png", "main.3f2a9b1c.js")
+
+
+def test_what_is_kept_for_a_guess_is_shown_when_asked(stage: Stage) -> None:
+    stage.write({"index.html": "x", NAME: "1", "_next/static/chunks/a.js": "2"})
+    shown = [line for line in said(stage).details if "for a year" in line]
+    assert shown == [f"Browsers keep 1 of these files for a year, by the hash in their names: {NAME}"]
 
 
 class Browser:

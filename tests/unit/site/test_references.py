@@ -198,6 +198,13 @@ PIECES = (
     '<textarea><img src="{}"></textarea>',
     '<video poster="{}"></video>',
     "<base href='/x/'>",
+    '<a href = "{}">x</a>',
+    "<IMG\tSRC\n=\n'{}'>",
+    '<object data="{}"></object>',
+    '<link rel="preload" imagesrcset="{} 1x">',
+    '<meta charset=utf-8><div data-src="{}" title="a>b">',
+    '<svg><use xlink:href="{}"/></svg>',
+    "<STYLE>@IMPORT '{}';</STYLE>",
 )
 ADDRESSES = (
     "/a.js",
