@@ -163,10 +163,9 @@ _ENCODINGS: Mapping[str, str] = MappingProxyType({".br": "br", ".gz": "gzip"})
 _PACKED = frozenset((".js", ".mjs", ".css", ".wasm", ".html", ".svg", ".data", ".symbols", ".json", ".mem", ".webmanifest"))
 _GZIP = b"\x1f\x8b"
 
-_DECLARED = re.compile(
+_DECLARED = (
     rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]{2,40})|<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{2,40})|"""
-    rb"""\A@charset "([\w.:-]{2,40})";""",
-    re.IGNORECASE,
+    rb"""\A@charset "([\w.:-]{2,40})";"""
 )
 _LOOKED_AT = 1024
 _SEVEN_BITS = frozenset(("iso-2022-jp", "iso-2022-kr", "hz-gb-2312"))
@@ -237,7 +236,7 @@ def with_charset(kind: str, pieces: Iterable[bytes]) -> str:
 
 def _declared(data: bytes) -> str:
     """The charset that a page, an XML document or a style sheet names itself, where it is one that exists."""
-    found = _DECLARED.search(data, 0, _LOOKED_AT)
+    found = re.search(_DECLARED, data[:_LOOKED_AT], re.IGNORECASE)
     name = next(filter(None, found.groups()), b"").decode("ascii", "replace").lower() if found else ""
     try:
         return "utf-8" if codecs.lookup(name).name == "utf-8" else name

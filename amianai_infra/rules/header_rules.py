@@ -17,7 +17,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-FILE = "_headers"
 METADATA = "header-"
 """What the metadata of an object is called that is a header of its answer: `header-x-robots-tag`."""
 SYSTEM = frozenset(("content-type", "cache-control", "content-disposition", "content-encoding", "content-language"))
@@ -86,7 +85,7 @@ class HeaderRule:
     value: str | None
 
 
-def read(text: str, hosts: Sequence[str] = (), source: str = FILE) -> tuple[list[HeaderRule], list[str]]:
+def read(text: str, hosts: Sequence[str] = (), source: str = "_headers") -> tuple[list[HeaderRule], list[str]]:
     """The rules of a `_headers` file, and what is wrong with it, by line.
 
     Args:

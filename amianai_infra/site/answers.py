@@ -10,15 +10,18 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from amianai_infra.errors import BuildError
 from amianai_infra.rules.cache import CacheRule, cache_policy
-from amianai_infra.rules.header_rules import FILE, LARGEST_METADATA, SYSTEM, HeaderRule, headers_of, metadata_size, read, read_settings
 from amianai_infra.site.settings import ReleaseSettings
 from amianai_infra.site.tree import File
 
+if TYPE_CHECKING:
+    from amianai_infra.rules.header_rules import HeaderRule
+
+FILE = "_headers"
 _MANIFESTS = (".vite/manifest.json", "asset-manifest.json")
 """Where Vite and Create React App list what they emitted."""
 _LARGEST = 8 * 1024 * 1024
@@ -60,6 +63,10 @@ def answers(files: Sequence[File], output: Path, settings: ReleaseSettings) -> A
 def _rules(files: Iterable[File], output: Path, settings: ReleaseSettings) -> list[HeaderRule]:
     """Those of the site, then those of the settings."""
     there = any(file.path == FILE for file in files)
+    if not there and not settings.headers:
+        return []
+    from amianai_infra.rules.header_rules import read, read_settings
+
     text = (output / FILE).read_text(encoding="utf-8", errors="replace") if there else ""
     rules, problems = read(text, (settings.domain, f"www.{settings.domain}"))
     own, wrong = read_settings(settings.headers)
@@ -80,6 +87,8 @@ def _refuse(problems: Sequence[str], output: Path) -> None:
 
 def _with_headers(file: File, rules: Sequence[HeaderRule], cached: dict[str, str], problems: list[str]) -> File:
     """The file with the headers that the rules give it; Cache-Control goes into `cached`."""
+    from amianai_infra.rules.header_rules import LARGEST_METADATA, SYSTEM, headers_of, metadata_size
+
     found = headers_of(_addresses(file.path), rules)
     if not found:
         return file

@@ -13,8 +13,6 @@ from amianai_infra.errors import BuildError, RefusedError
 from amianai_infra.naming import is_id
 from amianai_infra.rules.cache import glob
 from amianai_infra.site.plan import VERSION_FILE, Upload
-from amianai_infra.site.references import READ, Site
-from amianai_infra.site.secrets import LONGEST, secret_in, suspicious_name
 from amianai_infra.site.tree import File
 
 _SHOWN = 20
@@ -71,6 +69,8 @@ def check_uploads(uploads: Sequence[Upload], output: Path, lets: Sequence[Allowe
     Raises:
         BuildError: the files by name; a secret itself is not shown.
     """
+    from amianai_infra.site.secrets import LONGEST, secret_in, suspicious_name
+
     found = []
     root = str(output)
     for upload in uploads:
@@ -110,6 +110,8 @@ def check_references(
     Raises:
         BuildError: file, line and what it names.
     """
+    from amianai_infra.site.references import LONGEST, READ, Site
+
     site = Site(files, hosts)
     found: list[str] = []
     told: list[str] = []

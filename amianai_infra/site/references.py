@@ -27,6 +27,8 @@ STYLES = (".css",)
 MANIFESTS = (".webmanifest", "manifest.json")
 READ = (*PAGES, *SCRIPTS, *STYLES, *MANIFESTS)
 """Names of the files that are looked at end in one of these."""
+LONGEST = 8 * 1024 * 1024
+"""Files above this size are not looked at."""
 
 
 @dataclass(frozen=True, slots=True)

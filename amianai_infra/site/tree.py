@@ -32,7 +32,7 @@ _PAGE = 64 * 1024
 _HEAD = 64 * 1024
 _PACKED = frozenset((".br", ".gz", ".svgz"))
 _REGISTERING = frozenset((".html", ".htm", ".js", ".mjs"))
-_REGISTERED = re.compile(rb"""(?:serviceWorker[^;{}]{0,60}?\.register|new Workbox)\(\s*(?:new URL\(\s*)?["'`]([^"'`\s]{1,500})["'`]""")
+_REGISTERED = rb"""(?:serviceWorker[^;{}]{0,60}?\.register|new Workbox)\(\s*(?:new URL\(\s*)?["'`]([^"'`\s]{1,500})["'`]"""
 """How pages register a worker, by the browser's own call or through Workbox's window module."""
 
 
@@ -161,7 +161,7 @@ def _file(path: str, where: str, known: dict[str, str]) -> File:
 
 
 def _workers(data: bytes) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(found.decode("utf-8", "replace") for found in _REGISTERED.findall(data)))
+    return tuple(dict.fromkeys(found.decode("utf-8", "replace") for found in re.findall(_REGISTERED, data)))
 
 
 def _pieces(descriptor: int) -> Iterator[bytes]:
