@@ -87,7 +87,7 @@ def test_a_store_that_stays_away_is_told_and_what_is_missing_is_named(stage: Sta
 def test_two_releases_at_once_one_wins_and_the_other_says_who(stage: Stage) -> None:
     stage.prepare_command()
     stage.write(many(150))
-    stage.world.latency = 0.02
+    stage.world.latency = 0.1  # longer than two processes start apart, also on a busy machine
     both = [stage.command("deploy", "--no-build", "--no-verify") for _ in range(2)]
     ends = [(process.communicate(timeout=60), process.returncode) for process in both]
     assert sorted(code for _, code in ends) == [0, 4], ends
