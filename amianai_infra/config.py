@@ -17,7 +17,17 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from amianai_infra.dns_records import record_sets
@@ -452,6 +462,10 @@ class SiteSettings(_Group):
     hsts_seconds: int = Field(
         31_536_000, ge=0, le=63_072_000, description="Strict-Transport-Security max-age", json_schema_extra=_unit("seconds")
     )
+    hsts_include_subdomains: bool = Field(False, description="Strict-Transport-Security for every name below the domain, too")
+    hsts_preload: bool = Field(
+        False, description="Let browsers list the domain as HTTPS only; hard to undo, and needs the sub-domains and a year of max-age"
+    )
     old_version_days: int = Field(30, ge=1, le=3650, description="How long replaced files stay restorable", json_schema_extra=_unit("days"))
     old_asset_days: int = Field(
         30,
@@ -463,12 +477,37 @@ class SiteSettings(_Group):
     cache_rules: Annotated[TextMap, AfterValidator(_headers)] = Field(
         default={}, description="Cache-Control by path pattern, before our own rules; * stays inside a folder, ** crosses folders"
     )
+    headers: TextLines = Field(
+        default=[],
+        description="Headers by address, types among them, one a line: `/feeds/* Content-Type: application/rss+xml`; the site's `_headers` "
+        "says the same in its own form",
+    )
+    allow: TextLines = Field(
+        default=[],
+        description="What may be published although it looks like a secret or names a file that is not there, one a line: path pattern, "
+        "then the reason; shown at each release",
+    )
     environment: Variables = Field(default={}, description="Public variables added to the environment of the site's build; never a secret")
     pass_environment: TextList = Field(
         default=[], description="Names of your own variables that the site's build gets, too; PREFIX* for several"
     )
     log_days: int = Field(90, ge=1, le=3650, description="Expiry of the access logs", json_schema_extra=_unit("days"))
     bucket_logging: bool = Field(False, description="Keep S3's access log of the site's bucket beside that of the CDN")
+
+    @field_validator("hsts_preload")
+    @classmethod
+    def _preloaded(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not (info.data.get("hsts_include_subdomains") and info.data.get("hsts_seconds", 0) >= 31_536_000):
+            raise ValueError("needs site.hsts_include_subdomains = true and site.hsts_seconds of at least 31536000 (a year)")
+        return value
+
+    @field_validator("allow")
+    @classmethod
+    def _reasoned(cls, value: list[str]) -> list[str]:
+        wrong = [line for line in value if len(line.split()) < 2]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} has no reason: a line is a path pattern, then why what it matches may be published")
+        return value
 
     @field_validator("pass_environment")
     @classmethod

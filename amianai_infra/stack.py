@@ -238,6 +238,8 @@ class Production:
                 "logs_bucket_name": bucket_name(settings.prefix, "logs", settings.domain_name),
                 "content_security_policy": chosen.content_security_policy or content_security_policy(origins),
                 "hsts_seconds": chosen.hsts_seconds,
+                "hsts_include_subdomains": chosen.hsts_include_subdomains,
+                "hsts_preload": chosen.hsts_preload,
                 "price_class": chosen.price_class,
                 "old_version_days": chosen.old_version_days,
                 "log_days": chosen.log_days,

@@ -19,7 +19,14 @@ from pulumi_aws.s3.bucket_versioning import BucketVersioning
 
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import SiteSettings
-from amianai_infra.rules.headers import FRAME_OPTION, REFERRER_POLICY, content_security_policy
+from amianai_infra.rules.headers import (
+    FRAME_OPTION,
+    OF_THE_ORIGIN,
+    OPENER_POLICY,
+    PERMISSIONS_POLICY,
+    REFERRER_POLICY,
+    content_security_policy,
+)
 from amianai_infra.rules.policies import Policy, log_bucket, private_bucket, site_bucket
 from amianai_infra.rules.viewer_function import response_function, viewer_function
 
@@ -63,6 +70,12 @@ class StaticSiteArgs(TypedDict):
     hsts_seconds: NotRequired[int]
     """Strict-Transport-Security's max-age. Default one year."""
 
+    hsts_include_subdomains: NotRequired[bool]
+    """Whether Strict-Transport-Security holds for every name below the domain. Default no."""
+
+    hsts_preload: NotRequired[bool]
+    """Whether it says `preload`, which asks browsers' makers to list the domain. Default no."""
+
     price_class: NotRequired[pulumi.Input[str]]
     """CloudFront's edge locations. Default PriceClass_100: North America and Europe."""
 
@@ -79,6 +92,8 @@ class StaticSiteArgs(TypedDict):
 _DEFAULTS = {
     "content_security_policy": content_security_policy(),
     "hsts_seconds": _DEFAULT.hsts_seconds,
+    "hsts_include_subdomains": _DEFAULT.hsts_include_subdomains,
+    "hsts_preload": _DEFAULT.hsts_preload,
     "price_class": _DEFAULT.price_class,
     "old_version_days": _DEFAULT.old_version_days,
     "log_days": _DEFAULT.log_days,
@@ -91,9 +106,9 @@ class StaticSite(pulumi.ComponentResource):
 
     Creates: the site's bucket (private, versioned, encrypted with S3's own keys so that an ETag is the content's MD5, TLS only,
     old versions and failed uploads expire); a bucket for access logs with expiry; an origin access control; the key-value
-    store that releases write their addresses to; the viewer functions that answer by it; a response headers policy; the
-    distribution. With `bucket_logging` S3 also writes down every request to the site's bucket, releases among them; visitors are in
-    the CDN's log in any case.
+    store that releases write their addresses to; the viewer functions that answer by it and make headers of what objects keep as
+    metadata; a response headers policy; the distribution. With `bucket_logging` S3 also writes down every request to the site's
+    bucket, releases among them; visitors are in the CDN's log in any case.
 
     Cost: nothing up to CloudFront's free terabyte and ten million requests a month; storage $0.023 a GB. Beyond two million requests
     the two functions cost $0.10 a million each, the two keys that a request reads $0.03 a million each.
@@ -263,7 +278,7 @@ class StaticSite(pulumi.ComponentResource):
         self.response_function = Function(
             f"{self._name_of}-response",
             name=f"{display}-response",
-            comment="Status 404 of the 404 pages of folders",
+            comment="Headers that objects keep as metadata; status of 404 pages",
             runtime="cloudfront-js-2.0",
             code=response_function(),
             publish=True,
@@ -273,18 +288,26 @@ class StaticSite(pulumi.ComponentResource):
             f"{self._name_of}-headers",
             name=display,
             comment=f"Security headers of {args['domain']}",
+            # What a file of the site says itself (`_headers`) comes first, in whichever order CloudFront applies functions and policies.
             security_headers_config={
                 "strict_transport_security": {
                     "access_control_max_age_sec": args["hsts_seconds"],
-                    "include_subdomains": False,
-                    "preload": False,
-                    "override": True,
+                    "include_subdomains": args["hsts_include_subdomains"],
+                    "preload": args["hsts_preload"],
+                    "override": False,
                 },
-                "content_security_policy": {"content_security_policy": args["content_security_policy"], "override": True},
-                "content_type_options": {"override": True},
-                "frame_options": {"frame_option": FRAME_OPTION, "override": True},
-                "referrer_policy": {"referrer_policy": REFERRER_POLICY, "override": True},
+                "content_security_policy": {"content_security_policy": args["content_security_policy"], "override": False},
+                "content_type_options": {"override": False},
+                "frame_options": {"frame_option": FRAME_OPTION, "override": False},
+                "referrer_policy": {"referrer_policy": REFERRER_POLICY, "override": False},
             },
+            custom_headers_config={
+                "items": [
+                    {"header": "cross-origin-opener-policy", "value": OPENER_POLICY, "override": False},
+                    {"header": "permissions-policy", "value": PERMISSIONS_POLICY, "override": False},
+                ]
+            },
+            remove_headers_config={"items": [{"header": name} for name in OF_THE_ORIGIN]},
             opts=self._child(),
         )
 

@@ -11,7 +11,7 @@ The viewer function's data, a release's verification and what it tells the CDN t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote
@@ -72,11 +72,11 @@ def _special(path: str) -> bool:
     return path.rpartition("/")[2] in (INDEX, MISSING, _PAGE)
 
 
-def _flat(base: str, files: Collection[str]) -> bool:
+def _flat(base: str, files: Container[str]) -> bool:
     return f"{base}{_PAGE}" in files and not _special(f"{base}{_PAGE}")
 
 
-def canonical(path: str, files: Collection[str]) -> str:
+def canonical(path: str, files: Container[str]) -> str:
     """The address under which pages link a file."""
     if path == INDEX:
         return "/"
@@ -87,7 +87,7 @@ def canonical(path: str, files: Collection[str]) -> str:
     return f"/{path}"
 
 
-def addresses_of(path: str, files: Collection[str]) -> Iterator[Address]:
+def addresses_of(path: str, files: Container[str]) -> Iterator[Address]:
     """Every address of one file of a site: the one that pages link, what leads there, and its own path where that is another.
 
     Args:
@@ -104,6 +104,19 @@ def addresses_of(path: str, files: Collection[str]) -> Iterator[Address]:
         yield Address(f"/{base}/", path, shown)
     if shown != f"/{path}":
         yield Address(f"/{path}", path)
+
+
+def address_at(path: str, files: Container[str]) -> Address | None:
+    """The address of the model that a path is; None where no file of the site answers there.
+
+    Args:
+        path: percent-decoded, from its slash.
+        files: all files of the site.
+    """
+    base = path.strip("/")
+    candidates = (base, f"{base}{_PAGE}", f"{base}/{INDEX}" if base else INDEX)
+    answers = (one for file in candidates if file in files for one in addresses_of(file, files))
+    return next((one for one in answers if one.path == path), None)
 
 
 def encoded(path: str) -> str:

@@ -1,6 +1,7 @@
 """Security headers of the site's responses. Pure.
 
-Source: W3C "Content Security Policy Level 3", RFC 6797 (HSTS), OWASP "HTTP Headers Cheat Sheet".
+Source: W3C "Content Security Policy Level 3", "Permissions Policy"; WHATWG HTML, "Cross-origin opener policies"; RFC 6797 (HSTS); OWASP
+"HTTP Headers Cheat Sheet".
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ from amianai_infra.naming import ORIGIN
 
 REFERRER_POLICY = "strict-origin-when-cross-origin"
 FRAME_OPTION = "DENY"
+PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+"""Nothing that a page, or what it embeds, would have to ask a visitor for; `site.headers` gives one that does another."""
+OPENER_POLICY = "same-origin-allow-popups"
+"""Pages of other sites get no hold of ours; the windows that ours open for a sign-in keep theirs."""
+OF_THE_ORIGIN = ("server", "x-amz-expiration", "x-amz-id-2", "x-amz-request-id", "x-amz-server-side-encryption", "x-amz-version-id")
+"""What S3 tells of itself, which is nobody's business."""
 
 
 def cognito_origins(region: str, hosted_domain: str) -> tuple[str, ...]:

@@ -57,6 +57,11 @@ class Rule:
                 found[part[1:]] = given[number]
         return found if len(wanted) == len(given) else None
 
+    def leads(self, base: str) -> str | None:
+        """Where it leads from an address without slashes around it; None where it does not hold."""
+        found = self.match(base)
+        return None if found is None else _NAME.sub(lambda name: found.get(name[0][1:], name[0]), self.target)
+
 
 def parse(text: str) -> tuple[list[Rule], list[str]]:
     """The rules of a `_redirects` file, and what cannot be honoured, by line."""

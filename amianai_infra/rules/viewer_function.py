@@ -6,6 +6,8 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+from amianai_infra.rules.header_rules import METADATA
+
 LONGEST = 10_240
 
 
@@ -19,12 +21,16 @@ def _template(name: str) -> str:
 
 
 def response_function() -> str:
-    """The JavaScript of the function that sees every answer: the page of what is missing in a folder has the status 404.
+    """The JavaScript of the function that sees every answer.
 
-    Source: CloudFront Developer Guide, "CloudFront Functions event structure" (a viewer response's status can be changed; no function
-    runs where the origin answered 400 or above, which the distribution's own error page answers).
+    The page of what is missing in a folder has the status 404, and what an object keeps as metadata becomes headers.
+
+    Source: CloudFront Developer Guide, "CloudFront Functions event structure" (a viewer response's status can be changed),
+    "Restrictions on all edge functions" (none runs where the origin answered 400 or above, which the distribution's own error page
+    answers); Amazon S3 User Guide, "Working with object metadata".
     """
-    return _template("response_function.js").replace("__STATUS__", json.dumps(f"x-amz-meta-{STATUS}"))
+    code = _template("response_function.js").replace("__STATUS__", json.dumps(f"x-amz-meta-{STATUS}"))
+    return code.replace("__KEPT__", json.dumps(f"x-amz-meta-{METADATA}"))
 
 
 def viewer_function(apex: str, hsts_seconds: int = 0) -> str:

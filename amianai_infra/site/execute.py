@@ -18,6 +18,7 @@ from typing import Protocol
 
 from amianai_infra.errors import AmianaiError, BuildError, LockedError, UnreachableError
 from amianai_infra.rules.addresses import MISSING
+from amianai_infra.rules.header_rules import attributes
 from amianai_infra.rules.viewer_function import STATUS
 from amianai_infra.site.manifest import Entry
 from amianai_infra.site.plan import Group, Upload
@@ -160,23 +161,23 @@ class Executor:
             self._advance(1)
 
     def _upload(self, upload: Upload) -> Entry:
-        attributes = {"Content-Type": upload.content_type, "Cache-Control": upload.cache_control}
+        kept = {"Content-Type": upload.content_type, "Cache-Control": upload.cache_control, **dict(attributes(upload.headers))}
         if upload.path.endswith(f"/{MISSING}"):
-            attributes[STATUS] = "404"
+            kept[STATUS] = "404"
         where = located(self._root, upload)
         if upload.size > PART:
             with self._alone:
-                written = self._upload_parts(where, upload, attributes)
+                written = self._upload_parts(where, upload, kept)
         elif upload.size <= _SMALL:
-            written = self._put(where, upload, attributes)
+            written = self._put(where, upload, kept)
         else:
             taken = self._budget.take(upload.size)
             try:
-                written = self._put(where, upload, attributes)
+                written = self._put(where, upload, kept)
             finally:
                 self._budget.give(taken)
         digest = "" if written.etag == upload.etag else upload.etag
-        return Entry(written.etag, upload.size, upload.content_type, upload.cache_control, written.version, digest)
+        return Entry(written.etag, upload.size, upload.content_type, upload.cache_control, written.version, digest, upload.headers)
 
     def _put(self, where: str, upload: Upload, attributes: dict[str, str]) -> Written:
         data = _checked(where, upload)

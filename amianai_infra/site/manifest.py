@@ -23,7 +23,8 @@ from amianai_infra.rules.routing import Routing
 PREFIX = ".amianai/"
 RELEASES = f"{PREFIX}releases/"
 LOCK = f"{PREFIX}lock"
-FORMAT = 1
+FORMAT = 2
+"""2 since files have further headers; what was recorded as 1 is read, too."""
 HISTORY = 100
 LARGEST = 16 << 20
 """Bytes of a record as stored. A release of ten thousand files has 0.3 MB."""
@@ -50,6 +51,10 @@ def outside(path: str) -> bool:
     return _OUTSIDE.search(path) is not None
 
 
+Headers = tuple[tuple[str, str], ...]
+"""Further headers of an answer, by lower-case name, in order of name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One file of a release.
@@ -61,6 +66,7 @@ class Entry:
         cache_control: as uploaded.
         version: S3's version of the object; None in a bucket without versions.
         digest: the ETag that we computed, where S3's differs (a bucket encrypted with KMS).
+        headers: further headers, as uploaded.
     """
 
     etag: str
@@ -69,11 +75,17 @@ class Entry:
     cache_control: str
     version: str | None
     digest: str = ""
+    headers: Headers = ()
 
     @property
     def content(self) -> str:
         """What identifies the content on our side."""
         return self.digest or self.etag
+
+    @property
+    def answer(self) -> tuple[str, str, str, Headers]:
+        """All that a visitor gets: content and headers."""
+        return (self.content, self.content_type, self.cache_control, self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +202,10 @@ def encode(manifest: Manifest) -> bytes:
     Raises:
         AmianaiError: it would be larger than what is read again.
     """
-    headers: dict[tuple[str, str], int] = {}
+    headers: dict[tuple[str, str, Headers], int] = {}
 
     def values(entry: Entry) -> list[Any]:
-        header = headers.setdefault((entry.content_type, entry.cache_control), len(headers))
+        header = headers.setdefault((entry.content_type, entry.cache_control, entry.headers), len(headers))
         return [entry.etag, entry.size, header, entry.version, *([entry.digest] if entry.digest else [])]
 
     packer = zlib.compressobj(level=1, wbits=31)
@@ -249,7 +261,7 @@ def decode(data: bytes, where: str = "") -> Manifest:
     """
     try:
         raw: dict[str, Any] = json.loads(_unpacked(data))
-        if raw["format"] != FORMAT:
+        if raw["format"] not in (1, FORMAT):
             raise AmianaiError(
                 f"A release was recorded by another version of this program (format {str(raw['format'])[:20]}).",
                 where=where,
@@ -257,7 +269,7 @@ def decode(data: bytes, where: str = "") -> Manifest:
             )
         taken = raw.get("taken", {})
         _check_paths((*raw["entries"], *raw["retired"], *taken), where)
-        headers = [(_header(kind), _header(cache)) for kind, cache in raw["headers"]]
+        headers = [_headers(*one) for one in raw["headers"]]
         return Manifest(
             summary=_summary(raw),
             files={path: _entry(values, headers) for path, values in raw["entries"].items()},
@@ -301,13 +313,17 @@ def _check_paths(paths: Iterable[str], where: str) -> None:
         )
 
 
-def _entry(values: list[Any], headers: list[tuple[str, str]]) -> Entry:
+def _entry(values: list[Any], headers: list[tuple[str, str, Headers]]) -> Entry:
     etag, size, header, version, *more = values
     digest = more[0] if more else ""
-    kind, cache = headers[header]
+    kind, cache, further = headers[header]
     if not (type(etag) is type(digest) is str and type(size) is int and size >= 0 and (version is None or type(version) is str)):
         raise ValueError(f"not a file's entry: {values!r:.200}")
-    return Entry(etag, size, kind, cache, version, digest)
+    return Entry(etag, size, kind, cache, version, digest, further)
+
+
+def _headers(kind: Any, cache: Any, further: Any = ()) -> tuple[str, str, Headers]:
+    return _header(kind), _header(cache), tuple((_header(name), _header(value)) for name, value in further)
 
 
 def _routing(raw: Mapping[str, Any]) -> Routing:

@@ -6,14 +6,16 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from amianai_infra.errors import BuildError
+from amianai_infra.errors import BuildError, RefusedError
 from amianai_infra.naming import is_id
 from amianai_infra.rules.addresses import INDEX
+from amianai_infra.rules.cache import glob
+from amianai_infra.rules.routing import Routing
 from amianai_infra.site.plan import VERSION_FILE, Upload
-from amianai_infra.site.secrets import LONGEST, secret_in, suspicious_name
 from amianai_infra.site.tree import File, located
 
 _SHOWN = 20
@@ -56,28 +58,131 @@ def is_blank(page: File, output: Path) -> bool:
     return page.size <= _LONGEST_BLANK and not _EMPTY.sub(b"", _content(located(output, page)))
 
 
-def check_uploads(uploads: Sequence[Upload], output: Path) -> None:
+@dataclass(frozen=True)
+class Allowed:
+    """What `site.allow` lets through.
+
+    Attributes:
+        pattern: as it is written.
+        reason: why.
+        matches: whether a path is meant.
+    """
+
+    pattern: str
+    reason: str
+    matches: Callable[[str], bool]
+
+
+def allowed(lines: Iterable[str]) -> tuple[Allowed, ...]:
+    """The lines of `site.allow`: a path pattern, then the reason."""
+    parts = (line.strip().partition(" ") for line in lines)
+    return tuple(Allowed(pattern, reason.strip(), glob(pattern.lstrip("/"))) for pattern, _, reason in parts)
+
+
+def standing(lets: Iterable[Allowed]) -> list[str]:
+    """What is said at each release of what `site.allow` lets through."""
+    return [f"site.allow lets {one.pattern} through: {one.reason}" for one in lets]
+
+
+def check_uploads(uploads: Sequence[Upload], output: Path, lets: Sequence[Allowed] = ()) -> None:
     """Refuse to publish key files, environment files and files that hold secrets.
 
     What is published already was looked at when it was published.
 
+    Args:
+        uploads: what a release uploads.
+        output: the folder.
+        lets: what is published all the same.
+
     Raises:
         BuildError: the files by name; a secret itself is not shown.
     """
-    found = [f"{upload.path} {problem}" for upload in uploads if (problem := suspicious_name(upload.path))]
+    from amianai_infra.site.secrets import LONGEST, secret_in, suspicious_name
+
+    found = []
     root = str(output)
     for upload in uploads:
-        if upload.size <= LONGEST and not upload.content_type.startswith(_PICTURES):
+        if any(one.matches(upload.path) for one in lets):
+            continue
+        problem = suspicious_name(upload.path)
+        if not problem and upload.size <= LONGEST and not upload.content_type.startswith(_PICTURES):
             kind = secret_in(_content(located(root, upload)))
-            if kind:
-                found.append(f"{upload.path} holds {kind}")
+            problem = f"holds {kind}" if kind else ""
+        if problem:
+            found.append(f"{upload.path} {problem}")
     if found:
-        more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
         raise BuildError(
             "The site's output holds what must not be published:",
-            details=found[:_SHOWN] + more,
+            details=_first(found, _SHOWN),
             where=root,
-            fix="remove it from the sources; replace a secret that was in use, it may be in other places; nothing was uploaded",
+            fix="remove it from the sources; replace a secret that was in use, it may be in other places; what is none is let through by "
+            f"--set 'site.allow={found[0].partition(' ')[0]} WHY IT MAY BE PUBLIC'; nothing was uploaded",
+        )
+
+
+def check_references(
+    uploads: Sequence[Upload],
+    files: Collection[str],
+    output: Path,
+    hosts: Collection[str],
+    lets: Sequence[Allowed] = (),
+    routing: Routing | None = None,
+) -> list[str]:
+    """Refuse pages whose scripts and styles the build did not emit, and scripts whose modules it did not.
+
+    Args:
+        uploads: what a release uploads; what is published already was looked at when it was published.
+        files: all files of the release.
+        output: the folder.
+        hosts: the site's own host names.
+        lets: files that may be missing, and files that may name what is missing.
+        routing: what else answers.
+
+    Returns:
+        Whatever else leads to nothing: links, pictures, fonts.
+
+    Raises:
+        BuildError: file, line and what it names.
+    """
+    from amianai_infra.site.references import LONGEST, READ, Site
+
+    site = Site(files, hosts, routing)
+    found: list[str] = []
+    told: list[str] = []
+    for upload in uploads:
+        if upload.path.lower().endswith(READ) and upload.size <= LONGEST and "content-encoding" not in dict(upload.headers):
+            charset = upload.content_type.partition("charset=")[2] or "utf-8"
+            text = _content(located(output, upload)).decode(charset, "replace")
+            for one in site.broken(upload.path, text):
+                if not any(let.matches(one.path) or let.matches(upload.path) for let in lets):
+                    (found if one.needed else told).append(f"{upload.path}, line {one.line}: /{one.path}")
+    if found:
+        raise BuildError(
+            "Scripts or styles are named that the build did not emit, so that what names them would not work:",
+            details=_first(found, _SHOWN),
+            where=str(output),
+            fix="correct the build or the reference; what comes from elsewhere is let through by "
+            f"--set 'site.allow={found[0].rpartition(': /')[2]} WHERE IT COMES FROM'; nothing was uploaded",
+        )
+    return [f"{line} leads to nothing" for line in _first(told, _SHOWN)]
+
+
+def _first(lines: Sequence[str], most: int) -> list[str]:
+    return [*lines[:most], *([f"… and {len(lines) - most} more"] if len(lines) > most else [])]
+
+
+def check_names(stuck: Sequence[str]) -> None:
+    """Refuse to change a file that browsers were told never to ask for again: whoever has it would keep it.
+
+    Raises:
+        RefusedError: the files by name.
+    """
+    if stuck:
+        raise RefusedError(
+            "Browsers keep these files for a year under their names, which were taken for names with a hash, and their content changed:",
+            details=_first(stuck, _SHOWN),
+            fix="give the changed file another name; or say how long it may be kept from now on (whoever has it already keeps that): "
+            f"--set 'site.cache_rules={json.dumps({stuck[0]: 'public, max-age=300'})}'; nothing was uploaded",
         )
 
 

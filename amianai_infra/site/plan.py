@@ -11,7 +11,7 @@ from enum import IntEnum
 
 from amianai_infra.rules.addresses import MISSING
 from amianai_infra.rules.cache import cache_control
-from amianai_infra.site.manifest import PREFIX, Entry, Manifest, Retired, release_number
+from amianai_infra.site.manifest import PREFIX, Entry, Headers, Manifest, Retired, release_number
 from amianai_infra.site.tree import File
 
 VERSION_FILE = "version.json"
@@ -60,6 +60,7 @@ class Upload:
         cache_control: header.
         group: when.
         replaces: ETag of the object that is there now; None when there is none.
+        headers: further headers.
         source: see `File`.
     """
 
@@ -70,6 +71,7 @@ class Upload:
     cache_control: str
     group: Group
     replaces: str | None
+    headers: Headers = ()
     source: str = ""
 
 
@@ -204,28 +206,48 @@ def plan_release(
             and entry.content == file.etag
             and entry.cache_control == cache
             and entry.content_type == file.content_type
+            and entry.headers == file.headers
         ):
             kept[path] = entry
             continue
-        uploads.append(_upload(path, file.size, file.etag, (file.content_type, cache), bucket, file.source))
+        uploads.append(_upload(path, Entry(file.etag, file.size, file.content_type, cache, None, "", file.headers), bucket, file.source))
     uploads.sort(key=lambda upload: (upload.group, upload.path))
     now = kept.keys() | {upload.path for upload in uploads}
     gone = tuple(sorted(path for path in (last.files if last else ()) if path not in now))
     return Plan(tuple(uploads), kept, gone)
 
 
-def _upload(path: str, size: int, etag: str, headers: tuple[str, str], bucket: Bucket, source: str = "") -> Upload:
+def _upload(path: str, entry: Entry, bucket: Bucket, source: str = "") -> Upload:
     stored = bucket.objects.get(path)
-    group = group_of(path, headers[1])
+    group = group_of(path, entry.cache_control)
     return Upload(
         path,
-        size,
-        etag,
-        *headers,
+        entry.size,
+        entry.content,
+        entry.content_type,
+        entry.cache_control,
         Group.ADDED if group is Group.PAGES and stored is None else group,
         stored.etag if stored else None,
+        entry.headers,
         source,
     )
+
+
+def stuck(uploads: Iterable[Upload], last: Manifest | None) -> list[str]:
+    """Files that browsers were told never to ask for again, and that are to change under the same name: nobody would see the change.
+
+    Args:
+        uploads: what a release uploads.
+        last: the newest release; it also knows the files of earlier ones that are still served.
+    """
+    if last is None:
+        return []
+    found = []
+    for upload in uploads:
+        before = last.files.get(upload.path) or (last.retired[upload.path].entry if upload.path in last.retired else None)
+        if before and "immutable" in before.cache_control and "immutable" in upload.cache_control and before.content != upload.etag:
+            found.append(upload.path)
+    return found
 
 
 def plan_rollback(wanted: Manifest, bucket: Bucket, last: Manifest, recorded: float) -> Plan:
@@ -241,10 +263,10 @@ def plan_rollback(wanted: Manifest, bucket: Bucket, last: Manifest, recorded: fl
     kept: dict[str, Entry] = {}
     for path, entry in wanted.files.items():
         now = trusted(path, bucket, last, recorded)
-        if now and (now.content, now.content_type, now.cache_control) == (entry.content, entry.content_type, entry.cache_control):
+        if now and now.answer == entry.answer:
             kept[path] = now
             continue
-        uploads.append(_upload(path, entry.size, entry.content, (entry.content_type, entry.cache_control), bucket))
+        uploads.append(_upload(path, entry, bucket))
     uploads.sort(key=lambda upload: (upload.group, upload.path))
     gone = tuple(sorted(path for path in last.files if path not in wanted.files))
     return Plan(tuple(uploads), kept, gone)

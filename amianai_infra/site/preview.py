@@ -8,13 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
 from amianai_infra.rules.workflow import MARKER
 from amianai_infra.site import build
 from amianai_infra.site.environment import PUBLIC
 from amianai_infra.site.ignored import Ignored
 from amianai_infra.site.inputs import Sources
-from amianai_infra.site.output import check_uploads
+from amianai_infra.site.output import allowed, check_references, check_uploads
 from amianai_infra.site.plan import Bucket, plan_release
 from amianai_infra.site.publication import publication
 from amianai_infra.site.texts import amount_of
@@ -98,10 +97,11 @@ class Checkout:
             build.run(self._site, self.sources, chosen, self._progress, self._local)
         ignored = Ignored.of(self._site.folder, self._site.output)
         site = publication(self._site.output, self._settings, ignored)
-        self._progress.note(site.notes)
-        own = (CacheRule(pattern, header) for pattern, header in self._settings.cache_rules.items())
-        everything = plan_release(site.files, Bucket({}, {}), None, 0.0, cache_policy((*own, *DEFAULT_RULES)))
-        check_uploads(everything.uploads, self._site.output)
+        everything = plan_release(site.files, Bucket({}, {}), None, 0.0, site.cache_control)
+        lets = allowed(self._settings.allow)
+        check_uploads(everything.uploads, self._site.output, lets)
+        lost = check_references(everything.uploads, everything.paths, self._site.output, self._settings.hosts, lets, site.routing)
+        self._progress.note([*site.notes, *lost])
         return Built(chosen, tuple(site.files), self.sources.fingerprint)
 
 

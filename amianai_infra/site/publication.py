@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from amianai_infra.errors import BuildError
 from amianai_infra.rules.addresses import INDEX, MISSING, forms
 from amianai_infra.rules.redirects import FILE, Rule, effective, parse
 from amianai_infra.rules.routing import Routing
+from amianai_infra.site.answers import FILE as HEADERS
+from amianai_infra.site.answers import answers
 from amianai_infra.site.ignored import Ignored
 from amianai_infra.site.manifest import Taken
 from amianai_infra.site.output import check_site
@@ -34,11 +36,13 @@ class Publication:
     Attributes:
         files: in order of path.
         routing: what it says of its addresses besides.
+        cache_control: the Cache-Control by path.
         notes: what a person should know.
     """
 
     files: Sequence[File]
     routing: Routing
+    cache_control: Callable[[str], str]
     notes: tuple[str, ...] = ()
 
 
@@ -56,13 +60,14 @@ def publication(output: Path, settings: ReleaseSettings, ignored: Ignored) -> Pu
     files = scan(output, ignored)
     rules = _rules(files, output)
     base = settings.base_path
-    placed = sorted(_below(base, [file for file in files if file.path != FILE]), key=lambda file: file.path)
+    placed = sorted(_below(base, [file for file in files if file.path not in (FILE, HEADERS)]), key=lambda file: file.path)
     front = f"{base}/{INDEX}" if base else INDEX
     check_site(placed, output, front)
     fallback = _fallback(settings, placed, output)
     routing = Routing(fallback, f"/{base}/" if base else "", rules)
     notes = _idle_note(rules, placed) if rules else () if fallback else _app_note(placed, output)
-    return Publication(_with_404(placed), routing, (*ignored.told(), *notes))
+    answered = answers(_with_404(placed), output, settings, next((file for file in files if file.path == HEADERS), None))
+    return Publication(answered.files, routing, answered.cache_control, (*ignored.told(), *notes))
 
 
 def _idle_note(rules: Sequence[Rule], files: Sequence[File]) -> tuple[str, ...]:

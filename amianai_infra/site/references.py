@@ -1,59 +1,481 @@
-"""What a page of the site refers to. Pure.
+"""What the files of a site refer to, as a browser resolves it: pages, styles, scripts' module graph, manifests. Pure.
 
-Not a parser: whatever looks like an address of the site in the page's text counts, also in scripts and in the payload that
-Next.js writes into the page, because a browser asks for those, too.
+Text is no reference: what stands in `<code>`, in a comment, in a string of a script. Neither is what another host serves.
+
+A page is looked at twice at most: whatever its text could mean is compared with the site's files first, which takes a regular
+expression; only where something is not there, a parser decides what the browser would ask for, and in which line.
+
+Source: WHATWG HTML ("Fetching scripts", "Image candidate strings", "The base element"), CSS Syntax 3 and Values 4 (`url()`, `@import`),
+ECMAScript 2025 (imports), W3C "Web Application Manifest". No kept package reads a script's imports from Python fast enough: tree-sitter,
+the nearest, takes a second and 60 MB for a megabyte.
 """
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
-from collections.abc import Container
+import unicodedata
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from dataclasses import dataclass
 from html import unescape
-from urllib.parse import unquote, urlsplit
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urljoin, urlsplit
 
-_ATTRIBUTE = re.compile(r"""\b(?:src|href|poster|data)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>=`]+))""", re.IGNORECASE)
-_SOURCE_SET = re.compile(r"""\b(?:srcset|imagesrcset)\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
-_NEXT = re.compile(r"""(?:/_next/)?(static/(?:chunks|css|media)/[A-Za-z0-9_.~/\-\[\]()%@]+\.[A-Za-z0-9]+)""")
+from amianai_infra.rules.addresses import Address, address_at
+
+if TYPE_CHECKING:
+    from amianai_infra.rules.routing import Routing
+
+PAGES = (".html", ".htm", ".xhtml")
+SCRIPTS = (".js", ".mjs")
+STYLES = (".css",)
+MANIFESTS = (".webmanifest", "manifest.json")
+READ = (*PAGES, *SCRIPTS, *STYLES, *MANIFESTS)
+"""Names of the files that are looked at end in one of these."""
+LONGEST = 8 * 1024 * 1024
+"""Files above this size are not looked at."""
 
 
-def references(page: str, text: str) -> set[str]:
-    """Files of the site that a page names, as paths below the root; links to pages keep their trailing slash.
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One reference.
 
-    Args:
-        page: path of the page, from which relative addresses start.
-        text: the page's HTML.
+    Attributes:
+        path: what is asked for, below the site's root; a folder keeps its slash, the root is empty.
+        line: where it is written, from 1.
+        needed: whether the page does not work without: scripts, their modules, styles. The rest is missed where it is shown.
+        page: whether it leads to another page, and not to a file of its own.
     """
-    found: set[str] = set()
-    for groups in _ATTRIBUTE.findall(text):
-        found |= _local(page, "".join(groups))
-    for groups in _SOURCE_SET.findall(text):
-        for candidate in "".join(groups).split(","):
-            found |= _local(page, (candidate.split() or [""])[0])
-    found |= {f"_next/{unquote(path)}" for path in _NEXT.findall(text)}
-    return found
+
+    path: str
+    line: int
+    needed: bool = False
+    page: bool = False
 
 
-def _local(page: str, address: str) -> set[str]:
-    address = unescape(address.strip())
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return set()
-    if parts.scheme or parts.netloc or not parts.path:
-        return set()
-    path = unquote(parts.path)
-    joined = path if path.startswith("/") else f"/{posixpath.dirname(page)}/{path}"
-    clean = posixpath.normpath(joined).lstrip("/")
-    return {f"{clean}/" if path.endswith("/") and clean not in ("", ".") else clean} - {"", "."}
-
-
-def file_of(reference: str, files: Container[str]) -> str | None:
-    """The site's file that answers for a reference; None when there is none.
+def references(path: str, text: str, hosts: Collection[str] = ()) -> list[Reference]:
+    """Everything that a file refers to within the site, in order.
 
     Args:
-        reference: as `references` gives it.
+        path: the file, from which relative addresses start.
+        text: its content.
+        hosts: the site's own host names, for addresses that are written in full.
+    """
+    name = path.lower()
+    base = f"https://{_HOST}/{path}"
+    if name.endswith(PAGES):
+        page = _Page(base, (_HOST, *hosts))
+        page.feed(text)
+        page.close()
+        return page.found
+    if name.endswith(SCRIPTS):
+        raw = _imports(text)
+    elif name.endswith(STYLES):
+        raw = _styles(text)
+    else:
+        raw = _manifest(text)
+    lines = _Lines(text)
+    resolved = ((_resolved(base, one.address, (_HOST, *hosts)), one) for one in raw)
+    return [Reference(where, lines.at(one.position), one.needed) for where, one in resolved if where is not None]
+
+
+class Site:
+    """The files of a site, and whether references lead to them.
+
+    Args:
+        files: all of them.
+        hosts: the site's own host names.
+        routing: what answers besides its files.
+    """
+
+    def __init__(self, files: Container[str], hosts: Collection[str] = (), routing: Routing | None = None) -> None:
+        self._files = files
+        self._hosts = hosts
+        self._routing = routing
+        self._known: dict[str, Address | None] = {}
+
+    def broken(self, path: str, text: str) -> list[Reference]:
+        """The references of a file that nothing of the site answers; see `references`."""
+        if path.lower().endswith(PAGES) and all(one is not None and self._address(path, *one) is not None for one in _quick(text)):
+            return []
+        found = references(path, text, self._hosts)
+        return [one for one in found if address_of(one, self._files) is None and not self._routed(one)]
+
+    def named(self, path: str, text: str) -> set[Address]:
+        """The site's addresses that a page refers to, and any that its text merely seems to."""
+        found: set[Address | None] = set()
+        for one in _quick(text):
+            if one is None:
+                return {there for one in references(path, text, self._hosts) if (there := address_of(one, self._files))}
+            found.add(self._address(path, *one))
+        return {one for one in found if one and one != _ELSEWHERE}
+
+    def _routed(self, one: Reference) -> bool:
+        """Whether a rule, the fallback or the way to the base path answers; a page is no script and no style sheet."""
+        routing = self._routing
+        if routing is None:
+            return False
+        if not one.path and routing.home:
+            return True
+        leads = next(filter(None, (rule.leads(one.path.strip("/")) for rule in routing.rules)), "")
+        if leads.startswith("/") and one.needed:
+            path = unquote(urlsplit(leads).path)[1:]
+            return path in self._files and not path.lower().endswith(PAGES)
+        return bool(leads) or (one.page and bool(routing.fallback) and "." not in posixpath.basename(one.path))
+
+    def _address(self, path: str, address: str, page: bool) -> Address | None:
+        """The site's address that one in a page is: `_ELSEWHERE` where nothing of ours has to answer, None where nothing does.
+
+        What does not depend on the page is remembered.
+        """
+        key = f"{page:d}{address}" if address.startswith(("/", "https:", "http:")) else ""
+        if key in self._known:
+            return self._known[key]
+        where = _resolved(f"https://{_HOST}/{path}", address, (_HOST, *self._hosts))
+        found = _ELSEWHERE if where is None else _answering(where, self._files, page=page)
+        if key and len(self._known) < _REMEMBERED:
+            self._known[key] = found
+        return found
+
+
+def _quick(text: str) -> Iterator[tuple[str, bool] | None]:
+    """Every address that a page's text could name, and whether it could be a link; None where only a parser can tell."""
+    if any(sign in text for sign in _STYLED) or (" =" in text and _SPACED.search(text)):
+        yield None
+    for found in _VALUE.finditer(text):
+        value = unescape(found[1] or found[2] or found[3] or "")
+        name = text[found.start() - 3 : found.start()].lower()
+        if name == "set":
+            yield from ((address, False) for address in _candidates(value))
+        else:
+            yield value, name == "ref"
+    for found in _UNUSUAL.finditer(text):
+        if found[1] is None:
+            yield None
+        else:
+            yield from ((one.address, False) for one in _imports(found[1]))
+    for row in _FLIGHT.findall(text) if ":I[" in text else ():
+        yield from ((address, False) for address in _scripts(row, _NEXT))
+
+
+def address_of(reference: Reference, files: Container[str]) -> Address | None:
+    """The site's address that a reference leads to; None when no file of the site answers there.
+
+    Args:
+        reference: what is asked for.
         files: the site's files.
     """
-    candidates = [f"{reference}index.html"] if reference.endswith("/") else [reference, f"{reference}/index.html", f"{reference}.html"]
-    return next((candidate for candidate in candidates if candidate in files), None)
+    return _answering(reference.path, files, page=reference.page)
+
+
+def _answering(path: str, files: Container[str], *, page: bool) -> Address | None:
+    if page or path.endswith("/") or not path:
+        return address_at(f"/{path}", files)
+    return Address(f"/{path}", path) if path in files else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """An address as it is written, and where."""
+
+    address: str
+    position: int
+    needed: bool
+
+
+class _Lines:
+    """The line of a position, for positions that rise."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._from, self._line = text, 0, 1
+
+    def at(self, position: int) -> int:
+        self._line += self._text.count("\n", self._from, position)
+        self._from = max(position, self._from)
+        return self._line
+
+
+_HOST = "site.invalid"
+_ELSEWHERE = Address("", "")
+_TEMPLATE = re.compile(r"\{\{|<%|\$\{|\{%")
+"""What a template has, which no browser ever asks for."""
+
+
+def _resolved(base: str, address: str, hosts: Collection[str]) -> str | None:
+    """The path below the site's root that a browser asks for; None for what is elsewhere or nothing to ask for."""
+    address = re.sub(r"[\t\n\r]", "", address.strip()).replace("\\", "/")
+    if not address or address.startswith("#") or _TEMPLATE.search(address):
+        return None
+    try:
+        parts = urlsplit(urljoin(base, address))
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or parts.netloc.lower() not in hosts:
+        return None
+    path = unicodedata.normalize("NFC", unquote(parts.path)).lstrip("/")
+    clean = posixpath.normpath(f"/{path}").lstrip("/")
+    return f"{clean}/" if path.endswith("/") and clean else clean
+
+
+# -- pages ------------------------------------------------------------------------------------------------------------------------
+
+# Each begins with a sign of its own, which is twenty times as fast as to look for names.
+_VALUE = re.compile(
+    r"""=(?:(?<=src=)|(?<=href=)|(?<=srcset=)|(?<=poster=)|(?<=data=))\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>`]+))""", re.IGNORECASE
+)
+_UNUSUAL = re.compile(r"<(?:base\b|script\b(?![^>]*\bsrc\b)[^>]*\bmodule\b[^>]*>(.*?)</script)", re.IGNORECASE | re.DOTALL)
+_SPACED = re.compile(r"(?:src|href|srcset|poster|data)\s+=", re.IGNORECASE)
+_STYLED = ("url(", "URL(", "@import", "@IMPORT", "\t=", "\n=")
+_REMEMBERED = 50_000
+
+_SCRIPT_TYPES = frozenset(("", "module", "text/javascript", "application/javascript", "text/ecmascript", "application/ecmascript"))
+_SOURCES: dict[str, str] = {
+    **dict.fromkeys(("img", "source", "video", "audio", "track", "embed", "iframe", "input"), "src"),
+    "object": "data",
+    "image": "href",
+    "use": "href",
+}
+_ASKED_FOR = frozenset(("icon", "apple-touch-icon", "mask-icon", "manifest", "preload", "prefetch", "prerender"))
+_TEXT_ONLY = frozenset(("textarea", "title", "xmp", "noframes", "noembed"))
+_FLIGHT = re.compile(r"""\b[0-9a-f]*:I\[[^\[\]]*,\[([^\[\]]*)\]""")
+"""What Next's payload says of a component: which scripts it needs. Whatever else it holds is the page's text."""
+_PATH = re.compile(r"""["\\]((?:/[^"\\]*)?(?:_next/)?static/chunks/[^"\\]+)""")
+_NEXT = "/_next/"
+
+
+def _scripts(row: str, prefix: str) -> Iterator[str]:
+    """The addresses of the scripts that a row of Next's payload names."""
+    for path in _PATH.findall(f'"{row}"'):
+        yield path if path.startswith("/") else f"{prefix}{path.removeprefix('_next/')}"
+
+
+class _Page(HTMLParser):
+    """The references of one page."""
+
+    def __init__(self, base: str, hosts: Collection[str]) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[Reference] = []
+        self._base, self._hosts = base, hosts
+        self._text_only = ""
+        self._templates = 0
+        self._raw: tuple[str, str] | None = None
+        self._prefix = _NEXT
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """One element."""
+        if self._text_only:
+            return
+        if tag in _TEXT_ONLY:
+            self._text_only = tag
+            return
+        if tag == "template":
+            self._templates += 1
+        if self._templates:
+            return
+        values = {name: value or "" for name, value in reversed(attrs)}
+        handler = _ELEMENTS.get(tag)
+        if handler is not None:
+            handler(self, values)
+        if tag in _SOURCES:
+            self._add(values.get(_SOURCES[tag], "") or values.get("xlink:href", ""), page=tag == "iframe")
+        for address in _candidates(values.get("srcset", "")):
+            self._add(address)
+        self._add(values.get("poster", ""))
+        if "url(" in values.get("style", ""):
+            self._styles(values["style"])
+        self._raw = (tag, values.get("type", "").strip().lower()) if tag in ("script", "style") and "src" not in values else None
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """HTML knows no element that closes itself: `<template/>` is open."""
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        """The end of an element."""
+        if tag == self._text_only:
+            self._text_only = ""
+        if tag == "template" and self._templates:
+            self._templates -= 1
+        self._raw = None
+
+    def handle_data(self, data: str) -> None:
+        """The text of a script or of a style sheet within the page."""
+        if self._raw is None:
+            return
+        tag, kind = self._raw
+        if tag == "style":
+            self._styles(data)
+        elif kind == "module":
+            self._all(_imports(data), data)
+        elif ":I[" in data:
+            self._flight(data)
+
+    def base(self, values: dict[str, str]) -> None:
+        """The first base element counts."""
+        if "href" in values and self._base.startswith(f"https://{_HOST}/"):
+            self._base = urljoin(self._base, values["href"].strip())
+
+    def anchor(self, values: dict[str, str]) -> None:
+        """A link to another page."""
+        if "href" in values and "download" not in values:
+            self._add(values["href"], page=True)
+
+    def link(self, values: dict[str, str]) -> None:
+        """A style sheet, a module to load ahead, an icon and the like; not what only names an address."""
+        kinds = frozenset(values.get("rel", "").lower().split())
+        needed = "modulepreload" in kinds or ("stylesheet" in kinds and "alternate" not in kinds)
+        if needed or kinds & _ASKED_FOR:
+            self._add(values.get("href", ""), needed=needed, page=not needed and bool(kinds & {"prefetch", "prerender"}))
+            for address in _candidates(values.get("imagesrcset", "")):
+                self._add(address)
+
+    def script(self, values: dict[str, str]) -> None:
+        """A script of a kind that browsers run."""
+        source = values.get("src", "")
+        if source and values.get("type", "").strip().lower() in _SCRIPT_TYPES:
+            self._add(source, needed=True)
+            if "/_next/static/" in source:
+                self._prefix = source.partition("static/")[0]
+
+    def _add(self, address: str, *, needed: bool = False, page: bool = False, line: int = 0) -> None:
+        where = _resolved(self._base, address, self._hosts)
+        if where is not None:
+            self.found.append(Reference(where, line or self.getpos()[0], needed, page))
+
+    def _all(self, raw: Iterable[_Raw], text: str) -> None:
+        lines, first = _Lines(text), self.getpos()[0] - 1
+        for one in raw:
+            self._add(one.address, needed=one.needed, line=first + lines.at(one.position))
+
+    def _styles(self, text: str) -> None:
+        self._all(_styles(text), text)
+
+    def _flight(self, text: str) -> None:
+        """Scripts that Next loads for this page's components, at the address that its own scripts come from."""
+        first, lines = self.getpos()[0] - 1, _Lines(text)
+        for row in _FLIGHT.finditer(text):
+            for address in _scripts(row[1], self._prefix):
+                self._add(address, needed=True, line=first + lines.at(row.start()))
+
+
+_ELEMENTS: dict[str, Callable[[_Page, dict[str, str]], None]] = {
+    "a": _Page.anchor,
+    "area": _Page.anchor,
+    "base": _Page.base,
+    "link": _Page.link,
+    "script": _Page.script,
+}
+
+
+_CANDIDATE = re.compile(r"[\s,]*(?:([^\s,]\S*?),+(?=\s|$)|([^\s,]\S*)(?:[^,(]|\([^)]*\))*)")
+
+
+def _candidates(value: str) -> Iterator[str]:
+    """The addresses of a `srcset`: each ends at white space, or at a comma before white space."""
+    return (found[1] or found[2] for found in _CANDIDATE.finditer(value))
+
+
+# -- style sheets, manifests ------------------------------------------------------------------------------------------------------
+
+_ADDRESS = r"""(?:"([^"]*)"|'([^']*)'|([^)"'\s;]*))"""
+_STYLE = re.compile(
+    rf"""/\*.*?\*/|(@import)\s+(?:url\(\s*)?{_ADDRESS}|url\(\s*{_ADDRESS}\s*\)|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'""",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+def _styles(text: str) -> Iterator[_Raw]:
+    for found in _STYLE.finditer(text):
+        sheet, *addresses = found.groups()
+        address = next(filter(None, addresses), "")
+        if address:
+            yield _Raw(address, found.start(), needed=bool(sheet))
+
+
+def _manifest(text: str) -> Iterator[_Raw]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(content, dict):
+        return
+    shortcuts = [one for one in content.get("shortcuts") or [] if isinstance(one, dict)]
+    groups = [content.get("icons"), content.get("screenshots"), *(one.get("icons") for one in shortcuts)]
+    for one in (one for group in groups if isinstance(group, list) for one in group):
+        source = one.get("src") if isinstance(one, dict) else None
+        if isinstance(source, str):
+            yield _Raw(source, max(text.find(f'"{source}"'), 0), needed=False)
+
+
+# -- scripts ----------------------------------------------------------------------------------------------------------------------
+
+_CODE = r"""//[^\n\u2028\u2029]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`|/|(?<![\w$.#])(?:import|export)(?![\w$])"""
+_TOKEN = re.compile(_CODE, re.DOTALL)
+_TOKEN_OR_BRACE = re.compile(rf"{_CODE}|[{{}}]", re.DOTALL)
+_TEMPLATE_TEXT = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(`|\$\{|\Z)", re.DOTALL)
+_REGEX = re.compile(r"/(?![*/])(?:[^\\/\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/[a-z]*")
+_BEFORE = re.compile(r"(?:^|[^\w$.])(return|typeof|case|in|of|delete|void|throw|new|else|do|await|yield|instanceof)\s*$")
+_GAP = r"(?:\s|/\*.*?\*/)*"
+_QUOTED = r"""(?:"([^"\\\n]+)"|'([^'\\\n]+)')"""
+_DYNAMIC = re.compile(rf"""import{_GAP}\({_GAP}(?:{_QUOTED}|`([^`\\$\n]+)`){_GAP}[,)]""", re.DOTALL)
+_STATIC = re.compile(
+    rf"""(?:import{_GAP}(?:[\w$*{{][^"'`;()=]*?\bfrom{_GAP}|[\w$*{{][^"'`;()=]*?\}}{_GAP}from{_GAP})?|"""
+    rf"""export{_GAP}(?:\*[^"'`;(){{]*?|\{{[^}}"'`]*\}}{_GAP})from{_GAP}){_QUOTED}""",
+    re.DOTALL,
+)
+_OWN_ADDRESS = re.compile(r"""new\s+URL\(\s*(["'`])([^"'`\\$\n]+)\1\s*,\s*$""")
+
+
+def _imports(text: str) -> Iterator[_Raw]:
+    """The modules that a script imports, and the files that it finds by its own address; bare names are for import maps."""
+    if "import" not in text and "export" not in text:
+        return iter(())
+    return (one for one in _keywords(text) if one.address.startswith(("./", "../", "/", "http:", "https:")) or not one.needed)
+
+
+def _keywords(text: str) -> Iterator[_Raw]:
+    """Walk over a script's signs as far as strings, comments, templates and regular expressions have to be told from code."""
+    position, depths = 0, list[int]()
+    while found := (_TOKEN_OR_BRACE if depths else _TOKEN).search(text, position):
+        sign, position = found[0], found.end()
+        if sign == "`":
+            position = _after_template(text, position, depths)
+        elif sign == "/":
+            position = _after_slash(text, found.start())
+        elif sign == "{":
+            depths[-1] += 1
+        elif sign == "}":
+            depths[-1] -= 1
+            if depths[-1] < 0:
+                depths.pop()
+                position = _after_template(text, position, depths)
+        elif sign in ("import", "export"):
+            yield from _imported(text, found.start())
+
+
+def _after_template(text: str, position: int, depths: list[int]) -> int:
+    found = _TEMPLATE_TEXT.match(text, position)
+    if found is None:
+        return len(text)
+    if found[1] == "${":
+        depths.append(0)
+    return found.end()
+
+
+def _after_slash(text: str, start: int) -> int:
+    """The end of a regular expression, or of the sign of a division."""
+    before = text[max(0, start - 40) : start].rstrip()
+    divides = bool(before) and (before[-1].isalnum() or before[-1] in "_$)]}\"'`") and not _BEFORE.search(before)
+    found = None if divides else _REGEX.match(text, start)
+    return found.end() if found else start + 1
+
+
+def _imported(text: str, start: int) -> Iterator[_Raw]:
+    found = _DYNAMIC.match(text, start) or _STATIC.match(text, start)
+    if found:
+        yield _Raw(next(filter(None, found.groups())), start, needed=True)
+    elif text.startswith("import.meta.url", start):
+        own = _OWN_ADDRESS.search(text, max(0, start - 400), start)
+        if own:
+            yield _Raw(own[2], start, needed=False)

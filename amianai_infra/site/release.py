@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, RefusedError, VerificationError
 from amianai_infra.rules.addresses import Form, forms
-from amianai_infra.rules.cache import DEFAULT_RULES, CacheRule, cache_policy
+from amianai_infra.rules.cache import guessed
 from amianai_infra.rules.routing import Routing, Table, table
 from amianai_infra.site import invalidation
 from amianai_infra.site.history import Listed, listed, previous, since
@@ -34,8 +34,8 @@ from amianai_infra.site.manifest import (
     manifest_key,
     release_number,
 )
-from amianai_infra.site.output import build_of, check_uploads
-from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing, stays
+from amianai_infra.site.output import allowed, build_of, check_names, check_references, check_uploads, standing
+from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing, stays, stuck
 from amianai_infra.site.publication import Publication, publication, without_taken
 from amianai_infra.site.settings import ReleaseSettings, folders
 from amianai_infra.site.store import ConflictError, SiteBucket
@@ -299,7 +299,7 @@ class Publisher:
         if not plan.changed and not state.unfinished:
             return self._unchanged(state.last, len(plan.kept))
         self._progress.note(unexplained(plan, state.last, sources))
-        check_uploads(plan.uploads, self.output)
+        self._check(plan, site.routing)
         build_id, commit = build_of(self.output, site.files), _commit(self._target.root / self._settings.directory)
         content = Content(self.output, plan, "deploy", 0, build_id, sources, commit, site.routing, self._published)
         if dry_run:
@@ -363,13 +363,24 @@ class Publisher:
                 )
             self._confirm(f"{told} Publish it in its place?")
 
+    def _check(self, plan: Plan, routing: Routing) -> None:
+        """Refuse what must not be published or would not work; tell what is let through and what leads to nothing."""
+        lets = allowed(self._settings.allow)
+        check_uploads(plan.uploads, self.output, lets)
+        lost = check_references(plan.uploads, plan.paths, self.output, self._settings.hosts, lets, routing)
+        for line in (*standing(lets), *lost):
+            self._progress.note(line)
+        shapes = [upload.path for upload in plan.uploads if guessed(upload.path, upload.cache_control)]
+        if shapes:
+            shown = f"{', '.join(shapes[:5])}{', …' if len(shapes) > 5 else ''}"
+            self._progress.detail(f"Browsers keep {len(shapes)} of these files for a year, by the hash in their names: {shown}")
+
     def _plan(self, state: State, site: Publication, everything: bool, say: Callable[[str], None] = lambda note: None) -> Plan:
         files, left_out = without_taken(site.files, state.last.taken if state.last else {})
         for note in left_out:
             say(note)
-        own = (CacheRule(pattern, header) for pattern, header in self._settings.cache_rules.items())
-        policy = cache_policy((*own, *DEFAULT_RULES))
-        plan = plan_release(files, state.bucket, state.last, state.recorded, policy, everything=everything)
+        plan = plan_release(files, state.bucket, state.last, state.recorded, site.cache_control, everything=everything)
+        check_names(stuck(plan.uploads, state.last))
         return replace(plan, rerouted=self._rerouted(state.last, site.routing))
 
     def _settings_moved(self, last: Manifest | None) -> bool:

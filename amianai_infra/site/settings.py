@@ -41,6 +41,8 @@ class ReleaseSettings:
         old_asset_days: how long files that no release names any more stay served.
         old_version_days: how long replaced files stay restorable.
         cache_rules: own Cache-Control headers by path pattern.
+        headers: further headers by address, one a line, as in `_headers`.
+        allow: what is published although it looks like what must not be, each with the reason.
         environment: public variables added to the build's environment.
         pass_environment: names of the caller's variables that the build gets, too.
         hsts: whether responses must carry Strict-Transport-Security.
@@ -59,11 +61,18 @@ class ReleaseSettings:
     old_asset_days: int
     old_version_days: int
     cache_rules: Mapping[str, str]
+    headers: Sequence[str]
+    allow: Sequence[str]
     environment: Mapping[str, str]
     pass_environment: Sequence[str]
     hsts: bool
     base_path: str = ""
     fallback: str = ""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The site's own host names."""
+        return (self.domain, f"www.{self.domain}")
 
     @classmethod
     def of(cls, settings: Settings | ReleaseSettings) -> ReleaseSettings:
@@ -83,6 +92,8 @@ class ReleaseSettings:
             old_asset_days=site.old_asset_days,
             old_version_days=site.old_version_days,
             cache_rules=dict(site.cache_rules),
+            headers=list(site.headers),
+            allow=list(site.allow),
             environment=dict(site.environment),
             pass_environment=list(site.pass_environment),
             hsts=site.hsts_seconds > 0,

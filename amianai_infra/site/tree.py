@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from amianai_infra.errors import BuildError
-from amianai_infra.rules.content_types import TYPES, content_type
+from amianai_infra.rules.content_types import TYPES, content_encoding, type_of, with_charset
 from amianai_infra.site.manifest import outside
 
 PART = 5 * 1024 * 1024
@@ -30,7 +31,11 @@ LONGEST_KEY = 1024
 _JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _SHOWN = 10
 _PAGE = 64 * 1024
-_HEAD = 64
+_HEAD = 64 * 1024
+_PACKED = frozenset((".br", ".gz", ".svgz"))
+_REGISTERING = frozenset((".html", ".htm", ".js", ".mjs"))
+_REGISTERED = rb"""(?:serviceWorker[^;{}]{0,60}?\.register|new Workbox)\(\s*(?:new URL\(\s*)?["'`]([^"'`\s]{1,500})["'`]"""
+"""How pages register a worker, by the browser's own call or through Workbox's window module."""
 
 
 class Located(Protocol):
@@ -54,6 +59,8 @@ class File:
         size: bytes.
         etag: what S3 answers for this content: its MD5, or the MD5 of its parts' MD5s and their number.
         content_type: its Content-Type.
+        headers: further headers of its answer, by lower-case name, in order of name.
+        workers: addresses that it registers as service workers, as they are written.
         source: where it lies, relative to the site's output or absolute; empty where that is its path.
     """
 
@@ -61,6 +68,8 @@ class File:
     size: int
     etag: str
     content_type: str
+    headers: tuple[tuple[str, str], ...] = ()
+    workers: tuple[str, ...] = ()
     source: str = ""
 
 
@@ -165,23 +174,37 @@ def describe(path: str, where: str, known: dict[str, str]) -> File:
     try:
         data = read_small(descriptor)
         size, etag = parts_etag(descriptor) if data is None else (len(data), _md5(data))
-        head = os.pread(descriptor, _HEAD, 0) if data is None else data[:_HEAD]
+        head = os.pread(descriptor, _HEAD, 0) if data is None else data
+        dot = path.rfind(".", path.rfind("/") + 1)
+        suffix = path[dot:].lower() if dot >= 0 else ""
+        kind = known.get(suffix) or type_of(path, head)
+        if suffix in TYPES and suffix not in _PACKED:
+            known[suffix] = kind
+        if kind.endswith("utf-8"):
+            kind = with_charset(kind, (data,) if data is not None else _pieces(descriptor))
     finally:
         os.close(descriptor)
-    source, path = path, path if path.isascii() else unicodedata.normalize("NFC", path)
-    dot = path.rfind(".", path.rfind("/") + 1)
-    suffix = path[dot:].lower() if dot >= 0 else ""
-    kind = known.get(suffix)
-    if kind is None:
-        kind = content_type(path, head)
-        if suffix in TYPES:
-            known[suffix] = kind
-    return File(path, size, etag, kind, source if source != path else "")
+    encoding = content_encoding(path, head) if suffix in _PACKED else ""
+    workers = _workers(head) if suffix in _REGISTERING and b"orker" in head else ()
+    composed = path if path.isascii() else unicodedata.normalize("NFC", path)
+    headers = (("content-encoding", encoding),) if encoding else ()
+    return File(composed, size, etag, kind, headers, workers, path if path != composed else "")
 
 
 def located(root: Path | str, one: Located) -> str:
     """Where a file lies on the disk."""
     return one.source if one.source.startswith("/") else f"{root}/{one.source or one.path}"
+
+
+def _workers(data: bytes) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(found.decode("utf-8", "replace") for found in re.findall(_REGISTERED, data)))
+
+
+def _pieces(descriptor: int) -> Iterator[bytes]:
+    """A file from its start, a part at a time."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    with os.fdopen(os.dup(descriptor), "rb") as stream:
+        yield from parts(stream)
 
 
 def read_small(descriptor: int) -> bytes | None:
@@ -204,13 +227,11 @@ def _md5(data: bytes) -> str:
 
 def parts_etag(descriptor: int) -> tuple[int, str]:
     """Size and ETag of a file, read in parts from its start."""
-    os.lseek(descriptor, 0, os.SEEK_SET)
     digests: list[bytes] = []
     size = 0
-    with os.fdopen(os.dup(descriptor), "rb") as stream:
-        for part in parts(stream):
-            digests.append(hashlib.md5(part, usedforsecurity=False).digest())
-            size += len(part)
+    for part in _pieces(descriptor):
+        digests.append(hashlib.md5(part, usedforsecurity=False).digest())
+        size += len(part)
     if len(digests) > 1:
         return size, etag_of_parts(digests)
     return size, digests[0].hex() if digests else _md5(b"")

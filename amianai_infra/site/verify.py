@@ -20,7 +20,7 @@ from amianai_infra.errors import UnreachableError, VerificationError
 from amianai_infra.rules.addresses import INDEX, MISSING, addresses_of, canonical, encoded
 from amianai_infra.site.manifest import LOCK, Entry, Manifest
 from amianai_infra.site.plan import VERSION_FILE, Group, group_of, stays
-from amianai_infra.site.references import file_of, references
+from amianai_infra.site.references import Site
 
 if TYPE_CHECKING:
     from amianai_infra.progress import Task
@@ -183,19 +183,14 @@ class _SecureConnection(http.client.HTTPSConnection):
         self.sock = self._settings.wrap_socket(self.sock, server_hostname=self._name)
 
 
-def checks_for(
-    manifest: Manifest, changed: Iterable[str], pages: Mapping[str, str], removed: Iterable[str] = ()
-) -> tuple[list[Check], list[str]]:
+def checks_for(manifest: Manifest, changed: Iterable[str], pages: Iterable[tuple[str, str]], removed: Iterable[str] = ()) -> list[Check]:
     """Every request of a verification: each address as pages link it, and what leads there. Pure.
 
     Args:
         manifest: the release.
         changed: files that it uploaded.
-        pages: text of the changed pages, by path.
+        pages: path and text of the changed pages, one after another.
         removed: files that the release before it had.
-
-    Returns:
-        The checks, and problems found without asking: pages that name chunks the release does not have.
     """
     files = manifest.files
     checks: dict[str, Check] = {}
@@ -203,17 +198,14 @@ def checks_for(
         if path in files and not _stands_in(path) and group_of(path, files[path].cache_control) >= Group.PAYLOADS:
             for check in _page_checks(path, manifest):
                 checks[check.path] = check
-    named, problems = _named(files, pages)
-    for file in named:
-        if not _stands_in(file):
-            for check in _page_checks(file, manifest, whole=False):
-                checks.setdefault(check.path, check)
+    for check in _named_checks(manifest, pages):
+        checks.setdefault(check.path, check)
     for file in (VERSION_FILE, INDEX):
         for check in _page_checks(file, manifest) if file in files else ():
             checks[check.path] = check
     for check in _missing_checks(manifest, changed, removed):
         checks.setdefault(check.path, check)
-    return list(checks.values()), problems
+    return list(checks.values())
 
 
 def _stands_in(path: str) -> bool:
@@ -221,17 +213,35 @@ def _stands_in(path: str) -> bool:
     return path.rpartition("/")[2] == MISSING
 
 
-def _page_checks(path: str, manifest: Manifest, *, whole: bool = True) -> Iterator[Check]:
+def _ruled(path: str, manifest: Manifest) -> bool:
+    """Whether a rule of the site answers at an address, and not its file."""
+    base = path.strip("/")
+    return any(rule.match(base) is not None and (rule.forced or not rule.is_pattern) for rule in manifest.addressed.rules)
+
+
+def _page_checks(path: str, manifest: Manifest) -> Iterator[Check]:
     """The address under which pages link a file, and those that lead there; none that a rule of the site answers instead."""
-    entry, files, rules = manifest.files[path], manifest.files, manifest.addressed.rules
+    entry, files = manifest.files[path], manifest.files
     for one in addresses_of(path, files):
-        base = one.path.strip("/")
-        if any(rule.match(base) is not None and (rule.forced or not rule.is_pattern) for rule in rules):
+        if _ruled(one.path, manifest):
             continue
-        if one.leads_to and manifest.table and whole:
+        if one.leads_to and manifest.table:
             yield Check(encoded(one.path), path, entry, whole=False, status=301, location=encoded(one.leads_to))
         elif one.path == (canonical(path, files) if manifest.table else _plain_address(path)):
-            yield Check(encoded(one.path), path, entry, whole=whole, secure=whole and path.endswith(".html"))
+            yield Check(encoded(one.path), path, entry, whole=True, secure=path.endswith(".html"))
+
+
+def _named_checks(manifest: Manifest, pages: Iterable[tuple[str, str]]) -> Iterator[Check]:
+    """What pages refer to, at the very addresses that they name."""
+    site = Site(manifest.files)
+    named = {one for page, text in pages for one in site.named(page, text)}
+    for one in sorted(named, key=lambda one: one.path):
+        where = one.path if manifest.table else _plain_address(one.file)
+        if _stands_in(one.file) or _ruled(where, manifest):
+            continue
+        leads_to = one.leads_to if manifest.table else ""
+        status = 301 if leads_to else 200
+        yield Check(encoded(where), one.file, manifest.files[one.file], whole=False, status=status, location=encoded(leads_to))
 
 
 def _plain_address(path: str) -> str:
@@ -266,20 +276,6 @@ def _missing_checks(manifest: Manifest, changed: Iterable[str], removed: Iterabl
             yield Check(encoded(gone), MISSING, files[MISSING], whole=False, status=404)
 
 
-def _named(files: Mapping[str, Entry], pages: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """The files that pages refer to, and what is wrong with that."""
-    found: dict[str, None] = {}
-    problems = []
-    for page, text in pages.items():
-        for reference in sorted(references(page, text)):
-            file = file_of(reference, files)
-            if file is not None:
-                found[file] = None
-            elif reference.startswith("_next/"):
-                problems.append(f"{page} names /{reference}, which is not part of the release")
-    return list(found), problems
-
-
 def compare(check: Check, answer: Answer, hsts: bool) -> list[str]:
     """What is wrong with an answer; empty when nothing is. Pure."""
     if answer.status != check.status:
@@ -294,6 +290,9 @@ def compare(check: Check, answer: Answer, hsts: bool) -> list[str]:
     cache = answer.headers.get("cache-control", "")
     if _plain(cache) != _plain(check.entry.cache_control) and check.status == 200:
         problems.append(f"{check.path} has Cache-Control {cache!r}, not {check.entry.cache_control!r}")
+    if check.status == 200:
+        told = ((name, value, answer.headers.get(name, "")) for name, value in check.entry.headers)
+        problems += [f"{check.path} has {name} {found!r}, not {value!r}" for name, value, found in told if _plain(found) != _plain(value)]
     if check.whole and not _same_content(answer.body, check.entry.content):
         problems.append(f"{check.path} answers with other content than {check.file} of this release")
     if check.secure:
@@ -350,8 +349,8 @@ class Verification:
             UnreachableError: there is no answer at all.
         """
         self.changed = sorted(self.changed)
-        pages = {path: self.read(path).decode("utf-8", "replace") for path in self.changed if path.endswith(".html")}
-        checks, self._problems = checks_for(self.manifest, self.changed, pages, self._gone())
+        pages = ((path, self.read(path).decode("utf-8", "replace")) for path in self.changed if path.endswith(".html"))
+        checks = checks_for(self.manifest, self.changed, pages, self._gone())
         front = Visitor(self.address, context=self.context)
         front.get("/")
         days = front.certificate_days(self.clock())

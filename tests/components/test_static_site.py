@@ -86,7 +86,10 @@ def test_the_distribution(record: Record) -> None:
     assert behavior["viewerProtocolPolicy"] == "redirect-to-https"
     assert behavior["cachePolicyId"] == CACHING_OPTIMIZED
     assert behavior["responseHeadersPolicyId"] == "site-headers-id"
-    assert [one["eventType"] for one in behavior["functionAssociations"]] == ["viewer-request", "viewer-response"]
+    assert {one["eventType"]: one["functionArn"].rpartition("-")[2] for one in behavior["functionAssociations"]} == {
+        "viewer-request": "viewer",
+        "viewer-response": "response",
+    }
     assert cdn["customErrorResponses"] == [
         {"errorCode": code, "responseCode": 404, "responsePagePath": "/404.html", "errorCachingMinTtl": 10} for code in (403, 404)
     ]
@@ -106,11 +109,33 @@ def test_access_logs_need_acls_before_the_distribution(record: Record) -> None:
 def test_security_headers(record: Record) -> None:
     found = record(lambda: StaticSite("site", {**ARGS, "content_security_policy": "default-src 'none'", "hsts_seconds": 60}))
     headers = found.one("ResponseHeadersPolicy").inputs["securityHeadersConfig"]
-    assert headers["contentSecurityPolicy"] == {"contentSecurityPolicy": "default-src 'none'", "override": True}
-    assert headers["strictTransportSecurity"]["accessControlMaxAgeSec"] == 60
-    assert headers["contentTypeOptions"] == {"override": True}
+    assert headers["contentSecurityPolicy"]["contentSecurityPolicy"] == "default-src 'none'"
+    assert headers["strictTransportSecurity"] == {
+        "accessControlMaxAgeSec": 60,
+        "includeSubdomains": False,
+        "preload": False,
+        "override": False,
+    }
+    assert {name: one["override"] for name, one in headers.items()} == dict.fromkeys(headers, False), "a file's own header comes first"
+    assert "contentTypeOptions" in headers
     assert headers["frameOptions"]["frameOption"] == "DENY"
     assert headers["referrerPolicy"]["referrerPolicy"] == "strict-origin-when-cross-origin"
+
+
+def test_what_no_page_needs_is_refused_and_what_s3_tells_of_itself_is_taken_away(record: Record) -> None:
+    policy = record(lambda: StaticSite("site", ARGS)).one("ResponseHeadersPolicy").inputs
+    assert {one["header"]: (one["value"], one["override"]) for one in policy["customHeadersConfig"]["items"]} == {
+        "cross-origin-opener-policy": ("same-origin-allow-popups", False),
+        "permissions-policy": ("camera=(), geolocation=(), microphone=(), payment=(), usb=()", False),
+    }
+    gone = {one["header"] for one in policy["removeHeadersConfig"]["items"]}
+    assert gone >= {"server", "x-amz-server-side-encryption", "x-amz-version-id"}
+
+
+def test_hsts_for_every_name_and_for_the_browsers_lists(record: Record) -> None:
+    found = record(lambda: StaticSite("site", {**ARGS, "hsts_include_subdomains": True, "hsts_preload": True}))
+    headers = found.one("ResponseHeadersPolicy").inputs["securityHeadersConfig"]["strictTransportSecurity"]
+    assert (headers["includeSubdomains"], headers["preload"]) == (True, True)
 
 
 def test_without_a_policy_of_ones_own_the_rules_write_it(record: Record) -> None:
@@ -119,12 +144,15 @@ def test_without_a_policy_of_ones_own_the_rules_write_it(record: Record) -> None
     assert headers["strictTransportSecurity"]["accessControlMaxAgeSec"] == 31_536_000
 
 
-def test_the_viewer_function_is_published(record: Record) -> None:
+def test_the_viewer_functions_are_published(record: Record) -> None:
     found = record(lambda: StaticSite("site", ARGS))
-    function = found.one("Function", "site-viewer").inputs
-    assert function["keyValueStoreAssociations"] == [f"arn:aws:cloudfront:us-east-1:{ACCOUNT}:KeyValueStore/site-routes"]
-    assert all((one.inputs["runtime"], one.inputs["publish"]) == ("cloudfront-js-2.0", True) for one in found.of("Function"))
-    assert '"example.com"' in function["code"]
+    functions = {name: found.one("Function", f"site-{name}").inputs for name in ("viewer", "response")}
+    assert {(one["runtime"], one["publish"]) for one in functions.values()} == {("cloudfront-js-2.0", True)}
+    store = f"arn:aws:cloudfront:us-east-1:{ACCOUNT}:KeyValueStore/site-routes"
+    assert functions["viewer"]["keyValueStoreAssociations"] == [store]
+    assert '"example.com"' in functions["viewer"]["code"]
+    assert '"x-amz-meta-header-"' in functions["response"]["code"]
+    assert '"x-amz-meta-amianai-status"' in functions["response"]["code"]
 
 
 @pytest.mark.parametrize("kind", ["Bucket", "Distribution", "Function", "KeyValueStore", "OriginAccessControl", "ResponseHeadersPolicy"])

@@ -51,6 +51,28 @@ def test_an_edit_a_rollback_and_a_visitor_who_notices_nothing_broken(deployed: D
     assert visitors.problems == []
 
 
+def test_headers_of_the_site_pass_the_edge_and_s3_tells_nothing_of_itself(deployed: Deployed, out: Path) -> None:
+    """The function and the policy together, as CloudFront applies them; in which order AWS does is open, and does not matter here."""
+    project, url = deployed.project, deployed.site_url
+    plain = get(url, "/about/")[1]
+    assert plain["x-frame-options"] == "DENY"
+    assert plain["cross-origin-opener-policy"] == "same-origin-allow-popups"
+    assert plain["permissions-policy"].startswith("camera=()")
+    rules = out / "_headers"
+    rules.write_text("/about\n  X-Frame-Options: SAMEORIGIN\n  X-Robots-Tag: noindex\n  Content-Language: en\n")
+    try:
+        assert project.json("deploy", "--no-build")["uploaded"] == ["about/index.html"]
+        found = get(url, "/about/")[1]
+        assert (found["x-frame-options"], found["x-robots-tag"], found["content-language"]) == ("SAMEORIGIN", "noindex", "en")
+        assert get(url, "/")[1]["x-frame-options"] == "DENY"
+        assert get(url, "/_headers")[0] == 404
+        for path in ("/about/", "/", "/no/such/page"):
+            names = {name for name in get(url, path)[1] if name.startswith("x-amz-")}
+            assert names <= {"x-amz-cf-id", "x-amz-cf-pop"}, "what CloudFront itself says of a request"
+    finally:
+        rules.unlink()
+
+
 def test_a_second_deploy_uploads_and_invalidates_nothing(deployed: Deployed) -> None:
     again = deployed.project.json("deploy")
     assert not again["changed"]

@@ -351,6 +351,12 @@ BATCHES: dict[str, dict[str, Case]] = {
         "site.environment": Case("PUBLIC_COLOUR=green", "", built("PUBLIC_COLOUR"), "green"),
         "site.pass_environment": Case("GREETING", "", built("GREETING"), "hello"),
         "site.cache_rules": Case("**.html=no-store"),
+        "site.headers": Case("/* X-Own: 1"),
+        "site.allow": Case("docs/*.pem keys that open nothing"),
+        "site.base_path": Case("docs"),
+        "site.fallback": Case("index.html"),
+        "site.inputs": Case("build.sh"),
+        "site.empty_output": Case("false"),
         "site.old_asset_days": Case("5"),
         "database.old_instance_days": Case("3"),
         "database.migrations": Case("migrations", "", pending),
@@ -398,6 +404,8 @@ BATCHES: dict[str, dict[str, Case]] = {
         "site.content_security_policy": Case(
             "default-src 'none'", "site-headers", header("ContentSecurityPolicy", "ContentSecurityPolicy"), "default-src 'none'"
         ),
+        "site.hsts_include_subdomains": Case("true", "site-headers", header("StrictTransportSecurity", "IncludeSubdomains"), True),
+        "site.hsts_preload": Case("true", "site-headers", header("StrictTransportSecurity", "Preload"), True),
         "delivery.environment": Case("production", "delivery-role", trusted(2), "environment:production"),
         "database.managed_password": Case("false", f"{DATABASE} {OWN_SECRET} outputs", secrets),
     },

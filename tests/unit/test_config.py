@@ -318,6 +318,8 @@ def test_what_does_not_print_is_refused_and_shown_as_escapes(setting: Setting, v
         ("site.content_security_policy", "default-src 'self' \u00e9"),
         ("site.cache_rules", "**.html=no-store \u00e9"),
         ("site.cache_rules", '{"**.html": ""}'),
+        ("site.allow", "docs/example.pem"),
+        ("site.hsts_preload", "true"),
         ("site.environment", "A-B=1"),
         ("site.environment", '{"A=B": "1"}'),
         ("auth.callback_urls", "localhost"),

@@ -31,6 +31,8 @@ from tests.functional.site.edge import Edge
 from tests.functional.site.key_values import Store
 
 STATUS = "x-amz-meta-amianai-status"
+METADATA = "x-amz-meta-header-"
+"""What the function at the edge makes headers of."""
 SECURITY = {
     "Content-Security-Policy": "default-src 'self'",
     "X-Content-Type-Options": "nosniff",
@@ -262,7 +264,9 @@ class _S3(_Handler):
                 self._error(501, "NotImplemented")
 
     def _kept(self) -> dict[str, str]:
-        return {name: self.headers[name] for name in ("Content-Type", "Cache-Control", STATUS) if name in self.headers}
+        kept = {name.lower(): value for name, value in self.headers.items() if name.lower() != "content-length"}
+        system = {name.title(): value for name, value in kept.items() if name.startswith("content-") or name == "cache-control"}
+        return {**system, **{name: value for name, value in kept.items() if name == STATUS or name.startswith(METADATA)}}
 
     def _list(self, query: dict[str, str]) -> None:
         prefix = query.get("prefix", "")
@@ -389,7 +393,8 @@ class _Cdn(_Handler):
             self.answer(403, b"<Error/>", SECURITY)
             return
         body = self.world.sabotage(key, found.data)
-        self.answer(status, body, {**found.headers, **SECURITY}, len(body))
+        headers = {name.removeprefix(METADATA) if status == 200 else name: value for name, value in found.headers.items()}
+        self.answer(status, body, {**headers, **SECURITY}, len(body))
 
     do_GET = do_HEAD = run
 
@@ -411,7 +416,9 @@ class _Cdn(_Handler):
             self.answer(403, b"<Error/>", SECURITY)
             return
         shown = {name: value for name, value in found.headers.items() if name != STATUS}
-        status = int(found.headers[STATUS]) if status == 200 and STATUS in found.headers else status
+        if status == 200:
+            shown = {name.removeprefix(METADATA): value for name, value in shown.items()}
+            status = int(found.headers.get(STATUS, status))
         body = self.world.sabotage(key, found.data)
         self.answer(status, body, {**shown, **SECURITY}, len(body))
 

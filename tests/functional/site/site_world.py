@@ -77,6 +77,8 @@ def release_settings(**changes: Any) -> ReleaseSettings:
         "old_asset_days": 30,
         "old_version_days": 30,
         "cache_rules": {},
+        "headers": [],
+        "allow": [],
         "environment": {},
         "pass_environment": [],
         "hsts": True,

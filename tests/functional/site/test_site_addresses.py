@@ -373,7 +373,7 @@ def test_the_model_lists_what_a_crawler_finds(addressed: Stage, name: str) -> No
     assert found == {canonical(path, site) for path in site if "404" not in path}
     last = addressed.publisher().state().last
     assert last is not None
-    asked, _ = checks_for(last, list(last.files), {})
+    asked = checks_for(last, list(last.files), [])
     assert {unquote(check.path) for check in asked if check.secure} - {"/404/"} == found, "what the verification asks for"
 
 

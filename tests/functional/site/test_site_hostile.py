@@ -161,7 +161,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused_by_name(stage: Stage, m
     stage.write({"index.html": "new", "moving.js": b"a" * size})
     publisher = stage.publisher(verify=False)
     monkeypatch.setattr(
-        "amianai_infra.site.release.check_uploads", lambda uploads, output: (stage.out / "moving.js").write_bytes(b"b" * size)
+        "amianai_infra.site.release.check_uploads", lambda uploads, output, lets: (stage.out / "moving.js").write_bytes(b"b" * size)
     )
     with pytest.raises(BuildError, match=r"moving\.js changed while it was being published"):
         publisher.deploy(build=False)
@@ -173,7 +173,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused_by_name(stage: Stage, m
 def test_a_file_that_vanishes_is_refused_by_name(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.write({"index.html": "new", "fleeting.js": "x"})
     publisher = stage.publisher(verify=False)
-    monkeypatch.setattr("amianai_infra.site.release.check_uploads", lambda uploads, output: (stage.out / "fleeting.js").unlink())
+    monkeypatch.setattr("amianai_infra.site.release.check_uploads", lambda uploads, output, lets: (stage.out / "fleeting.js").unlink())
     with pytest.raises(BuildError, match=r"fleeting\.js changed while it was being published"):
         publisher.deploy(build=False)
     assert "index.html" not in stage.world.live()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 from collections import Counter
 from unittest.mock import Mock
@@ -87,8 +88,18 @@ def test_a_store_that_stays_away_is_told_and_what_is_missing_is_named(stage: Sta
 def test_two_releases_at_once_one_wins_and_the_other_says_who(stage: Stage) -> None:
     stage.prepare_command()
     stage.write(many(150))
-    stage.world.latency = 0.02
+    ended = threading.Event()
+
+    def hold(method: str, key: str) -> None:
+        if method == "PUT" and not key.startswith(".amianai/"):
+            ended.wait(60)
+
+    stage.world.hooks.append(hold)
     both = [stage.command("deploy", "--no-build", "--no-verify") for _ in range(2)]
+    deadline = time.monotonic() + 60
+    while all(process.poll() is None for process in both) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    ended.set()
     ends = [(process.communicate(timeout=60), process.returncode) for process in both]
     assert sorted(code for _, code in ends) == [0, 4], ends
     loser = next(text for (_, text), code in ends if code == 4)

@@ -54,7 +54,7 @@ class Visitors:
             self.problems.append(f"{page}: {status}, {len(text)} characters")
             return
         self.versions.add(text.partition("<a href=")[2][:30])
-        for name in references(page, text):
+        for name in sorted({one.path for one in references(page, text)}):
             status, _ = self._get(connection, f"/{name}")
             if status != 200:
                 self.problems.append(f"{page} names {name}: {status}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from amianai_infra.rules import routing as made
-from amianai_infra.rules.addresses import Form, addresses_of, canonical, encoded, forms
+from amianai_infra.rules.addresses import Form, address_at, addresses_of, canonical, encoded, forms
 from amianai_infra.rules.redirects import Rule, parse
 from amianai_infra.rules.routing import Routing, table
 from amianai_infra.rules.viewer_function import viewer_function
@@ -60,6 +60,14 @@ def test_one_address_is_of_one_file_and_what_leads_elsewhere_leads_to_a_page(nam
     answered = {one.path for path in files for one in addresses_of(path, files) if not one.leads_to}
     assert {one.leads_to for path in files for one in addresses_of(path, files)} - {""} <= answered
     assert {canonical(path, files) for path in files} <= answered
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_an_address_is_found_from_its_path(name: str) -> None:
+    files = SITES[name]
+    known = [one for path in files for one in addresses_of(path, files)]
+    assert [address_at(one.path, files) for one in known] == known
+    assert [path for path in ("/gone", "/gone/", "/index.html/x", "/.html") if address_at(path, files)] == []
 
 
 def test_the_forms_of_pages() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amianai_infra.rules.content_types import TYPES, UNKNOWN, content_type
+from amianai_infra.rules.content_types import TYPES, UNKNOWN, content_encoding, content_type, with_charset
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,23 @@ from amianai_infra.rules.content_types import TYPES, UNKNOWN, content_type
         ("something", UNKNOWN),
         ("something.unknown", UNKNOWN),
         (".htaccess", UNKNOWN),
+        ("live.m3u8", "application/vnd.apple.mpegurl"),
+        ("live0001.ts", "video/mp2t"),
+        ("live.mpd", "application/dash+xml; charset=utf-8"),
+        ("chair.usdz", "model/vnd.usdz+zip"),
+        ("tour.gpx", "application/gpx+xml; charset=utf-8"),
+        ("tour.kml", "application/vnd.google-earth.kml+xml; charset=utf-8"),
+        ("key.asc", "application/pgp-keys"),
+        ("conf.toml", "application/toml; charset=utf-8"),
+        ("install.sh", "application/x-sh"),
+        ("app.apk", "application/vnd.android.package-archive"),
+        ("all.7z", "application/x-7z-compressed"),
+        ("letter.doc", "application/msword"),
+        ("sheet.ods", "application/vnd.oasis.opendocument.spreadsheet"),
+        ("talk.key", "application/vnd.apple.keynote"),
+        ("film.mkv", "video/x-matroska"),
+        ("song.MID", "audio/midi"),
+        ("model.stl", "model/stl"),
         ("folder.html/binary", UNKNOWN),
     ],
 )
@@ -57,10 +74,78 @@ def test_an_extension_outweighs_the_first_bytes() -> None:
 
 
 @given(st.text(), st.binary(max_size=40))
-def test_any_name_has_one_type_and_text_says_its_charset(path: str, head: bytes) -> None:
+def test_any_name_has_one_type_and_text_says_utf_8_only_where_it_is(path: str, head: bytes) -> None:
     kind = content_type(path, head)
     assert "/" in kind
+    if kind.endswith("; charset=utf-8"):
+        head.decode("utf-8")
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError:
+        return
     assert not kind.startswith("text/") or kind.endswith("; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "expected"),
+    [
+        ("a.html", "<meta charset=utf-8>\u00fc".encode(), "text/html; charset=utf-8"),
+        ("a.html", '<meta charset="iso-8859-1">\u00fc'.encode("latin-1"), "text/html; charset=iso-8859-1"),
+        (
+            "a.html",
+            '<meta http-equiv="Content-Type" content="text/html; charset=Shift_JIS">\u65e5\u672c'.encode("shift_jis"),
+            "text/html; charset=shift_jis",
+        ),
+        ("a.html", "<p>\u00fc".encode("latin-1"), "text/html"),
+        ("a.html", "<meta charset=nonsense><p>\u00fc".encode("latin-1"), "text/html"),
+        ("a.html", "<meta charset=utf-8><p>\u00fc".encode("latin-1"), "text/html"),
+        ("a.html", b'<meta charset="iso-8859-1">plain', "text/html; charset=utf-8"),
+        ("a.html", '<meta charset="iso-8859-1">\u00fc'.encode(), "text/html; charset=utf-8"),
+        ("a.html", '<meta charset="iso-2022-jp">\u65e5\u672c'.encode("iso-2022-jp"), "text/html; charset=iso-2022-jp"),
+        ("a.html", "\u00fc".encode("utf-16"), "text/html"),
+        ("a.css", '@charset "windows-1252";a{content:"\u00fc"}'.encode("cp1252"), "text/css; charset=windows-1252"),
+        (
+            "a.xml",
+            '<?xml encoding="ISO-8859-15"?><a>\u20ac</a>'.encode("iso-8859-15"),
+            "application/xml; charset=iso-8859-15",
+        ),
+        ("a.txt", "gr\u00fc\u00df".encode("latin-1"), "text/plain"),
+        ("a.png", b"\xff\xfe", "image/png"),
+    ],
+)
+def test_the_charset_is_that_of_the_bytes(path: str, data: bytes, expected: str) -> None:
+    assert content_type(path, data) == expected
+
+
+def test_a_sign_may_lie_across_two_pieces() -> None:
+    text = "text/plain; charset=utf-8"
+    assert with_charset(text, (b"a\xc3", b"\xbc")) == text
+    assert with_charset(text, (b"a", b"\xbc")) == with_charset(text, (b"a\xc3", b"")) == "text/plain"
+
+
+GZIP = b"\x1f\x8b\x08"
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "kind", "encoding"),
+    [
+        ("app.js.gz", GZIP, "text/javascript", "gzip"),
+        ("app.js.br", b"\x8b\x0f", "text/javascript", "br"),
+        ("game.wasm.br", b"\x8b", "application/wasm", "br"),
+        ("game.framework.js.gz", GZIP, "text/javascript", "gzip"),
+        ("game.data.gz", GZIP, UNKNOWN, "gzip"),
+        ("drawing.svgz", GZIP, "image/svg+xml", "gzip"),
+        # What people download, and what is not what its name says.
+        ("sitemap.xml.gz", GZIP, "application/gzip", ""),
+        ("table.csv.gz", GZIP, "application/gzip", ""),
+        ("all.tar.gz", GZIP, "application/gzip", ""),
+        ("app.js.gz", b"plain", "application/gzip", ""),
+        ("app.js", b"plain", "text/javascript", ""),
+    ],
+)
+def test_what_the_build_compressed_says_so(path: str, data: bytes, kind: str, encoding: str) -> None:
+    assert content_type(path, data).partition(";")[0] == kind
+    assert content_encoding(path, data) == encoding
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from amianai_infra.rules.viewer_function import LONGEST, viewer_function
+from amianai_infra.rules.viewer_function import LONGEST, response_function, viewer_function
 from tests.unit.rules.edge import event, run
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
@@ -102,3 +102,25 @@ def test_without_hsts_the_redirect_sends_none() -> None:
 
 def test_it_fits() -> None:
     assert len(viewer_function("a" * 63 + ".example.com", 63_072_000).encode()) < LONGEST
+
+
+def test_what_an_object_keeps_as_metadata_becomes_headers_of_its_answer() -> None:
+    headers = {
+        "content-type": {"value": "text/html"},
+        "x-frame-options": {"value": "DENY"},
+        "x-amz-meta-header-x-frame-options": {"value": "SAMEORIGIN"},
+        "x-amz-meta-header-x-robots-tag": {"value": "noindex"},
+        "x-amz-meta-mine": {"value": "1"},
+    }
+    answer = {"version": "1.0", "response": {"statusCode": 200, "headers": headers}}
+    (found,) = run([answer], response_function())
+    assert found == {
+        "statusCode": 200,
+        "headers": {
+            "content-type": {"value": "text/html"},
+            "x-frame-options": {"value": "SAMEORIGIN"},
+            "x-robots-tag": {"value": "noindex"},
+            "x-amz-meta-mine": {"value": "1"},
+        },
+    }
+    assert len(response_function()) < LONGEST

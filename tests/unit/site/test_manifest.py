@@ -49,7 +49,9 @@ def summary(number: int) -> Summary:
     st.dictionaries(PATHS, st.builds(Retired, st.floats(0, 1e10), st.none() | ENTRIES), max_size=5),
 )
 def test_what_is_written_is_read(files: dict[str, Entry], retired: dict[str, Retired]) -> None:
-    made = Manifest(summary(3), files, "sources", retired, (summary(2), summary(1)), "web/out")
+    made = Manifest(
+        summary=summary(3), files=files, sources="sources", retired=retired, history=(summary(2), summary(1)), published="web/out"
+    )
     assert decode(encode(made)) == made
     assert encode(made) == encode(made)
 
@@ -74,8 +76,15 @@ def changed(**changes: object) -> bytes:
 
 
 def test_a_record_of_a_newer_program_is_said() -> None:
-    with pytest.raises(AmianaiError, match="format 2"):
-        decode(changed(format=2))
+    with pytest.raises(AmianaiError, match="format 3"):
+        decode(changed(format=3))
+
+
+def test_further_headers_are_kept_and_a_record_without_them_is_read() -> None:
+    plain = Entry("e", 1, "text/html", "no-store", "v1")
+    noindex = Entry("f", 1, "text/html", "no-store", "v1", headers=(("content-language", "de"), ("x-robots-tag", "noindex")))
+    assert decode(encode(Manifest(summary(2), {"a": plain, "b": noindex}))).files == {"a": plain, "b": noindex}
+    assert decode(changed(format=1, headers=[["text/html", "no-store"]], entries={"a": ["e", 1, 0, "v1"]})).files == {"a": plain}
 
 
 NEVER_WRITTEN: list[dict[str, object]] = [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amianai_infra.rules.cache import cache_control
+from amianai_infra.rules.cache import IMMUTABLE, cache_control
 from amianai_infra.site.manifest import Entry, Manifest, Retired, Summary, following, manifest_key
-from amianai_infra.site.plan import DAY, Bucket, Group, Stored, group_of, plan_release, plan_rollback, prunable, sort_listing
+from amianai_infra.site.plan import DAY, Bucket, Group, Stored, Upload, group_of, plan_release, plan_rollback, prunable, sort_listing, stuck
 from amianai_infra.site.tree import File
 
 NAMES = st.sampled_from(
@@ -143,3 +144,33 @@ def test_the_newest_release_counts() -> None:
     keys = [manifest_key(number) for number in (2, 11, 9)] + [".amianai/releases/readme", ".amianai/lock"]
     assert sort_listing((key, Stored("", 0, 0)) for key in keys).newest == 11
     assert Bucket({}, {}).newest is None
+
+
+def test_another_header_is_a_change_that_a_rollback_takes_back() -> None:
+    plain = File("a.csv", 1, etag("a"), "text/csv")
+    attached = replace(plain, headers=(("content-disposition", "attachment"),))
+    entry = Entry(etag("a"), 1, "text/csv", cache_control("a.csv"), "v1")
+    bucket = Bucket({"a.csv": Stored(etag("a"), 0.0, 1)}, {})
+    first = Manifest(summary(1), {"a.csv": entry})
+    assert not plan_release([plain], bucket, first, 1.0, cache_control).changed
+    (upload,) = plan_release([attached], bucket, first, 1.0, cache_control).uploads
+    assert upload.headers == attached.headers
+    second = Manifest(summary(2), {"a.csv": replace(entry, headers=attached.headers)})
+    assert not plan_release([attached], bucket, second, 1.0, cache_control).changed
+    (back,) = plan_rollback(first, bucket, second, 1.0).uploads
+    assert back.headers == ()
+    (again,) = plan_rollback(second, bucket, first, 1.0).uploads
+    assert again.headers == attached.headers
+
+
+def test_what_is_kept_for_ever_is_stuck_when_its_content_changes() -> None:
+    name = "main.3f2a9b1c.js"
+    entry = Entry(etag("one"), 3, "text/javascript", IMMUTABLE, "v1")
+    live = Manifest(summary(1), {name: entry, "a.js": replace(entry, cache_control="max-age=300")})
+    gone = Manifest(summary(2), {}, retired={name: Retired(0.0, entry), "b.3f2a9b1c.js": Retired(0.0)})
+    upload = Upload(name, 3, etag("two"), "text/javascript", IMMUTABLE, Group.HASHED, None)
+    assert stuck([upload], live) == stuck([upload], gone) == [name]
+    assert stuck([upload], None) == []
+    assert stuck([replace(upload, etag=etag("one"))], live) == [], "the same content again"
+    assert stuck([replace(upload, cache_control="max-age=300")], live) == [], "somebody said how long it may be kept from now on"
+    assert stuck([replace(upload, path="a.js"), replace(upload, path="b.3f2a9b1c.js")], live) == []

@@ -1,43 +1,267 @@
-"""What a page refers to."""
+"""What the files of a site refer to, resolved as a browser does it."""
 
 from __future__ import annotations
 
-import pytest
+import random
 
-from amianai_infra.site.references import file_of, references
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amianai_infra.rules.addresses import Address
+from amianai_infra.rules.redirects import Rule
+from amianai_infra.rules.routing import Routing
+from amianai_infra.site.references import Reference, Site, address_of, references
+
+NEXT = '<script>self.__next_f.push([1,"3:I[1,[\\"2\\",\\"static/chunks/app/page-1.js\\"]]"])</script>'
+
+
+def paths(page: str, text: str, *hosts: str) -> list[str]:
+    return [one.path for one in references(page, text, hosts)]
 
 
 @pytest.mark.parametrize(
     ("html", "expected"),
     [
-        ('<script src="/_next/static/chunks/a-1.js" async=""></script>', {"_next/static/chunks/a-1.js"}),
-        ("<img src='/logo.svg?v=1#x'>", {"logo.svg"}),
-        ("<img src=logo.svg>", {"docs/logo.svg"}),
-        ('<a href="../about/">', {"about/"}),
-        ('<a href="/about">', {"about"}),
-        ('<img srcset="/a.png 1x, /b.png 2x">', {"a.png", "b.png"}),
-        ('<link rel="preload" href="/_next/static/media/f%20x.woff2"/>', {"_next/static/media/f x.woff2"}),
-        ('<a href="https://elsewhere.example/x">', set()),
-        ('<a href="//elsewhere.example/x">', set()),
-        ('<a href="mailto:a@example.com">', set()),
-        ('<a href="#top">', set()),
-        ('<a href="/">', set()),
-        ('<a href="http://[broken/">', set()),
+        ('<script src="/_next/static/chunks/a-1.js" async=""></script>', ["_next/static/chunks/a-1.js"]),
+        ("<img src='/logo.svg?v=1#x'>", ["logo.svg"]),
+        ("<img src=logo.svg>", ["docs/logo.svg"]),
+        ('<a href="../about/">', ["about/"]),
+        ('<a href="/about">', ["about"]),
+        ('<a href="/">', [""]),
+        ('<img srcset="/a.png 1x, /b.png 2x">', ["a.png", "b.png"]),
+        ('<img srcset="/a,b.png 480w,/c.png 800w">', ["a,b.png", "c.png"]),
+        ('<img srcset="data:image/png;base64,AAA= 1x, /c.png 2x">', ["c.png"]),
+        ('<img src="/x.png" srcset="/y.png">', ["x.png", "y.png"]),
+        ('<link rel="preload" as="image" href="/p.png" imagesrcset="/q.png 2x">', ["p.png", "q.png"]),
+        ('<link rel="preload" href="/_next/static/media/f%20x.woff2"/>', ["_next/static/media/f x.woff2"]),
+        ('<video poster="/p.jpg"><source src="v.mp4"><track src="t.vtt"></video>', ["p.jpg", "docs/v.mp4", "docs/t.vtt"]),
+        ('<object data="/o.pdf"></object><embed src="/e.pdf"><iframe src="/f/"></iframe>', ["o.pdf", "e.pdf", "f/"]),
+        ('<svg><image href="/i.png"/><use xlink:href="/s.svg#x"/></svg>', ["i.png", "s.svg"]),
+        ('<base href="/app/"><script src="a.js"></script>', ["app/a.js"]),
+        ('<base href="https://cdn.example.net/x/"><script src="a.js"></script>', []),
+        ('<a href="/a?x=1&amp;y=2">', ["a"]),
+        ('<div style="background:url(/bg.png)">', ["bg.png"]),
         (
-            '<script>self.__next_f.push([1,"3:I[1,[\\"2\\",\\"static/chunks/app/page-1.js\\"]]"])</script>',
-            {"_next/static/chunks/app/page-1.js"},
+            "<style>@import '/s.css'; b{background:url(bg.png)} /* url(no.png) */ i{content:'url(no.png)'}</style>",
+            ["s.css", "docs/bg.png"],
         ),
-        ('<a href="/a?x=1&amp;y=2">', {"a"}),
+        ("<script type=module>import './m.js'; const s = \"import('./no.js')\"</script>", ["docs/m.js"]),
+        ("<SCRIPT SRC='/A.js'></SCRIPT>", ["A.js"]),
+        ('<a href=" /spaces.html\n">', ["spaces.html"]),
+        (NEXT, ["_next/static/chunks/app/page-1.js"]),
+        # A base path: the site's scripts come from /docs/_next/, and so do the ones that the payload names.
+        (
+            f'<script src="/docs/_next/static/chunks/a.js"></script>{NEXT}',
+            ["docs/_next/static/chunks/a.js", "docs/_next/static/chunks/app/page-1.js"],
+        ),
+        # Another host's assetPrefix: nothing of this is ours.
+        (f'<script src="https://cdn.example.net/_next/static/chunks/a.js"></script>{NEXT}', []),
+        # Turbopack writes whole addresses.
+        (
+            '<script>self.__next_f.push([1,"b:I[39756,[\\"/_next/static/chunks/0a.js\\"],\\"default\\"]"])</script>',
+            ["_next/static/chunks/0a.js"],
+        ),
     ],
 )
-def test_references(html: str, expected: set[str]) -> None:
-    assert references("docs/index.html", html) == expected
+def test_what_a_page_asks_for(html: str, expected: list[str]) -> None:
+    assert paths("docs/index.html", html) == expected
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<a href="https://elsewhere.example/x">',
+        '<a href="//elsewhere.example/x">',
+        '<a href="mailto:a@example.com">',
+        '<a href="#top">',
+        '<a href="http://[broken/">',
+        "<code>static/chunks/main.js</code>",
+        "<code>&lt;script src=&quot;/assets/gone.js&quot;&gt;</code>",
+        '<!-- <script src="/old.js"></script> -->',
+        '<textarea><script src="/no.js"></script></textarea>',
+        '<title><script src="/no.js"></script></title>',
+        '<template><script src="/no.js"></script></template>',
+        '<script type="application/json">{"src": "/no.js", "t": "<img src=/no.png>"}</script>',
+        '<script type="text/template"><img src="/no.png"></script>',
+        '<script type="text/plain" src="/no.js"></script>',
+        '<link rel="canonical" href="/elsewhere/"><link rel="preconnect" href="/">',
+        '<img data-src="/later.png">',
+        '<script src="{{ asset }}"></script><a href="<%= url %>">x</a>',
+        '<script>self.__next_f.push([1,"4:[\\"$\\",\\"code\\",null,{\\"children\\":\\"static/chunks/main.js\\"}]"])</script>',
+        '<script>self.__next_f.push([1,"5:T1f,\\"/_next/static/chunks/main.js\\" is a chunk"])</script>',
+    ],
+)
+def test_what_is_no_reference(html: str) -> None:
+    assert paths("docs/index.html", html) == []
+
+
+def test_an_address_in_full_is_ours_when_its_host_is() -> None:
+    html = '<script src="https://example.com/a.js"></script><script src="https://other.example/b.js"></script>'
+    assert paths("index.html", html, "example.com", "www.example.com") == ["a.js"]
+
+
+def test_lines_and_what_a_page_cannot_do_without() -> None:
+    html = (
+        "<!doctype html>\n<link rel=stylesheet href=/s.css>\n<img src=/i.png>\n<a href=/about>x</a>\n<script type=module>\n\n"
+        "import './m.js'</script>\n<script src=/a.js></script><link rel=modulepreload href=/p.js>"
+    )
+    assert references("index.html", html) == [
+        Reference("s.css", 2, needed=True),
+        Reference("i.png", 3),
+        Reference("about", 4, page=True),
+        Reference("m.js", 7, needed=True),
+        Reference("a.js", 8, needed=True),
+        Reference("p.js", 8, needed=True),
+    ]
+
+
+SCRIPT = r"""import{a as b}from"./chunk-1.js";import"./side.js";import d,{e}from '../up.js';import * as n from "/abs.js";
+export{x}from"./re.js";export * from './star.js';export const z=1;
+const s="import('./no.js')", t=`import("./no.js") ${import("./in-template.js")} import("./no.js")`; // import("./no.js")
+/* import("./no.js") */ const r=/import\("\.\/no.js"\)/; a.import("./no.js"); const q=a/b; import("./dynamic.js").then(x=>x)
+import(/* webpackChunkName: "c" */ `./template.js`); import(`./no-${x}.js`); import(variable);
+const w=new Worker(new URL("./worker.js",import.meta.url)); import React from "react"; const e2=s/2;"import('./no.js')"
+const g=()=>{return /["']/.test(x)}; import('./after-regex.js'); const o={import:1,export:2}; `a${`b${c}`}d import('./no.js')`;
+import('./last.js')"""
+
+
+def test_the_modules_of_a_script_and_nothing_that_it_merely_mentions() -> None:
+    found = references("assets/app.js", SCRIPT)
+    assert [(one.path.removeprefix("assets/").removesuffix(".js"), one.line, one.needed) for one in found] == [
+        ("chunk-1", 1, True),
+        ("side", 1, True),
+        ("up", 1, True),
+        ("abs", 1, True),
+        ("re", 2, True),
+        ("star", 2, True),
+        ("in-template", 3, True),
+        ("dynamic", 4, True),
+        ("template", 5, True),
+        ("worker", 6, False),
+        ("after-regex", 7, True),
+        ("last", 8, True),
+    ]
+
+
+def test_the_files_of_a_style_sheet() -> None:
+    css = '/* url(no.png) */@import "base.css";@import url(theme.css) screen;\n@font-face{src:url("f.woff2"),url(data:font/woff,x)}'
+    assert references("css/s.css", css) == [
+        Reference("css/base.css", 1, needed=True),
+        Reference("css/theme.css", 1, needed=True),
+        Reference("css/f.woff2", 2),
+    ]
+
+
+def test_the_pictures_of_a_manifest() -> None:
+    text = '{"start_url": "/", "icons": [{"src": "/a.png"},\n{"src": "b.png"}], "shortcuts": [{"icons": [{"src": "c.png"}]}]}'
+    assert references("app/site.webmanifest", text) == [Reference("a.png", 1), Reference("app/b.png", 2), Reference("app/c.png", 2)]
+    assert references("manifest.json", "[1, 2") == references("manifest.json", "[1]") == []
 
 
 def test_which_file_answers() -> None:
-    files = {"about/index.html", "logo.svg", "plain.html"}
-    assert file_of("about/", files) == "about/index.html"
-    assert file_of("about", files) == "about/index.html"
-    assert file_of("plain", files) == "plain.html"
-    assert file_of("logo.svg", files) == "logo.svg"
-    assert file_of("gone", files) is None
+    files = {"about/index.html", "logo.svg", "plain.html", "index.html"}
+
+    def answer(path: str, *, page: bool = True) -> str | None:
+        found = address_of(Reference(path, 1, page=page), files)
+        return found.file if found else None
+
+    assert answer("") == "index.html"
+    assert answer("about/") == answer("about") == "about/index.html"
+    assert answer("plain") == answer("plain/") == "plain.html"
+    assert answer("logo.svg", page=False) == "logo.svg"
+    assert answer("gone") is None
+    assert answer("plain", page=False) is None, "no script is a page"
+
+
+def test_what_answers_besides_files_is_not_missing() -> None:
+    files = {"docs/index.html", "docs/app.js"}
+    page = """<a href="/"><a href="/old"><a href="/blog/1"><a href="/gone"><a href="/gone.pdf">
+<script src="/js/app.js"></script><script src="/js/gone.js"></script><script src="/cdn/x.js"></script>"""
+
+    def broken(routing: Routing | None) -> list[str]:
+        return [one.path for one in Site(files, (), routing).broken("docs/index.html", page)]
+
+    every = ["", "old", "blog/1", "gone", "gone.pdf", "js/app.js", "js/gone.js", "cdn/x.js"]
+    assert broken(None) == broken(Routing()) == every
+    assert broken(Routing(home="/docs/")) == every[1:]
+    assert broken(Routing(fallback="docs/index.html")) == ["gone.pdf", "js/app.js", "js/gone.js", "cdn/x.js"], "navigations only"
+    rules = (Rule("old", "/docs/"), Rule("blog/*", "https://blog.example/:splat"), Rule("js/*", "/docs/:splat", 200))
+    assert broken(Routing(rules=(*rules, Rule("cdn/*", "https://cdn.example/:splat", 302)))) == ["", "gone", "gone.pdf", "js/gone.js"]
+    app = Rule("*", "/docs/index.html", 200)
+    assert broken(Routing(rules=(app,))) == ["js/app.js", "js/gone.js", "cdn/x.js"], "a page is no script"
+
+
+def test_a_decomposed_address_is_the_composed_file() -> None:
+    assert Site({"caf\u00e9.html"}).broken("index.html", '<a href="/cafe\u0301"><a href="/cafe%CC%81.html">') == []
+
+
+def test_a_page_whose_files_are_there_is_not_parsed_and_one_that_only_mentions_others_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site({"a.js", "about.html", "i.png"})
+    assert site.broken("x/index.html", '<code><img src="/gone.png"></code>'.replace("<img", "&lt;img")) == []
+    assert site.named("x/index.html", '<script src="/a.js"></script><a href="/about">') == {
+        Address("/a.js", "a.js"),
+        Address("/about", "about.html"),
+    }
+
+    def parsed(*_: object) -> list[Reference]:
+        raise AssertionError("parsed")
+
+    monkeypatch.setattr("amianai_infra.site.references.references", parsed)
+    whole = '<script src="/a.js"></script><a href="/about"><img srcset="/i.png 1x"></a><a href="https://elsewhere.example/">'
+    assert site.broken("x/index.html", whole) == []
+    with pytest.raises(AssertionError, match="parsed"):
+        site.broken("x/index.html", '<script src="/gone.js"></script>')
+
+
+PIECES = (
+    '<script src="{}"></script>',
+    "<script type=module>import '{}'</script>",
+    '<link rel=stylesheet href="{}">',
+    "<img src={}>",
+    '<img srcset="{} 2x, {} 3x">',
+    "<style>a{{background:url({})}}</style>",
+    '<a href="{}">x</a>',
+    '<!-- <script src="{}"></script> -->',
+    "<code>&lt;script src={}&gt;</code>",
+    '<textarea><img src="{}"></textarea>',
+    '<video poster="{}"></video>',
+    "<base href='/x/'>",
+    '<a href = "{}">x</a>',
+    "<IMG\tSRC\n=\n'{}'>",
+    '<object data="{}"></object>',
+    '<link rel="preload" imagesrcset="{} 1x">',
+    '<meta charset=utf-8><div data-src="{}" title="a>b">',
+    '<svg><use xlink:href="{}"/></svg>',
+    "<STYLE>@IMPORT '{}';</STYLE>",
+)
+ADDRESSES = (
+    "/a.js",
+    "./a.js",
+    "../a.js",
+    "/gone.js",
+    "b.png",
+    "/x/b.png",
+    "https://example.com/a.js",
+    "https://other.example/a.js",
+    "/a.js?v=1",
+)
+
+
+@given(st.integers())
+def test_the_quick_look_never_calls_a_page_sound_that_the_parser_does_not(seed: int) -> None:
+    draw = random.Random(seed)
+    text = "\n".join(draw.choice(PIECES).format(*draw.choices(ADDRESSES, k=2)) for _ in range(draw.randrange(8)))
+    files = set(draw.sample(["a.js", "x/a.js", "b.png", "x/b.png", "y/b.png"], draw.randrange(6)))
+    site = Site(files, ("example.com",))
+    found = references("x/index.html", text, ("example.com",))
+    assert site.broken("x/index.html", text) == [one for one in found if address_of(one, files) is None]
+    assert site.named("x/index.html", text) >= {address_of(one, files) for one in found} - {None}
+
+
+@given(
+    st.text(alphabet="<>/=\"'`{}$\\ \nimportexfs(),.*-:url", max_size=200), st.sampled_from(["a.html", "a.js", "a.css", "a.webmanifest"])
+)
+def test_any_text_may_be_looked_at(text: str, name: str) -> None:
+    references(name, text)
+    Site(()).broken(name, text)

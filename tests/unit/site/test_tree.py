@@ -50,3 +50,26 @@ def test_files_come_in_order(tmp_path: Path) -> None:
 def test_a_missing_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="does not exist"):
         scan(tmp_path / "out")
+
+
+def test_bytes_decide_the_charset_the_encoding_and_which_worker_a_page_registers(tmp_path: Path) -> None:
+    (tmp_path / "latin.html").write_bytes('<meta charset="iso-8859-1">\u00fc'.encode("latin-1"))
+    (tmp_path / "utf.html").write_bytes("\u00fc".encode())
+    (tmp_path / "big.txt").write_bytes(b"x" * PART + "\u00fc".encode("latin-1"))
+    (tmp_path / "long.txt").write_bytes(b"x" * (PART - 1) + "\u00fc".encode())
+    (tmp_path / "game.wasm.br").write_bytes(b"\x8b")
+    (tmp_path / "app.js").write_text('navigator.serviceWorker.register("/push.js",{scope:"/"});new Workbox(`./other.js`)')
+    (tmp_path / "page.html").write_text("<script>'serviceWorker' in navigator && navigator.serviceWorker\n.register('sw/main.js')</script>")
+    found = {file.path: file for file in scan(tmp_path)}
+    assert {path: file.content_type for path, file in found.items() if path.endswith((".html", ".txt", ".br"))} == {
+        "latin.html": "text/html; charset=iso-8859-1",
+        "utf.html": "text/html; charset=utf-8",
+        "page.html": "text/html; charset=utf-8",
+        "big.txt": "text/plain",
+        "long.txt": "text/plain; charset=utf-8",
+        "game.wasm.br": "application/wasm",
+    }
+    assert found["game.wasm.br"].headers == (("content-encoding", "br"),)
+    assert found["app.js"].workers == ("/push.js", "./other.js")
+    assert found["page.html"].workers == ("sw/main.js",)
+    assert (found["utf.html"].headers, found["utf.html"].workers) == ((), ())

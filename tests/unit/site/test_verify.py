@@ -26,8 +26,7 @@ def manifest(**files: str) -> Manifest:
 
 def test_every_changed_page_every_file_it_names_and_the_404() -> None:
     release = manifest(index_html="i", a__index_html="a", b__index_html="b", app_js="j", **{"404_html": "n"})
-    checks, problems = checks_for(release, ["a/index.html"], {"a/index.html": '<script src="/app.js"></script><a href="/b/">'})
-    assert problems == []
+    checks = checks_for(release, ["a/index.html"], [("a/index.html", '<script src="/app.js"></script><a href="/b/">')])
     shown = {check.path: (check.file, check.whole, check.status) for check in checks}
     assert shown == {
         "/a/": ("a/index.html", True, 200),
@@ -36,11 +35,6 @@ def test_every_changed_page_every_file_it_names_and_the_404() -> None:
         "/": ("index.html", True, 200),
         "/amianai-no-such-page-4": ("404.html", True, 404),
     }
-
-
-def test_a_chunk_that_is_not_part_of_the_release_is_a_problem() -> None:
-    _, problems = checks_for(manifest(index_html="i"), ["index.html"], {"index.html": '<script src="/_next/static/chunks/x.js">'})
-    assert problems == ["index.html names /_next/static/chunks/x.js, which is not part of the release"]
 
 
 GOOD = {"content-type": "text/html; charset=UTF-8", "cache-control": "public,max-age=0", **SECURE}
@@ -64,8 +58,24 @@ def test_answers_are_judged(answer: Answer, problem: str) -> None:
 
 
 def asked(release: Manifest, changed: list[str], removed: list[str] | None = None) -> dict[str, tuple[str, int, str]]:
-    checks, _ = checks_for(release, changed, {}, removed or [])
+    checks = checks_for(release, changed, [], removed or [])
     return {check.path: (check.file, check.status, check.location) for check in checks}
+
+
+def test_what_pages_name_is_asked_for_at_the_address_that_they_name() -> None:
+    release = manifest(index_html="i", a__index_html="a", b_html="b", c_html="c", **{"404_html": "n"})
+    page = ("index.html", '<a href="/a"><a href="b.html"><a href="/b"><a href="/c/"><a href="/404.html">')
+    asked = {check.path: (check.file, check.status, check.location) for check in checks_for(replace(release, table="t"), [], [page])}
+    assert asked == {
+        "/a": ("a/index.html", 301, "/a/"),
+        "/b.html": ("b.html", 200, ""),
+        "/b": ("b.html", 200, ""),
+        "/c/": ("c.html", 301, "/c"),
+        "/": ("index.html", 200, ""),
+        "/amianai-no-such-page-4": ("404.html", 404, ""),
+    }
+    without = {check.path for check in checks_for(release, [], [page])}
+    assert without == {"/a/", "/b.html", "/c.html", "/", "/amianai-no-such-page-4"}, "a function without a table knows no others"
 
 
 def test_without_a_table_a_file_is_asked_for_where_the_function_finds_it_without_one() -> None:
