@@ -106,7 +106,7 @@ def test_a_pattern_may_also_name_the_page_and_a_page_is_read_in_its_own_charset(
     assert told(stage, allow=["archive/** pages that nobody changes any more"]) == [
         "site.allow lets archive/** through: pages that nobody changes any more"
     ]
-    stage.write({"index.html": '<meta charset="iso-8859-1"><script src="/\u00fc.js"></script>'.encode("latin-1"), "\u00fc.js": "1"})
+    stage.write({"index.html": '<meta charset="iso-8859-1"><p>x</p><script src="/\u00fc.js"></script>'.encode("latin-1"), "\u00fc.js": "1"})
     assert told(stage) == []
 
 
@@ -135,6 +135,32 @@ def test_what_looks_like_a_secret_is_let_through_with_a_reason_that_every_releas
 
 
 HEADERS = "/*\n  X-Robots-Tag: noindex\n/files/*\n  Content-Disposition: attachment\n  Access-Control-Allow-Origin: *\n"
+
+
+def test_references_and_headers_follow_the_addresses_of_the_site(addressed: Stage) -> None:
+    """Below a base path, with rules, a 404 page of a folder's own and a name that macOS keeps decomposed."""
+    links = ("/", "/docs/about", "/docs/about/", "/docs/about.html", "/docs/old", "/docs/cafe\u0301", "/docs/de/", "/docs/gone")
+    page = "".join(f'<a href="{link}">x</a>' for link in links)
+    site = {
+        "index.html": f'<p>home</p>{page}<script src="/docs/app.js"></script>',
+        "about.html": "about",
+        "cafe\u0301.html": '<p>coffee<script src="/docs/e\u0301.js"></script>',
+        "e\u0301.js": "1",
+        "de/index.html": "de",
+        "de/404.html": "nicht da",
+        "app.js": "1",
+        "_redirects": "/docs/old /docs/about 302\n",
+        "_headers": "/docs/about\n  X-Own: page\n/docs/de/*\n  X-Own: :splat\n",
+    }
+    addressed.write(site)
+    assert told(addressed, base_path="docs") == ["docs/index.html, line 1: /docs/gone leads to nothing"]
+    assert not {path for path in addressed.world.live() if path.endswith(("_headers", "_redirects"))}
+    assert [answered(addressed, path).get("x-own") for path in ("/docs/about", "/docs/about.html", "/docs/")] == ["page", "page", None]
+    assert answered(addressed, "/docs/de/gone")["x-own"] == "404.html"
+    addressed.write({**site, "cafe\u0301.html": '<p>coffee<script src="/docs/old"></script>'})
+    with pytest.raises(BuildError, match="did not emit") as caught:
+        addressed.deploy(base_path="docs")
+    assert list(caught.value.details) == ["docs/caf\u00e9.html, line 1: /docs/old"], "what leads to a page is no script"
 
 
 def test_headers_of_the_site_are_answered_change_alone_and_come_back_with_a_rollback(stage: Stage) -> None:
