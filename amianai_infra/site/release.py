@@ -319,19 +319,23 @@ class Publisher:
             return self._publish(content, state, lock, before)
 
     def _possible(self, site: Publication) -> None:
-        """Refuse what a stack without the store of addresses cannot do, and say which addresses it cannot answer.
+        """Refuse what a stack without the functions at the edge cannot do, and say which addresses it cannot answer.
 
         Raises:
             RefusedError: the stack has to be brought up to date first.
         """
         if self._outputs.site.routes_arn:
             return
-        wanted = {"site.fallback": site.routing.fallback, "site.base_path": site.routing.home, "_redirects": site.routing.rules}
+        from amianai_infra.rules.header_rules import SYSTEM
+
+        headers = any(name not in SYSTEM for file in site.files for name, _ in file.headers)
+        routing = site.routing
+        wanted = {"site.fallback": routing.fallback, "site.base_path": routing.home, "_redirects": routing.rules, "_headers": headers}
         asked = [name for name, value in wanted.items() if value]
         if asked:
             raise RefusedError(
                 f"This stack cannot do {', '.join(asked)} yet: it was built before releases wrote their addresses to the CDN.",
-                where="the stack has no key-value store",
+                where="the stack has no key-value store, and no function that makes headers",
                 fix="run `amianai up`, then the command again; nothing was uploaded",
             )
         pages = forms({file.path for file in site.files})

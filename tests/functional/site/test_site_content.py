@@ -163,27 +163,37 @@ def test_references_and_headers_follow_the_addresses_of_the_site(addressed: Stag
     assert list(caught.value.details) == ["docs/caf\u00e9.html, line 1: /docs/old"], "what leads to a page is no script"
 
 
-def test_headers_of_the_site_are_answered_change_alone_and_come_back_with_a_rollback(stage: Stage) -> None:
+def test_headers_of_the_site_are_answered_change_alone_and_come_back_with_a_rollback(addressed: Stage) -> None:
     site = {"index.html": "x", "files/a.csv": "1", "game.wasm.br": "b"}
-    stage.write({**site, "_headers": HEADERS})
-    stage.deploy()
-    assert "_headers" not in stage.world.live()
-    assert answered(stage, "/files/a.csv").items() >= {
+    addressed.write({**site, "_headers": HEADERS})
+    addressed.deploy()
+    assert "_headers" not in addressed.world.live()
+    assert answered(addressed, "/files/a.csv").items() >= {
         ("x-robots-tag", "noindex"),
         ("content-disposition", "attachment"),
         ("access-control-allow-origin", "*"),
     }
-    assert answered(stage, "/game.wasm.br")["content-encoding"] == "br"
-    stage.world.forget()
-    stage.write({**site, "_headers": HEADERS.replace("attachment", "inline")})
-    stage.deploy()
-    assert stage.world.puts() == ["files/a.csv"]
-    stage.world.forget()
-    stage.write({**site, "_headers": HEADERS.replace("attachment", "inline")})
-    assert not stage.deploy().changed
-    stage.rollback()
-    assert stage.world.puts() == ["files/a.csv"]
-    assert answered(stage, "/files/a.csv")["content-disposition"] == "attachment"
+    assert answered(addressed, "/game.wasm.br")["content-encoding"] == "br"
+    addressed.world.forget()
+    addressed.write({**site, "_headers": HEADERS.replace("attachment", "inline")})
+    addressed.deploy()
+    assert addressed.world.puts() == ["files/a.csv"]
+    addressed.world.forget()
+    addressed.write({**site, "_headers": HEADERS.replace("attachment", "inline")})
+    assert not addressed.deploy().changed
+    addressed.rollback()
+    assert addressed.world.puts() == ["files/a.csv"]
+    assert answered(addressed, "/files/a.csv")["content-disposition"] == "attachment"
+
+
+def test_headers_that_the_stack_cannot_give_are_refused_before_anything_is_uploaded(stage: Stage) -> None:
+    stage.write({"index.html": "x", "_headers": "/*\n  X-Robots-Tag: noindex\n"})
+    with pytest.raises(RefusedError, match="cannot do _headers yet") as caught:
+        stage.deploy()
+    assert "run `amianai up`" in caught.value.fix
+    assert stage.world.count("PUT") == 0
+    stage.write({"index.html": "x", "_headers": "/*\n  Content-Language: de\n"})
+    assert stage.deploy().changed, "S3 keeps that one itself"
 
 
 def test_a_line_that_cannot_be_done_is_refused(stage: Stage) -> None:
