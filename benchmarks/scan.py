@@ -39,6 +39,7 @@ TYPES = {
     "acm/certificateValidation:CertificateValidation": "aws_acm_certificate_validation",
     "cloudfront/distribution:Distribution": "aws_cloudfront_distribution",
     "cloudfront/function:Function": "aws_cloudfront_function",
+    "cloudfront/keyValueStore:KeyValueStore": "aws_cloudfront_key_value_store",
     "cloudfront/originAccessControl:OriginAccessControl": "aws_cloudfront_origin_access_control",
     "cloudfront/responseHeadersPolicy:ResponseHeadersPolicy": "aws_cloudfront_response_headers_policy",
     "cloudwatch/logGroup:LogGroup": "aws_cloudwatch_log_group",

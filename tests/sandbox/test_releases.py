@@ -116,7 +116,7 @@ def test_a_site_of_another_form_takes_the_place_of_the_example_and_gives_it_back
     page = get(url, "/about/")
     assert (page[0], get(url, "/about")[0]) == (200, 301)
     try:
-        project.json("deploy", "--no-build", *chosen)
+        project.json("--yes", "deploy", "--no-build", *chosen)
         expected = {"/about": "about", "/v1.2/": "old", "/LICENSE": "MIT", "/moved": "/about", "/v1.2": "/v1.2/", "/about/": "/about"}
         for path, text in expected.items():
             status, headers, body = get(url, path)

@@ -166,7 +166,7 @@ def test_build_takes_the_public_settings_and_nothing_of_aws(project: Path, monke
     monkeypatch.setenv("NEXT_PUBLIC_USER_POOL_ID", "pool")
     data = json.loads(run("--json", "build").stdout)
     assert (project / "web/out/version.txt").read_text() == f"{data['build']} pool\n"
-    assert data["files"] == 2
+    assert data["files"] == 3, "with a 404 page"
     assert data["changes"] is None
 
 
