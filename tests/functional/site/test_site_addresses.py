@@ -377,6 +377,16 @@ def test_the_model_lists_what_a_crawler_finds(addressed: Stage, name: str) -> No
     assert {unquote(check.path) for check in asked if check.secure} - {"/404/"} == found, "what the verification asks for"
 
 
+def follow(stage: Stage, path: str) -> tuple[int, str, str]:
+    """Status, body and address as a browser finds them: after one redirect, and the one back where the addresses were exchanged meanwhile."""
+    for _ in range(3):
+        status, body = get(stage, path)
+        if status != 301:
+            break
+        path = body
+    return status, body, path
+
+
 @contextmanager
 def looping(stage: Stage, problems: list[str]) -> Iterator[None]:
     """A visitor who follows every link of every page as it is at that moment, redirects too."""
@@ -385,20 +395,14 @@ def looping(stage: Stage, problems: list[str]) -> Iterator[None]:
     def look(path: str, text: str) -> None:
         for link in re.findall(r'href="([^"]*)"', text):
             there = urlsplit(urljoin(f"http://x{path}", link)).path
-            status, body = get(stage, there)
-            if status == 301:
-                there = body
-                status, body = get(stage, there)
+            status, body, _ = follow(stage, there)
             if status != 200 or not body.endswith("</html>"):
                 problems.append(f"{path} links {link}: {status} {body[:80]}")
 
     def loop() -> None:
         while not ended.is_set():
             for path in ("/", "/about", "/about/", "/blog/first", "/blog/first/"):
-                status, body = get(stage, path)
-                at = body if status == 301 else path
-                if status == 301:
-                    status, body = get(stage, at)
+                status, body, at = follow(stage, path)
                 if status != 200 or not body.endswith("</html>"):
                     problems.append(f"{path}: {status} {body[:80]}")
                 look(at, body)
