@@ -378,7 +378,7 @@ def test_the_model_lists_what_a_crawler_finds(addressed: Stage, name: str) -> No
 
 
 def follow(stage: Stage, path: str) -> tuple[int, str, str]:
-    """Status, body and address as a browser finds them: after one redirect, and the one back where the addresses were exchanged meanwhile."""
+    """Status, body and address as a browser finds them: after a redirect, and one back where they were exchanged meanwhile."""
     for _ in range(3):
         status, body = get(stage, path)
         if status != 301:
