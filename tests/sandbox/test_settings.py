@@ -378,7 +378,6 @@ BATCHES: dict[str, dict[str, Case]] = {
             gateways,
             2,
         ),
-        "database.adopt": Case("true"),
         "database.apply_immediately": Case("true", DATABASE, declared(DATABASE, "applyImmediately"), True),
         "database.monitoring_seconds": Case(
             "0",
@@ -420,6 +419,7 @@ FIXED: dict[str, str] = {
     "database.name": "other",
     "database.username": "other",
     "database.port": "6000",
+    "database.adopt": "true",
     "auth.hosted_domain": "other",
     "auth.user_pool_id": "us-east-1_abc",
     "dns.zone_id": "Z123",
