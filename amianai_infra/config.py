@@ -283,7 +283,11 @@ class DatabaseSettings(_Group):
     replicas: int = Field(0, ge=0, le=15, description="Read replicas; they need database.managed_password = false")
     proxy: bool = Field(False, description="RDS Proxy in front of the instance, for applications with many short connections")
     apply_immediately: bool = Field(False, description="Apply changes at once, not in the next maintenance window: some restart the server")
-    adopt: bool = Field(False, description="Adopt the instance of this identifier that was made elsewhere; `db adopt` says what it takes")
+    adopt: bool = Field(
+        False,
+        description="Adopt the instance of this identifier that was made elsewhere; `db adopt` says what it takes",
+        json_schema_extra=_fixed("the stack has a database that it made itself, which adopting would replace"),
+    )
     backup_region: str = Field(
         "", pattern=r"^([a-z]{2}(-[a-z]+)+-\d)?$", description="Second region that keeps a copy of the automated backups; empty: none"
     )

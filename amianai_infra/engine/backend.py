@@ -658,7 +658,8 @@ def mask(value: Any) -> Any:
 class StateResource:
     """One resource as the state knows it. Secrets are masked.
 
-    `external` ones are merely read: they belong to somebody else. `retained` ones stay when the stack goes.
+    `external` ones are merely read: they belong to somebody else. `retained` ones stay when the stack goes. `imported` ones were made
+    elsewhere and adopted.
     """
 
     urn: str
@@ -669,6 +670,7 @@ class StateResource:
     protect: bool = False
     external: bool = False
     retained: bool = False
+    imported: bool = False
 
     @cached_property
     def name(self) -> str:
@@ -688,6 +690,7 @@ def state_resources(deployment: Deployment, *, superseded: bool = False) -> list
             protect=bool(entry.get("protect")),
             external=bool(entry.get("external")),
             retained=bool(entry.get("retainOnDelete")),
+            imported=bool(entry.get("importID")),
         )
         for entry in deployment.get("resources", [])
         if bool(entry.get("delete")) == superseded

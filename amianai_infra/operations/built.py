@@ -79,6 +79,7 @@ class Built:
             "database.name": lambda: self._database("dbName"),
             "database.username": lambda: self._database("username"),
             "database.port": lambda: self._database("port"),
+            "database.adopt": self._not_adopted,
             "auth.hosted_domain": lambda: self._input("aws:cognito/userPoolDomain:UserPoolDomain", "domain"),
             "audit.log_group": lambda: self._input("aws:cloudwatch/logGroup:LogGroup", "name", "audit-log"),
             "auth.user_pool_id": self._pool,
@@ -114,6 +115,10 @@ class Built:
 
     def _database(self, key: str) -> str:
         return self._input(_INSTANCE, key, "database-instance")
+
+    def _not_adopted(self) -> str:
+        found = self._first(_INSTANCE, "database-instance")
+        return "false" if found and not found.imported else ""
 
     def _zones(self) -> str:
         group = self._first(_SUBNETS)

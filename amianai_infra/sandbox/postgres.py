@@ -68,7 +68,9 @@ def _may_enter(path: Path, user: tuple[int, int] | None) -> bool:
     if user is None:
         return True
     try:
-        asked = subprocess.run(("test", "-x", str(path)), user=user[0], group=user[1], extra_groups=[], cwd="/", check=False)
+        asked = subprocess.run(
+            ("/bin/sh", "-c", 'test -x "$0"', str(path)), user=user[0], group=user[1], extra_groups=[], cwd="/", check=False
+        )
     except PermissionError as error:
         raise AmianaiError(
             "This root may not start a process as another user, and PostgreSQL refuses to run as root.",

@@ -101,7 +101,12 @@ def network(settings: Settings) -> Program:
         aws.iam.RolePolicy("policy", role=role.name, policy=WRITE_LOGS)
         aws.iam.RolePolicyAttachment("attachment", role=role.name, policy_arn="arn:aws:iam::aws:policy/ReadOnlyAccess")
         aws.ec2.FlowLog("flow", vpc_id=vpc.id, traffic_type="ALL", log_destination=logs.arn, iam_role_arn=role.arn, tags={"Name": "flow"})
-        aws.iam.OpenIdConnectProvider("github", url="https://token.actions.githubusercontent.com", client_id_lists=["sts.amazonaws.com"])
+        aws.iam.OpenIdConnectProvider(
+            "github",
+            url="https://token.actions.githubusercontent.com",
+            client_id_lists=["sts.amazonaws.com"],
+            tags={"Name": settings.name},
+        )
         aws.ssm.Parameter("parameter", name="/bench/one", type="String", value=settings.parameter, region="eu-west-1")
         pulumi.export("vpc", vpc.id)
         pulumi.export("group", group.id)
@@ -130,7 +135,7 @@ def test_the_whole_life_of_a_network(bench: Bench, tmp_path: Path) -> None:
 
         settings.name = "renamed"
         update = made.up()
-        assert steps(update) == {"vpc": ("tags.Name",)}
+        assert steps(update) == {"vpc": ("tags.Name",), "github": ("tags.Name",)}
         tags = bench.client("ec2").describe_vpcs(VpcIds=[out["vpc"]])["Vpcs"][0]["Tags"]
         assert {tag["Key"]: tag["Value"] for tag in tags} == {"Name": "renamed", "a:b": "c"}
 

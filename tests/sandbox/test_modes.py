@@ -43,7 +43,7 @@ LISTED = {
     """,
     (0o644, 0o644): ".sandbox/tls/ca.pem .sandbox/tls/server.pem",
     (0o644, 0o600): """
-        .sandbox/.gitignore .sandbox/aws/config .sandbox/lock .sandbox/logs/emulator.log .sandbox/logs/postgres.log
+        .sandbox/.gitignore .sandbox/aws/config .sandbox/origin.json .sandbox/lock .sandbox/logs/emulator.log .sandbox/logs/postgres.log
         .sandbox/logs/provider.log .sandbox/logs/site-build.log .sandbox/ports.json .sandbox/project/Pulumi.prod.yaml
         .sandbox/project/Pulumi.yaml .sandbox/run/emulator.json .sandbox/run/postgres.json .sandbox/run/provider.json
         .sandbox/site/built.json .sandbox/stack.json site/out/404.html site/out/index.html

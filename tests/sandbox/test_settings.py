@@ -97,11 +97,13 @@ class Stack(Project):
         return next(one["inputs"] for key, one in self.resources().items() if key.endswith(f" {name}"))
 
 
-COUNTERS = frozenset({"version", "latestVersion", "etag", "liveStageEtag", "lastModified", "lastModifiedDate", "lastModifiedTime"})
+COUNTERS = frozenset(
+    {"version", "latestVersion", "etag", "liveStageEtag", "lastModified", "lastModifiedDate", "lastModifiedTime", "status"}
+)
 
 
 def _masked(value: Any) -> Any:
-    """Without the text of secrets, which is encrypted anew every time, and what counts the changes."""
+    """Without the text of secrets, which is encrypted anew every time, what counts the changes, and whether a function is in use yet."""
     if isinstance(value, dict):
         return "secret" if SECRET in value else {key: _masked(one) for key, one in value.items() if key not in COUNTERS}
     return [_masked(one) for one in value] if isinstance(value, list) else value
@@ -384,7 +386,6 @@ BATCHES: dict[str, dict[str, Case]] = {
             gateways,
             2,
         ),
-        "database.adopt": Case("true"),
         "database.apply_immediately": Case("true", DATABASE, declared(DATABASE, "applyImmediately"), True),
         "database.monitoring_seconds": Case(
             "0",
@@ -428,6 +429,7 @@ FIXED: dict[str, str] = {
     "database.name": "other",
     "database.username": "other",
     "database.port": "6000",
+    "database.adopt": "true",
     "auth.hosted_domain": "other",
     "auth.user_pool_id": "us-east-1_abc",
     "dns.zone_id": "Z123",

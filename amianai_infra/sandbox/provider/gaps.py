@@ -31,6 +31,8 @@ GAPS: Final[tuple[Gap, ...]] = (
     Gap("ec2", "flow logs drop the tags given at creation, keep neither role nor interval, and write nothing", "tagged after creation"),
     Gap("ec2", "NAT gateways do not report their address", "taken from the elastic IP"),
     Gap("ec2", "IPv6 is not modelled; its properties are refused"),
+    # iam
+    Gap("iam", "an OIDC provider's tags cannot be changed", "it is made anew with the same ARN"),
     # logs
     Gap(
         "logs", "deletion protection of log groups does not exist", "a tag of the group stands for it; enforced at deletion by the provider"

