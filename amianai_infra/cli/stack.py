@@ -90,10 +90,10 @@ def _compare_after_a_death(app: App) -> None:
         return
     from amianai_infra.sandbox import Sandbox
 
-    app.target.ready()
     sandbox = Sandbox(app.root, app.environ)
     if not sandbox.may_have_forgotten:
         return
+    app.target.ready()
     engine = app.engine()
     if engine.exists():
         app.progress.note("The emulator was killed and may have lost what it was told last: reading what is there.")

@@ -216,7 +216,7 @@ class Sandbox:
     @property
     def may_have_forgotten(self) -> bool:
         """Whether the emulator was killed since the stack was last compared with it: what it was told last may be lost."""
-        return self._died.exists()
+        return self._died.exists() or self._keeper.died("emulator")
 
     def compared(self) -> None:
         """The stack was compared with what is really there."""
