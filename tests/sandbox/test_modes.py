@@ -37,7 +37,7 @@ LISTED = {
     (0o700, 0o700): """
         .sandbox .sandbox/aws .sandbox/emulator .sandbox/logs .sandbox/project .sandbox/pulumi .sandbox/run .sandbox/state
     """,
-    (0o755, 0o700): ".sandbox/site .sandbox/tls site/out",
+    (0o755, 0o700): ".sandbox/site .sandbox/site/left-out .sandbox/tls site/out",
     (0o600, 0o600): """
         .sandbox/aws/credentials .sandbox/passphrase .sandbox/pgpass .sandbox/tls/ca.key .sandbox/tls/server.key site/.env.local
     """,
@@ -46,7 +46,7 @@ LISTED = {
         .sandbox/.gitignore .sandbox/aws/config .sandbox/origin.json .sandbox/lock .sandbox/logs/emulator.log .sandbox/logs/postgres.log
         .sandbox/logs/provider.log .sandbox/logs/site-build.log .sandbox/ports.json .sandbox/project/Pulumi.prod.yaml
         .sandbox/project/Pulumi.yaml .sandbox/run/emulator.json .sandbox/run/postgres.json .sandbox/run/provider.json
-        .sandbox/site/built.json .sandbox/stack.json site/out/404.html site/out/index.html
+        .sandbox/stack.json site/out/404.html site/out/index.html
     """,
 }
 # Whose insides are their programs' own; none of it is open to others.

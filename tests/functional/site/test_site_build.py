@@ -139,20 +139,20 @@ def test_what_a_build_writes_for_itself_is_no_source(stage: Stage, sources: Path
     assert not stage.deploy(build=True, build_command=command).changed
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak of one process")
 def test_a_film_beside_the_sources_is_not_held_in_memory(stage: Stage, sources: Path) -> None:
     with (sources / "film.mp4").open("wb") as film:
         film.truncate(400 << 20)
     stage.prepare_command()
     program = (
-        "import resource, sys; from amianai_infra.cli.main import cli\n"
+        "from pathlib import Path; from amianai_infra.cli.main import cli\n"
         "try: cli(['--set', 'site.build_command=mkdir -p out; cp src/page.html out/index.html', 'deploy', '--no-verify'])\n"
-        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "finally: print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=stage.target.root, env=stage.environment(), capture_output=True, text=True, timeout=120, check=False)
     assert "Released 2 files" in done.stdout, done.stderr
-    kilobytes = int(done.stdout.splitlines()[-1]) // (1024 if sys.platform == "darwin" else 1)
-    assert kilobytes < 200_000, "of 400 MB"
+    assert int(done.stdout.splitlines()[-1]) < 200_000, "kilobytes, of 400 MB; what getrusage tells counts the process that started it"
 
 
 def test_declared_inputs_that_did_not_change_are_not_built(stage: Stage, sources: Path) -> None:
