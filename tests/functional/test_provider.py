@@ -15,6 +15,7 @@ import grpc
 import pulumi
 import pulumi_aws as aws
 import pytest
+from botocore.exceptions import ClientError
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 from pulumi_aws.iam.get_open_id_connect_provider import get_open_id_connect_provider
 from pulumi_aws.route53.get_zone import get_zone
@@ -172,6 +173,21 @@ def assert_importable(bench: Bench, made: Stack, told_later: set[str]) -> None:
             answer = stub.Diff(request)
             assert not answer.replaces, (found.urn, list(answer.replaces))
             assert set(answer.diffs) <= told_later, (found.urn, list(answer.diffs))
+
+
+def test_a_second_route_to_a_destination_is_refused_whoever_asks(bench: Bench) -> None:
+    ec2 = bench.client("ec2")
+    vpc, gateway = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"], ec2.create_internet_gateway()["InternetGateway"]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    asked = {"RouteTableId": table, "DestinationCidrBlock": "203.0.113.7/32", "GatewayId": gateway["InternetGatewayId"]}
+    ec2.create_route(**asked)
+    with pytest.raises(ClientError, match="RouteAlreadyExists"):
+        ec2.create_route(**asked)
+    (found,) = ec2.describe_route_tables(RouteTableIds=[table])["RouteTables"]
+    assert [one["DestinationCidrBlock"] for one in found["Routes"]].count("203.0.113.7/32") == 1
+    ec2.delete_route_table(RouteTableId=table)
+    ec2.delete_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"])
+    ec2.delete_vpc(VpcId=vpc)
 
 
 def test_drift_is_found_and_put_right(bench: Bench, tmp_path: Path) -> None:

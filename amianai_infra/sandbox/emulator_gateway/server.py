@@ -442,10 +442,25 @@ class MiniStack:
         persistence.save_state = _where_it_is(persistence.save_state, persistence.logger)
         gateway.detect_service = _or_only(gateway.detect_service)
         gateway._get_module("lambda_svc")._execute_function = _not_executed
+        self._refuse_second_routes()
         self._give_stores()
         # CloudFront functions run in Node: with nothing of this process's environment, whose key opens every service.
         bare = {name: os.environ[name] for name in ("PATH",) if name in os.environ}
         node_pool.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": partial(subprocess.Popen, env=bare, cwd="/")})
+
+    def _refuse_second_routes(self) -> None:
+        """As EC2 does: a client whose answer was lost asks again, and would have made a second one."""
+        ec2 = self._gateway._get_module("ec2")
+        create = ec2._ACTION_MAP["CreateRoute"]
+
+        def created(asked: Any) -> Any:
+            table, to = ec2._p(asked, "RouteTableId"), ec2._p(asked, "DestinationCidrBlock")
+            routes = ec2._route_tables.get(table, {}).get("Routes", ())
+            if any(route.get("DestinationCidrBlock") == to for route in routes):
+                return ec2._error("RouteAlreadyExists", f"The route identified by {to} already exists.", 400)
+            return create(asked)
+
+        ec2._ACTION_MAP["CreateRoute"] = created
 
     def _give_stores(self) -> None:
         """Have the code of a function that has a key-value store run with what the store holds."""

@@ -310,8 +310,6 @@ class Route(Resource):
 
     def create(self, ctx: Context, inputs: Inputs) -> str:
         table, destination = inputs["routeTableId"], inputs["destinationCidrBlock"]
-        if self._find(ctx, table, destination):
-            raise ProviderError(f"RouteAlreadyExists: {table} has a route to {destination} already")
         ctx.client().create_route(RouteTableId=table, DestinationCidrBlock=destination, **self._target(inputs))
         return f"{table}_{destination}"
 

@@ -24,7 +24,8 @@ class Gap:
 GAPS: Final[tuple[Gap, ...]] = (
     # ec2
     Gap("ec2", "subnets outside their VPC or overlapping another are accepted", "refused before a subnet is made"),
-    Gap("ec2", "a second route to a destination and a second table of a subnet are accepted", "refused before they are made"),
+    Gap("ec2", "a second route to a destination is accepted", "refused in front of the emulator, whoever asks"),
+    Gap("ec2", "a second table of a subnet is accepted", "refused before it is made"),
     Gap("ec2", "a security group's duplicate rule is accepted", "refused before it is made"),
     Gap("ec2", "subnets have no association with the network ACL"),
     Gap("ec2", "a gateway endpoint adds no route to its tables, keeps no policy"),
