@@ -618,6 +618,7 @@ def test_what_is_fixed_is_refused_before_the_engine_starts(stack: Stack, key: st
 def raised(stack: Stack) -> None:
     """At once: what waits for the maintenance window is a difference until then."""
     stack.up({"database.apply_immediately": "true", **{key: case.value for key, (case, _) in UPWARDS.items()}})
+    stack.up({"database.apply_immediately": "false"})
 
 
 @pytest.mark.sandbox
