@@ -23,6 +23,9 @@ from amianai_infra.config import Settings, every_setting, text_of
 from amianai_infra.naming import role_secret_name
 from tests.project import Project, copy_project
 
+# Of a refused plan Pulumi leaves outputs that nobody awaits, in this process; whichever test the collector runs in would be the one that fails.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 DOMAIN = "example.test"
 ALL = "every resource"
 SECRET = "4dabf18193072939515e22adb298388d"
