@@ -23,7 +23,7 @@ from amianai_infra.config import Settings, every_setting, text_of
 from amianai_infra.naming import role_secret_name
 from tests.project import Project, copy_project
 
-# Of a refused plan Pulumi leaves outputs that nobody awaits, in this process; whichever test the collector runs in would be the one that fails.
+# Of a refused plan Pulumi leaves outputs that nobody awaits, in this process; any test may be the one in which the collector finds them.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 DOMAIN = "example.test"
