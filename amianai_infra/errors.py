@@ -5,7 +5,7 @@ Exit codes: 1 failed, 2 usage or configuration, 3 refused by a safety gate, 4 so
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from amianai_infra.printing import printable, quoted, under
@@ -94,3 +94,8 @@ class BuildError(AmianaiError):
 
 class VerificationError(AmianaiError):
     """What was deployed does not answer as it should."""
+
+
+def first(lines: Sequence[str], most: int) -> list[str]:
+    """The first of many lines, for `details`, and how many more there are."""
+    return [*lines[:most], *([f"… and {len(lines) - most} more"] if len(lines) > most else [])]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from amianai_infra.errors import BuildError
+from amianai_infra.errors import BuildError, first
 from amianai_infra.rules.addresses import MISSING, addresses_of
 from amianai_infra.rules.cache import CacheRule, cache_policy
 from amianai_infra.site.settings import ReleaseSettings
@@ -82,10 +82,9 @@ def _rules(stated: File | None, output: Path, settings: ReleaseSettings) -> list
 
 def _refuse(problems: Sequence[str], output: Path) -> None:
     if problems:
-        more = [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise BuildError(
             "Headers that the site asks for cannot be given:",
-            details=[*problems[:_SHOWN], *more],
+            details=first(problems, _SHOWN),
             where=str(output),
             fix="correct the lines that are named; nothing was uploaded",
         )

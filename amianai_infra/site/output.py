@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from amianai_infra.errors import BuildError, RefusedError
+from amianai_infra.errors import BuildError, RefusedError, first
 from amianai_infra.naming import is_id
 from amianai_infra.rules.addresses import INDEX
 from amianai_infra.rules.cache import glob
@@ -113,7 +113,7 @@ def check_uploads(uploads: Sequence[Upload], output: Path, lets: Sequence[Allowe
     if found:
         raise BuildError(
             "The site's output holds what must not be published:",
-            details=_first(found, _SHOWN),
+            details=first(found, _SHOWN),
             where=root,
             fix="remove it from the sources; replace a secret that was in use, it may be in other places; what is none is let through by "
             f"--set 'site.allow={found[0].partition(' ')[0]} WHY IT MAY BE PUBLIC'; nothing was uploaded",
@@ -159,16 +159,12 @@ def check_references(
     if found:
         raise BuildError(
             "Scripts or styles are named that the build did not emit, so that what names them would not work:",
-            details=_first(found, _SHOWN),
+            details=first(found, _SHOWN),
             where=str(output),
             fix="correct the build or the reference; what comes from elsewhere is let through by "
             f"--set 'site.allow={found[0].rpartition(': /')[2]} WHERE IT COMES FROM'; nothing was uploaded",
         )
-    return [f"{line} leads to nothing" for line in _first(told, _SHOWN)]
-
-
-def _first(lines: Sequence[str], most: int) -> list[str]:
-    return [*lines[:most], *([f"… and {len(lines) - most} more"] if len(lines) > most else [])]
+    return first([f"{line} leads to nothing" for line in told], _SHOWN)
 
 
 def check_names(stuck: Sequence[str]) -> None:
@@ -180,7 +176,7 @@ def check_names(stuck: Sequence[str]) -> None:
     if stuck:
         raise RefusedError(
             "Browsers keep these files for a year under their names, which were taken for names with a hash, and their content changed:",
-            details=_first(stuck, _SHOWN),
+            details=first(stuck, _SHOWN),
             fix="give the changed file another name; or say how long it may be kept from now on (whoever has it already keeps that): "
             f"--set 'site.cache_rules={json.dumps({stuck[0]: 'public, max-age=300'})}'; nothing was uploaded",
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from amianai_infra.errors import BuildError
+from amianai_infra.errors import BuildError, first
 from amianai_infra.rules.addresses import INDEX, MISSING, forms
 from amianai_infra.rules.redirects import FILE, Rule, effective, parse
 from amianai_infra.rules.routing import Routing
@@ -89,10 +89,9 @@ def _rules(files: Sequence[File], output: Path) -> tuple[Rule, ...]:
         return ()
     rules, problems = parse(Path(located(output, found)).read_text(encoding="utf-8", errors="replace"))
     if problems:
-        more = [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise BuildError(
             f"{FILE} asks for what the CDN cannot do:",
-            details=problems[:_SHOWN] + more,
+            details=first(problems, _SHOWN),
             where=str(output / FILE),
             fix="correct these lines; nothing was uploaded",
         )

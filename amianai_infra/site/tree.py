@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from amianai_infra.errors import BuildError
+from amianai_infra.errors import BuildError, first
 from amianai_infra.rules.content_types import TYPES, content_encoding, type_of, with_charset
 from amianai_infra.site.manifest import outside
 
@@ -94,10 +94,9 @@ def scan(root: Path, ignored: Callable[[str], bool] = lambda path: False) -> lis
     files = [describe(path, where, known) for path, where in _walk(str(root), os.path.realpath(root), ignored, problems)]
     problems += _twice(files)
     if problems:
-        more = [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise BuildError(
             "The site's output holds what cannot be published:",
-            details=problems[:_SHOWN] + more,
+            details=first(problems, _SHOWN),
             where=str(root),
             fix="rename or remove what is named above, then run the command again; nothing was uploaded",
         )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from amianai_infra.errors import UnreachableError, VerificationError
+from amianai_infra.errors import UnreachableError, VerificationError, first
 from amianai_infra.rules.addresses import INDEX, MISSING, addresses_of, canonical, encoded
 from amianai_infra.site.manifest import LOCK, Entry, Manifest
 from amianai_infra.site.plan import VERSION_FILE, Group, group_of, stays
@@ -364,10 +364,9 @@ class Verification:
             self._problems.append(f"the certificate ends in {days} days: its renewal does not work")
         front.close()
         if self._problems:
-            more = [f"… and {len(self._problems) - _SHOWN} more"] if len(self._problems) > _SHOWN else []
             raise VerificationError(
                 f"Release {self.manifest.number} does not answer as it should:",
-                details=sorted(self._problems)[:_SHOWN] + more,
+                details=first(sorted(self._problems), _SHOWN),
                 where=self.address.url,
             )
         compared = sum(1 for check in checks if check.secure)
