@@ -80,7 +80,7 @@ def new_database(target: SandboxTarget, name: str) -> Database:
     place, port = server.locate(target.local), target.sandbox.ports().postgres
     user, password, identifier = f"{name}_admin", secrets.token_urlsafe(18), f"eeyore-{name.replace('_', '-')}"
     postgres = Postgres(place.sockets, port)
-    postgres.create(f"db-{name}", name, user)
+    postgres.create(f"db-{name}", name, user, instances=())
     postgres.set_password(user, password)
     manager = target.client("secretsmanager")
     login = json.dumps({"username": user, "password": password})

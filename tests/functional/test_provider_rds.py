@@ -15,6 +15,8 @@ import pulumi_aws as aws
 import pytest
 
 from amianai_infra.errors import EngineError
+from amianai_infra.sandbox.postgres import locate
+from amianai_infra.sandbox.provider.postgres import Postgres
 from tests.functional.conftest import Bench, Program, Stack, changed
 from tests.functional.test_provider import assert_importable, stack, steps
 
@@ -200,6 +202,41 @@ def test_what_rds_would_refuse_is_refused(bench: Bench, tmp_path: Path) -> None:
             with pytest.raises(EngineError, match=reason):
                 made.up()
         assert not bench.client("rds").describe_db_instances()["DBInstances"]
+
+
+def test_the_data_of_a_forgotten_instance_goes_over_to_the_one_made_in_its_place(bench: Bench, tmp_path: Path) -> None:
+    """A killed emulator forgets; here it is made to, by deleting the instance behind the provider's back."""
+    rds, settings = bench.client("rds"), Settings()
+    settings.protected, settings.final = False, "bench-forgotten"
+    server = Postgres(locate(bench.sandbox.local).sockets, int(bench.variables["PGPORT"]))
+    with stack(bench, tmp_path, database(settings)) as made:
+        made.up()
+        with connect(bench, made) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 'data' AS text")
+        rds.delete_db_instance(DBInstanceIdentifier=IDENTIFIER, SkipFinalSnapshot=True)
+        made.refresh()
+        made.up()
+        with connect(bench, made) as connection:
+            assert one(connection, "SELECT text FROM kept") == "data"
+        assert changed(made.refresh()) == {}
+
+    with stack(bench, tmp_path, database(settings)) as made:
+        settings.final = None
+        made.up()
+        with connect(bench, made) as connection:
+            assert one(connection, "SELECT to_regclass('kept')") is None, "another instance, after the first was deleted"
+            connection.execute("CREATE TABLE newer (text text)")
+        rds.delete_db_instance(DBInstanceIdentifier=IDENTIFIER, SkipFinalSnapshot=True)
+        made.refresh()
+        settings.restore = "bench-forgotten"
+        made.up()
+        with connect(bench, made) as connection:
+            assert one(connection, "SELECT text FROM kept") == "data"
+    with server.connected(f"{DATABASE}_forgotten") as connection:
+        assert one(connection, "SELECT to_regclass('newer')") is not None, "set aside, not dropped"
+    with server.connected() as connection:
+        connection.execute(f"DROP DATABASE {DATABASE}_forgotten")
+    rds.delete_db_snapshot(DBSnapshotIdentifier="bench-forgotten")
 
 
 def test_an_instance_cut_short_is_imported_whole(bench: Bench, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The real databases behind RDS instances: roles, databases, snapshots and settings in the sandbox's PostgreSQL server.
 
 One server serves every instance; a comment on each database says whose it is. All steps may be repeated: a creation or
-deletion that was cut short is finished by the next one.
+deletion that was cut short is finished by the next one. An emulator that was killed may have forgotten an instance whose
+database is still here: RDS forgets nothing, so the data goes over to the instance that is made in its place.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
@@ -130,18 +132,25 @@ class Postgres:
 
     # -- instances
 
-    def create(self, owner: str, database: str | None, user: str, *, snapshot: str | None = None) -> None:
+    def create(self, owner: str, database: str | None, user: str, *, instances: Collection[str], snapshot: str | None = None) -> None:
         """Make the master user and its database, empty or as the snapshot has it.
 
         Args:
             owner: the instance's resource id (`db-...`).
             database: the initial database, or None for none.
             user: the master user.
+            instances: the resource ids of all instances that exist; a database of any other is taken over with its data,
+                or set aside where a snapshot is to be in its place.
             snapshot: restore this snapshot.
+
+        Raises:
+            ProviderError: the database is another instance's, or nobody's.
         """
         with self._lock, self.connected() as connection:
             self._master(connection, user)
             if database is not None:
+                if self._forgotten(connection, database, {*instances, owner}):
+                    self._take_over(connection, owner, database, user, aside=snapshot is not None)
                 self._database(connection, owner, database, user, snapshot)
 
     def exists(self, owner: str, database: str) -> bool:
@@ -165,6 +174,24 @@ class Postgres:
         connection.execute(SQL("ALTER ROLE {} NOSUPERUSER CREATEROLE CREATEDB LOGIN").format(name))
         for role in (*_RDS_ROLES, *powers):
             connection.execute(SQL("GRANT {} TO {} WITH ADMIN OPTION").format(Identifier(role), name))
+
+    @staticmethod
+    def _forgotten(connection: Connection[Any], database: str, instances: Collection[str]) -> bool:
+        """Whether a database is one of an instance that is no more."""
+        whose = _comment(connection, database) or ""
+        return whose.startswith(_OWNER) and whose.removeprefix(_OWNER) not in instances
+
+    @staticmethod
+    def _take_over(connection: Connection[Any], owner: str, database: str, user: str, *, aside: bool) -> None:
+        from psycopg.sql import SQL, Identifier, Literal
+
+        name = Identifier(database)
+        if aside:
+            _disconnect(connection, database)
+            connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(name, Identifier(_unused(connection, f"{database}_forgotten"))))
+            return
+        connection.execute(SQL("ALTER DATABASE {} OWNER TO {}").format(name, Identifier(user)))
+        connection.execute(SQL("COMMENT ON DATABASE {} IS {}").format(name, Literal(_OWNER + owner)))
 
     def _database(self, connection: Connection[Any], owner: str, database: str, user: str, snapshot: str | None) -> None:
         from psycopg.sql import SQL, Identifier, Literal
@@ -289,6 +316,11 @@ def _comment(connection: Connection[Any], database: str) -> str | None:
     """The comment on a database, empty where there is none, None where there is no such database."""
     found = _one(connection, "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s", database)
     return None if found is None else str(found)
+
+
+def _unused(connection: Connection[Any], name: str) -> str:
+    """A name no database has: this one, or this one with a number."""
+    return next(tried for tried in chain((name,), (f"{name}_{number}" for number in count(2))) if _comment(connection, tried) is None)
 
 
 def _disconnect(connection: Connection[Any], database: str) -> None:

@@ -412,7 +412,9 @@ class Instance(_Tagged):
     def _serve(ctx: Context, found: Mapping[str, Any], inputs: Inputs) -> None:
         """Make what RDS makes behind the API: the database, the master user with its password, the settings."""
         postgres, user = server(ctx), found["MasterUsername"]
-        postgres.create(found["DbiResourceId"], found.get("DBName") or None, user, snapshot=inputs.get("snapshotIdentifier"))
+        instances = {instance["DbiResourceId"] for instance in _instances(ctx)}
+        database, snapshot = found.get("DBName") or None, inputs.get("snapshotIdentifier")
+        postgres.create(found["DbiResourceId"], database, user, instances=instances, snapshot=snapshot)
         if inputs.get("manageMasterUserPassword"):
             postgres.set_password(user, _managed_password(ctx, found))
         else:
