@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -724,15 +725,17 @@ def _setting(path: tuple[str, ...], field: FieldInfo) -> Setting:
     )
 
 
-def every_setting() -> Iterator[Setting]:
+@cache
+def every_setting() -> tuple[Setting, ...]:
     """All settings, groups flattened, in the order of the models."""
+    found = []
     for name, field in Settings.model_fields.items():
         group = field.annotation
         if isinstance(group, type) and issubclass(group, _Group):
-            for inner, inner_field in group.model_fields.items():
-                yield _setting((name, inner), inner_field)
+            found += [_setting((name, inner), inner_field) for inner, inner_field in group.model_fields.items()]
         else:
-            yield _setting((name,), field)
+            found.append(_setting((name,), field))
+    return tuple(found)
 
 
 # Environment variables of the family AMIANAI_* that choose how a command runs, not what the stack is.

@@ -26,6 +26,9 @@ set_umask()
 settings.register_profile("ours", deadline=None)
 settings.load_profile("ours")
 
+# moto would make 1300 images in each new account and region.
+os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+
 # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that; the tests of Ctrl-C need it heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 
 import pulumi
 import pytest
@@ -19,6 +21,7 @@ from amianai_infra.components.dns import Dns, SiteRecords
 from amianai_infra.components.network import Network
 from amianai_infra.components.rotated_secret import RotatedSecret
 from amianai_infra.components.static_site import StaticSite
+from tests.project import CHECKOUT
 
 COMPONENTS: list[type[pulumi.ComponentResource]] = [
     Access,
@@ -73,3 +76,13 @@ except AttributeError as error:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Nothing" in done.stdout
+
+
+def test_mypy_reads_every_service_that_is_used() -> None:
+    """The import of another one is an error of mypy's own; `aws.batch.Job` would be taken for anything."""
+    overrides = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["mypy"]["overrides"]
+    (read,) = [one["module"] for one in overrides if one["follow_imports"] == "normal"]
+    texts = [path.read_text() for folder in ("amianai_infra", "tests") for path in (CHECKOUT / folder).rglob("*.py")]
+    used = {name for text in texts if "import pulumi_aws as aws\n" in text for name in re.findall(r"\baws\.([a-z]\w*)\.[A-Z]", text)}
+    assert {"ec2", "rds"} < used
+    assert {f"pulumi_aws.{name}.*" for name in used} <= set(read)

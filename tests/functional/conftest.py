@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import gc
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +54,17 @@ def _sweep() -> None:
 class Bench:
     """A running sandbox: makes stacks and outside clients."""
 
-    def __init__(self, sandbox: Sandbox, binary: Path) -> None:
+    def __init__(self, sandbox: Sandbox, binary: Path, home: Path) -> None:
         self.sandbox = sandbox
         self.binary = binary
         self.variables = sandbox.environment()
+        self._home = home
+
+    @cached_property
+    def _empty(self) -> Path:
+        """A stack without resources. New ones are copies of it: to make one starts the engine twice."""
+        self._stack(self._home, lambda: None, {})
+        return self._home
 
     def with_provider(self, port: int) -> Bench:
         """The same with another provider."""
@@ -65,6 +74,11 @@ class Bench:
 
     def stack(self, home: Path, program: Program, config: Mapping[str, str] | None = None) -> Stack:
         """A new stack, or another program on the stack in `home`."""
+        if not (home / "project").exists():
+            shutil.copytree(self._empty, home, dirs_exist_ok=True)
+        return self._stack(home, program, config or {})
+
+    def _stack(self, home: Path, program: Program, config: Mapping[str, str]) -> Stack:
         for folder in ("project", "state"):
             (home / folder).mkdir(exist_ok=True)
         (home / "project" / "Pulumi.yaml").write_text(f"name: {PROJECT}\nruntime: python\n")
@@ -77,7 +91,7 @@ class Bench:
             drop=frozenset({"PULUMI_OPTION_CWD", "PULUMI_STACK"}),
         )
         made = Stack(environment, program, Progress(quiet=True), self.binary)
-        made.configure({"aws:region": "us-east-1", **(config or {})})
+        made.configure({"aws:region": "us-east-1", **config})
         return made
 
     def client(self, service: str, region: str = "us-east-1") -> Any:
@@ -108,6 +122,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory, engine_binary: Path) -> Iter
     sandbox = Sandbox(checkout(tmp_path_factory.mktemp("bench") / "checkout"))
     quiet = Progress(quiet=True)
     sandbox.start(quiet)
-    yield Bench(sandbox, engine_binary)
+    yield Bench(sandbox, engine_binary, tmp_path_factory.mktemp("empty-stack"))
     sandbox.reset(quiet)
     _sweep()

@@ -1,6 +1,6 @@
 """A pretend cloud of JSON files and a Pulumi provider in front of it, to test the engine package against the real engine.
 
-Run as `python engine_cloud.py DIRECTORY`: prints the port it serves on. Each resource is one file `<id>.json`. A file
+`serving` starts the provider in a process of its own. Each resource is one file `<id>.json`. A file
 `lost` with a word makes the creation of names that hold it fail after the resource exists, as a lost answer does. A file
 `slow` with a number makes every create and update take that many seconds *after* the resource exists: that is where the tests
 kill. A file `refuse` with a word makes the creation of names that hold it fail.
@@ -9,12 +9,17 @@ kill. A file `refuse` with a word makes the creation of names that hold it fail.
 from __future__ import annotations
 
 import json
-import sys
+import multiprocessing
 import time
 import uuid
+from collections.abc import Iterator
 from concurrent import futures
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from tests import warm
 
 PREFIXES = {"aws:ec2/vpc:Vpc": "vpc-", "aws:ec2/subnet:Subnet": "subnet-", "aws:s3/bucket:Bucket": ""}
 
@@ -45,7 +50,7 @@ class Cloud:
         (self.folder / f"{identifier}.json").unlink(missing_ok=True)
 
 
-def serve(folder: Path) -> None:  # noqa: C901  (one small method a call)
+def _serve(folder: Path, told: Connection) -> None:  # noqa: C901  (one small method a call)
     import grpc
     from google.protobuf import json_format, struct_pb2
     from google.protobuf.empty_pb2 import Empty
@@ -137,10 +142,21 @@ def serve(folder: Path) -> None:  # noqa: C901  (one small method a call)
 
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(), server)
-    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    told.send(server.add_insecure_port("127.0.0.1:0"))
     server.start()
     server.wait_for_termination()
 
 
-if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+@contextmanager
+def serving(folder: Path) -> Iterator[int]:
+    """The provider on the cloud in a folder; gives its port."""
+    heard, told = multiprocessing.Pipe(duplex=False)
+    with heard, told:
+        provider = warm.start(_serve, folder, told)
+        told.close()
+        try:
+            yield int(heard.recv())
+        finally:
+            provider.kill()
+            provider.join()
+            provider.close()

@@ -26,7 +26,7 @@ from amianai_infra.engine import Engine, Summary
 from amianai_infra.errors import ConfigurationError, EngineError, LockedError, NotFoundError, RefusedError, UnreachableError
 from amianai_infra.naming import TAG_URN
 from amianai_infra.progress import Progress
-from tests.functional.engine_cloud import Cloud
+from tests.functional.engine_cloud import Cloud, serving
 from tests.functional.engine_program import make_engine, urn
 from tests.project import trace
 
@@ -83,15 +83,8 @@ class Stage:
 def stage(tmp_path: Path, engine_binary: Path) -> Iterator[Stage]:
     cloud = tmp_path / "cloud"
     cloud.mkdir()
-    script = Path(__file__).with_name("engine_cloud.py")
-    provider = subprocess.Popen([sys.executable, str(script), str(cloud)], stdout=subprocess.PIPE, text=True)
-    assert provider.stdout is not None
-    try:
-        yield Stage(tmp_path, int(provider.stdout.readline()), engine_binary)
-    finally:
-        provider.kill()
-        provider.wait()
-        provider.stdout.close()
+    with serving(cloud) as port:
+        yield Stage(tmp_path, port, engine_binary)
 
 
 def test_life_cycle(stage: Stage) -> None:

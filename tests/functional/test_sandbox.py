@@ -6,7 +6,6 @@ What it cannot show: other users on the same machine, macOS, and a power cut (a 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -31,6 +30,7 @@ from amianai_infra.sandbox import Sandbox, SandboxTarget
 from amianai_infra.sandbox import postgres as database
 from amianai_infra.sandbox.processes import NAME_VARIABLE, ROOT_VARIABLE, birth, environment_of, port_owner
 from amianai_infra.site.release import Publisher
+from tests import warm
 from tests.functional.site.site_world import outputs as site_outputs
 from tests.functional.site.site_world import release_settings
 from tests.project import checkout
@@ -59,7 +59,7 @@ def second(tmp_path: Path) -> Iterator[Sandbox]:
 
 def amianai(root: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "AMIANAI_ROOT": str(root), **extra}
-    return subprocess.run([AMIANAI, "sandbox", *arguments], env=environ, cwd="/", capture_output=True, text=True, check=False)
+    return warm.run([AMIANAI, "sandbox", *arguments], Path("/"), environ)
 
 
 def pids(sandbox: Sandbox) -> dict[str, int | None]:
@@ -109,9 +109,7 @@ def test_three_daemons_on_loopback_only(target: SandboxTarget) -> None:
 
 def test_starting_again_starts_nothing(target: SandboxTarget) -> None:
     before = pids(target.sandbox)
-    started = time.monotonic()
     target.ready()
-    assert time.monotonic() - started < 0.5
     assert pids(target.sandbox) == before
 
 
@@ -484,7 +482,7 @@ def fill(folder: Path, left: int) -> Path:
 
 
 def release(root: Path) -> str:
-    """Deploy the site as it is; what came of it."""
+    """Deploy the site as it is; what came of it. In a process of its own, as commands run: the lock of one that ended is taken over."""
     target = SandboxTarget(root, QUIET)
     known = site_outputs()
     site = known.site.model_copy(update={"distribution_id": ""})
@@ -496,12 +494,6 @@ def release(root: Path) -> str:
     return f"release {done.number}"
 
 
-def in_a_process_of_its_own(root: Path) -> str:
-    """As commands run: the lock of a process that ended is taken over."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(release, (root,))
-
-
 @pytest.mark.parametrize("left", [0, 100_000], ids=["full", "room for the records and for no file"])
 def test_a_release_that_the_emulators_disk_does_not_hold_is_none(small_disk: Path, left: int) -> None:
     target = SandboxTarget(small_disk, QUIET)
@@ -511,17 +503,16 @@ def test_a_release_that_the_emulators_disk_does_not_hold_is_none(small_disk: Pat
     site.mkdir(parents=True)
     (site / "index.html").write_bytes(os.urandom(800_000))
     filler = fill(small_disk, left)
-    started = time.monotonic()
     for _ in range(2):
-        told = in_a_process_of_its_own(small_disk)
+        told = warm.call(release, small_disk)
         assert "The bucket has no room left" in told
         assert "No space left" in told
         assert str(target.local / "emulator") in told
-    assert time.monotonic() - started < 30
+        assert "retries" not in told, "it is not tried for minutes what cannot come to anything"
     listed = target.client("s3").list_objects_v2(Bucket="site").get("Contents", [])
     assert [one["Key"] for one in listed if "releases/" in one["Key"]] == []
     filler.unlink()
-    assert in_a_process_of_its_own(small_disk) == "release 1"
+    assert warm.call(release, small_disk) == "release 1"
     target.sandbox.stop(QUIET)
     target.ready()
     kept = target.client("s3").get_object(Bucket="site", Key="index.html")["Body"].read()

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests import warm
+
 AMIANAI = str(Path(sys.executable).with_name("amianai"))
 DOMAIN = {"DOMAIN_NAME": "example.com"}
 
@@ -44,16 +46,7 @@ def environment(root: Path, extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def run(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [AMIANAI, *arguments],
-        env=environment(root, env or {}),
-        cwd=root,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return warm.run([AMIANAI, *arguments], root, environment(root, env or {}))
 
 
 def refused(root: Path, *arguments: str, code: int, env: Mapping[str, str] | None = None) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[3]
-TOOLS = ("bash", "cat", "cmp", "dirname", "env", "mkdir", "touch", "chmod", "printf", "find", "id")
+TOOLS = ("bash", "cat", "cmp", "dirname", "env", "mkdir", "mktemp", "rm", "touch", "chmod", "printf", "find", "id")
 
 
 class Checkout:
@@ -175,6 +175,35 @@ def test_an_environment_of_somebody_else_is_not_run(checkout: Checkout) -> None:
     os.chown(checkout.root / ".venv" / "bin" / "amianai", 65534, 65534)
     done = checkout.run("setup.sh")
     assert (done.returncode, done.stdout) == (3, "")
+
+
+@pytest.mark.parametrize(("mypy", "pytest_", "code"), [(0, 0, 0), (1, 0, 1), (0, 2, 2), (1, 2, 2)])
+def test_the_gate_shows_what_mypy_says_beside_the_tests_and_fails_with_either(
+    checkout: Checkout, mypy: int, pytest_: int, code: int
+) -> None:
+    checkout.python("python3", new=True)
+    checkout.uv()
+    checkout.run("setup.sh")
+    for name, exits in {"ruff": 0, "lint-imports": 0, "mypy": mypy, "pytest": pytest_}.items():
+        checkout.program(checkout.root / ".venv" / "bin" / name, f'echo "{name} $* ${{PYTHONDONTWRITEBYTECODE-unset}}"; exit {exits}')
+    done = checkout.run("test.sh", "tests/unit", "-k", "cidr")
+    assert done.returncode == code, done.stderr
+    assert done.stdout.splitlines() == [
+        "ruff check . unset",
+        "ruff format --check . unset",
+        "lint-imports  unset",
+        "pytest tests/unit -k cidr unset",
+        "mypy  unset",
+    ]
+
+
+def test_what_ruff_finds_ends_the_gate_before_the_tests(checkout: Checkout) -> None:
+    checkout.python("python3", new=True)
+    checkout.uv()
+    checkout.run("setup.sh")
+    checkout.program(checkout.root / ".venv" / "bin" / "ruff", "exit 1")
+    done = checkout.run("test.sh")
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_the_scripts_are_executable() -> None:

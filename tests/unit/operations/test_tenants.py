@@ -70,7 +70,7 @@ def test_the_stack_alone_has_no_tenants(place: Place) -> None:
 
 def test_everything_that_keeps_a_network_from_going_is_named_with_what_it_is(place: Place) -> None:
     subnet = place.subnets[0]
-    image = place.ec2.describe_images()["Images"][0]["ImageId"]
+    image = place.ec2.register_image(Name="ours")["ImageId"]
     server = place.ec2.run_instances(
         ImageId=image,
         MinCount=1,
