@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from amianai_infra.config import Settings
     from amianai_infra.outputs import StackOutputs
     from amianai_infra.progress import Progress
+    from amianai_infra.site.diff import Diff
     from amianai_infra.site.lock import Holder, Lock
     from amianai_infra.site.verify import Report
     from amianai_infra.target import Target
@@ -488,12 +489,20 @@ class Publisher:
                 where=f"release {live.number}",
                 fix=f"to go forward again: `amianai rollback {later}`" if later else "`amianai releases` lists them",
             )
-        key = manifest_key(chosen)
+        return self.manifest(state, chosen)
+
+    def manifest(self, state: State, number: int) -> Manifest:
+        """The record of a release.
+
+        Raises:
+            NotFoundError: there is no such release.
+        """
+        key = manifest_key(number)
         if key not in state.bucket.records:
             raise NotFoundError(
-                f"There is no release {chosen}.", where=f"s3://{self.store.name}/{key}", fix="`amianai releases` lists them"
+                f"There is no release {number}.", where=f"s3://{self.store.name}/{key}", fix="`amianai releases` lists them"
             )
-        return decode(self.store.get(key).data, key)
+        return state.last if state.last and state.last.number == number else decode(self.store.get(key).data, key)
 
     def _restore(self, wanted: Manifest, state: State, lock: Lock, kind: str, before: Holder | None) -> Release:
         from tempfile import TemporaryDirectory
@@ -848,3 +857,38 @@ def releases(target: Target, settings: Settings | ReleaseSettings, outputs: Stac
     publisher = Publisher(target, settings, outputs, progress)
     state = publisher.state()
     return [] if state.last is None else listed(state.last, time.time(), ReleaseSettings.of(settings).old_version_days)
+
+
+def compare(
+    target: Target,
+    settings: Settings | ReleaseSettings,
+    outputs: StackOutputs,
+    progress: Progress,
+    before: int | None = None,
+    after: int | None = None,
+) -> Diff:
+    """What two releases differ in.
+
+    Args:
+        target: the environment.
+        settings: what a release reads.
+        outputs: what the stack published.
+        progress: where to report.
+        before: the older release; None for the one whose content was live before the content that is live.
+        after: the newer one; None for the one that is live.
+
+    Raises:
+        NotFoundError: there is no such release.
+    """
+    from amianai_infra.site.diff import compared
+
+    publisher = Publisher(target, settings, outputs, progress)
+    state = publisher.state()
+    live = _live(state)
+    older = before if before is not None else previous(live)
+    if older is None:
+        raise NotFoundError(
+            f"Nothing was live before the content of release {_origin(live)}, which is live.",
+            fix="name two releases: `amianai releases` lists them",
+        )
+    return compared(publisher.manifest(state, older), live if after is None else publisher.manifest(state, after))

@@ -37,6 +37,23 @@ def test_deploy_rollback_releases(stage: Stage) -> None:
     assert run(stage, "rollback", "9", "--no-verify").returncode == 1
 
 
+def test_what_two_releases_differ_in(stage: Stage) -> None:
+    stage.prepare_command()
+    for files in ({"index.html": b"<p>one"}, {"index.html": b"<p>one and more", "new.html": b"<p>new"}):
+        stage.write(files)
+        assert run(stage, "deploy", "--no-build", "--no-verify").returncode == 0
+    shown = run(stage, "releases", "diff")
+    assert shown.returncode == 0, shown.stderr
+    assert "release 1 (deploy" in shown.stdout
+    assert "Pages: 1 added, 1 changed (+15 bytes)" in shown.stdout
+    found = json.loads(run(stage, "--json", "releases", "diff", "2", "1").stdout)
+    assert [(one["kind"], one["path"], one["growth"]) for one in found["changes"]] == [
+        ("changed", "index.html", -9),
+        ("removed", "new.html", -6),
+    ]
+    assert run(stage, "releases", "diff", "7").returncode == 1
+
+
 def test_an_unchanged_site_loads_nothing_heavy(stage: Stage) -> None:
     stage.prepare_command()
     stage.write(next_site("one"))
