@@ -34,7 +34,7 @@ from amianai_infra.site.manifest import (
     manifest_key,
     release_number,
 )
-from amianai_infra.site.output import allowed, build_of, check_names, check_references, check_uploads, standing
+from amianai_infra.site.output import allowed, build_of, check_names, check_references, check_uploads, search_engines, standing
 from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing, stays, stuck
 from amianai_infra.site.publication import Publication, publication, without_taken
 from amianai_infra.site.settings import ReleaseSettings, folders
@@ -300,7 +300,7 @@ class Publisher:
         if not plan.changed and not state.unfinished:
             return self._unchanged(state.last, len(plan.kept))
         self._progress.note(unexplained(plan, state.last, sources))
-        self._check(plan, site.routing)
+        self._check(plan, site)
         build_id, commit = build_of(self.output, site.files), _commit(self._target.root / self._settings.directory)
         content = Content(self.output, plan, "deploy", 0, build_id, sources, commit, site.routing, self._published)
         if dry_run:
@@ -368,12 +368,12 @@ class Publisher:
                 )
             self._confirm(f"{told} Publish it in its place?")
 
-    def _check(self, plan: Plan, routing: Routing) -> None:
+    def _check(self, plan: Plan, site: Publication) -> None:
         """Refuse what must not be published or would not work; tell what is let through and what leads to nothing."""
         lets = allowed(self._settings.allow)
         check_uploads(plan.uploads, self.output, lets)
-        lost = check_references(plan.uploads, plan.paths, self.output, self._settings.hosts, lets, routing)
-        for line in (*standing(lets), *lost):
+        lost = check_references(plan.uploads, plan.paths, self.output, self._settings.hosts, lets, site.routing)
+        for line in (*standing(lets), *lost, *search_engines(site.files, self.output, self._settings.hosts, site.routing)):
             self._progress.note(line)
         shapes = [upload.path for upload in plan.uploads if guessed(upload.path, upload.cache_control)]
         if shapes:

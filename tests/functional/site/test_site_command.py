@@ -54,6 +54,15 @@ def test_what_two_releases_differ_in(stage: Stage) -> None:
     assert run(stage, "releases", "diff", "7").returncode == 1
 
 
+def test_what_search_engines_would_find_wrong_is_told(stage: Stage) -> None:
+    stage.prepare_command()
+    stage.write({"index.html": b"<p>one", "robots.txt": b"User-agent: *\nDisallow: /\nSitemap: https://example.com/map.xml\n"})
+    done = run(stage, "deploy", "--no-build", "--no-verify")
+    assert done.returncode == 0, done.stderr
+    assert "robots.txt keeps every search engine away from the whole site" in done.stderr
+    assert "robots.txt, line 3: https://example.com/map.xml names a sitemap" in done.stderr
+
+
 def test_an_unchanged_site_loads_nothing_heavy(stage: Stage) -> None:
     stage.prepare_command()
     stage.write(next_site("one"))
