@@ -144,21 +144,48 @@ def takedown(app: App, address: str | None, why: str | None, no_verify: bool) ->
     app.print(asdict(done), described(done))
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("-n", "--number", "count", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many to list.")
-@click.pass_obj
-def releases(app: App, count: int) -> None:
+@click.pass_context
+def releases(context: click.Context, count: int) -> None:
     """List the site's releases, newest first.
 
     \b
     amianai --sandbox releases
     amianai --json releases -n 5
+    amianai releases diff
     """
+    if context.invoked_subcommand is not None:
+        return
     from amianai_infra import site
 
+    app: App = context.obj
     target, settings, outputs = _release_context(app)
     found = site.releases(target, settings, outputs, app.progress)[:count]
     app.print([asdict(one) for one in found], site.table(found))
+
+
+@releases.command("diff")
+@click.argument("before", type=click.IntRange(1), required=False)
+@click.argument("after", type=click.IntRange(1), required=False)
+@click.pass_obj
+def releases_diff(app: App, before: int | None, after: int | None) -> None:
+    """Show the pages and assets that differ from release BEFORE to release AFTER, with their sizes and growth.
+
+    \b
+    amianai --sandbox releases diff
+    amianai releases diff 41
+    amianai --json releases diff 41 43
+
+    Without AFTER: what is live; without BEFORE, too: what was live before it. An asset that has another hash in its name is the same asset.
+    """
+    from amianai_infra import site
+    from amianai_infra.site.diff import told
+
+    target, settings, outputs = _release_context(app)
+    found = site.compare(target, settings, outputs, app.progress, before, after)
+    changes = [{**asdict(one), "growth": one.growth} for one in found.changes]
+    app.print({**asdict(found), "changes": changes}, told(found))
 
 
 def _seconds(begun: datetime, no_build: bool) -> float:

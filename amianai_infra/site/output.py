@@ -167,6 +167,16 @@ def check_references(
     return first([f"{line} leads to nothing" for line in told], _SHOWN)
 
 
+def search_engines(files: Sequence[File], output: Path, hosts: Collection[str], routing: Routing) -> list[str]:
+    """What is wrong with `robots.txt` and the sitemaps; empty where the site has none, or sound ones."""
+    known = {file.path: file for file in files}
+    if "robots.txt" not in known and "sitemap.xml" not in known:
+        return []
+    from amianai_infra.site.sitemaps import told
+
+    return told(lambda path: _content(located(output, known[path])).decode("utf-8", "replace"), known.keys(), hosts, routing)
+
+
 def check_names(stuck: Sequence[str]) -> None:
     """Refuse to change a file that browsers were told never to ask for again: whoever has it would keep it.
 

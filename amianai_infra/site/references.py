@@ -94,23 +94,48 @@ class Site:
         self._files = files
         self._hosts = hosts
         self._routing = routing
-        self._known: dict[str, Address | None] = {}
+        self._known: dict[tuple[str, ...], tuple[Address | None, ...]] = {}
+        self._sound: set[tuple[str, ...]] = set()
 
     def broken(self, path: str, text: str) -> list[Reference]:
         """The references of a file that nothing of the site answers; see `references`."""
-        if path.lower().endswith(PAGES) and all(one is not None and self._address(path, *one) is not None for one in _quick(text)):
+        if path.lower().endswith(PAGES) and self._looks_sound(path, text):
             return []
         found = references(path, text, self._hosts)
         return [one for one in found if address_of(one, self._files) is None and not self._routed(one)]
 
     def named(self, path: str, text: str) -> set[Address]:
         """The site's addresses that a page refers to, and any that its text merely seems to."""
-        found: set[Address | None] = set()
-        for one in _quick(text):
-            if one is None:
-                return {there for one in references(path, text, self._hosts) if (there := address_of(one, self._files))}
-            found.add(self._address(path, *one))
+        if _needs_parser(text):
+            return {there for one in references(path, text, self._hosts) if (there := address_of(one, self._files))}
+        found = {one for attribute in set(_VALUE.findall(text)) for one in self._attribute(path, attribute)}
+        found.update(self._address(path, address) for address in _inline(text))
         return {one for one in found if one and one != _ELSEWHERE}
+
+    def _looks_sound(self, path: str, text: str) -> bool:
+        """Whether whatever a page's text could name is there; a parser has to tell where it is not."""
+        if _needs_parser(text):
+            return False
+        new = set(_VALUE.findall(text)) - self._sound
+        return not any(None in self._attribute(path, attribute) for attribute in new) and all(
+            self._address(path, address) is not None for address in _inline(text)
+        )
+
+    def _attribute(self, path: str, attribute: tuple[str, ...]) -> tuple[Address | None, ...]:
+        """The addresses that an attribute names, as `_address` gives them.
+
+        Pages name the same over and over: what does not depend on the page is understood once in a site.
+        """
+        known = self._known.get(attribute)
+        if known is not None:
+            return known
+        named = list(_named(*attribute))
+        found = tuple(self._address(path, address, page=page) for address, page in named)
+        if len(self._known) < _REMEMBERED and all(address.startswith(("/", "https:", "http:")) for address, _ in named):
+            self._known[attribute] = found
+            if None not in found:
+                self._sound.add(attribute)
+        return found
 
     def _routed(self, one: Reference) -> bool:
         """Whether a rule, the fallback or the way to the base path answers; a page is no script and no style sheet."""
@@ -125,39 +150,40 @@ class Site:
             return path in self._files and not path.lower().endswith(PAGES)
         return bool(leads) or (one.page and bool(routing.fallback) and "." not in posixpath.basename(one.path))
 
-    def _address(self, path: str, address: str, page: bool) -> Address | None:
-        """The site's address that one in a page is: `_ELSEWHERE` where nothing of ours has to answer, None where nothing does.
-
-        What does not depend on the page is remembered.
-        """
-        key = f"{page:d}{address}" if address.startswith(("/", "https:", "http:")) else ""
-        if key in self._known:
-            return self._known[key]
+    def _address(self, path: str, address: str, *, page: bool = False) -> Address | None:
+        """The site's address that one in a page is: `_ELSEWHERE` where nothing of ours has to answer, None where nothing does."""
         where = _resolved(f"https://{_HOST}/{path}", address, (_HOST, *self._hosts))
-        found = _ELSEWHERE if where is None else _answering(where, self._files, page=page)
-        if key and len(self._known) < _REMEMBERED:
-            self._known[key] = found
-        return found
+        return _ELSEWHERE if where is None else _answering(where, self._files, page=page)
 
 
-def _quick(text: str) -> Iterator[tuple[str, bool] | None]:
-    """Every address that a page's text could name, and whether it could be a link; None where only a parser can tell."""
-    if any(sign in text for sign in _STYLED) or (" =" in text and _SPACED.search(text)):
-        yield None
-    for found in _VALUE.finditer(text):
-        value = unescape(found[1] or found[2] or found[3] or "")
-        name = text[found.start() - 3 : found.start()].lower()
-        if name == "set":
-            yield from ((address, False) for address in _candidates(value))
-        else:
-            yield value, name == "ref"
-    for found in _UNUSUAL.finditer(text):
-        if found[1] is None:
-            yield None
-        else:
-            yield from ((one.address, False) for one in _imports(found[1]))
+def _needs_parser(text: str) -> bool:
+    """Whether only a parser can tell what a page names. One sign is looked for before many: most pages have none of it."""
+    if _styled(text):
+        return True
+    spaced = "\n=" in text or "\t=" in text or (" =" in text and _SPACED.search(text) is not None)
+    return spaced or _BASE.search(text) is not None
+
+
+def _styled(text: str) -> bool:
+    """Whether a text could name files as style sheets do."""
+    return ("(" in text and _URL.search(text) is not None) or ("@" in text and _IMPORT.search(text) is not None)
+
+
+def _named(link: str, candidates: str, *values: str) -> Iterator[tuple[str, bool]]:
+    """The addresses of an attribute, as `_VALUE` finds it, and whether each could be a link."""
+    value = unescape(next(filter(None, values), ""))
+    if candidates:
+        yield from ((address, False) for address in _candidates(value))
+    else:
+        yield value, bool(link)
+
+
+def _inline(text: str) -> Iterator[str]:
+    """The addresses that scripts within a page name."""
+    for script in _MODULE.findall(text) if "module" in text else ():
+        yield from (one.address for one in _imports(script))
     for row in _FLIGHT.findall(text) if ":I[" in text else ():
-        yield from ((address, False) for address in _scripts(row, _NEXT))
+        yield from _scripts(row, _NEXT)
 
 
 def address_of(reference: Reference, files: Container[str]) -> Address | None:
@@ -223,11 +249,13 @@ def _resolved(base: str, address: str, hosts: Collection[str]) -> str | None:
 
 # Each begins with a sign of its own, which is twenty times as fast as to look for names.
 _VALUE = re.compile(
-    r"""=(?:(?<=src=)|(?<=href=)|(?<=srcset=)|(?<=poster=)|(?<=data=))\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>`]+))""", re.IGNORECASE
+    r"""=(?:(?<=src=)|(?<=h(r)ef=)|(?<=src(s)et=)|(?<=poster=)|(?<=data=))\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>`]+))""", re.IGNORECASE
 )
-_UNUSUAL = re.compile(r"<(?:base\b|script\b(?![^>]*\bsrc\b)[^>]*\bmodule\b[^>]*>(.*?)</script)", re.IGNORECASE | re.DOTALL)
+_URL = re.compile(r"(?<=url)\(", re.IGNORECASE)
+_IMPORT = re.compile("@import", re.IGNORECASE)
+_BASE = re.compile(r"<base\b", re.IGNORECASE)
+_MODULE = re.compile(r"<script\b(?![^>]*\bsrc\b)[^>]*\bmodule\b[^>]*>(.*?)</script", re.IGNORECASE | re.DOTALL)
 _SPACED = re.compile(r"(?:src|href|srcset|poster|data)\s+=", re.IGNORECASE)
-_STYLED = ("url(", "URL(", "@import", "@IMPORT", "\t=", "\n=")
 _REMEMBERED = 50_000
 
 _SCRIPT_TYPES = frozenset(("", "module", "text/javascript", "application/javascript", "text/ecmascript", "application/ecmascript"))
@@ -386,7 +414,7 @@ _STYLE = re.compile(
 
 
 def _styles(text: str) -> Iterator[_Raw]:
-    for found in _STYLE.finditer(text):
+    for found in _STYLE.finditer(text) if _styled(text) else ():
         sheet, *addresses = found.groups()
         address = next(filter(None, addresses), "")
         if address:

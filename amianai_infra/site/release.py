@@ -34,7 +34,7 @@ from amianai_infra.site.manifest import (
     manifest_key,
     release_number,
 )
-from amianai_infra.site.output import allowed, build_of, check_names, check_references, check_uploads, standing
+from amianai_infra.site.output import allowed, build_of, check_names, check_references, check_uploads, search_engines, standing
 from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing, stays, stuck
 from amianai_infra.site.publication import Publication, publication, without_taken
 from amianai_infra.site.settings import ReleaseSettings, folders
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from amianai_infra.config import Settings
     from amianai_infra.outputs import StackOutputs
     from amianai_infra.progress import Progress
+    from amianai_infra.site.diff import Diff
     from amianai_infra.site.lock import Holder, Lock
     from amianai_infra.site.verify import Report
     from amianai_infra.target import Target
@@ -299,7 +300,7 @@ class Publisher:
         if not plan.changed and not state.unfinished:
             return self._unchanged(state.last, len(plan.kept))
         self._progress.note(unexplained(plan, state.last, sources))
-        self._check(plan, site.routing)
+        self._check(plan, site)
         build_id, commit = build_of(self.output, site.files), _commit(self._target.root / self._settings.directory)
         content = Content(self.output, plan, "deploy", 0, build_id, sources, commit, site.routing, self._published)
         if dry_run:
@@ -367,12 +368,12 @@ class Publisher:
                 )
             self._confirm(f"{told} Publish it in its place?")
 
-    def _check(self, plan: Plan, routing: Routing) -> None:
+    def _check(self, plan: Plan, site: Publication) -> None:
         """Refuse what must not be published or would not work; tell what is let through and what leads to nothing."""
         lets = allowed(self._settings.allow)
         check_uploads(plan.uploads, self.output, lets)
-        lost = check_references(plan.uploads, plan.paths, self.output, self._settings.hosts, lets, routing)
-        for line in (*standing(lets), *lost):
+        lost = check_references(plan.uploads, plan.paths, self.output, self._settings.hosts, lets, site.routing)
+        for line in (*standing(lets), *lost, *search_engines(site.files, self.output, self._settings.hosts, site.routing)):
             self._progress.note(line)
         shapes = [upload.path for upload in plan.uploads if guessed(upload.path, upload.cache_control)]
         if shapes:
@@ -488,12 +489,20 @@ class Publisher:
                 where=f"release {live.number}",
                 fix=f"to go forward again: `amianai rollback {later}`" if later else "`amianai releases` lists them",
             )
-        key = manifest_key(chosen)
+        return self.manifest(state, chosen)
+
+    def manifest(self, state: State, number: int) -> Manifest:
+        """The record of a release.
+
+        Raises:
+            NotFoundError: there is no such release.
+        """
+        key = manifest_key(number)
         if key not in state.bucket.records:
             raise NotFoundError(
-                f"There is no release {chosen}.", where=f"s3://{self.store.name}/{key}", fix="`amianai releases` lists them"
+                f"There is no release {number}.", where=f"s3://{self.store.name}/{key}", fix="`amianai releases` lists them"
             )
-        return decode(self.store.get(key).data, key)
+        return state.last if state.last and state.last.number == number else decode(self.store.get(key).data, key)
 
     def _restore(self, wanted: Manifest, state: State, lock: Lock, kind: str, before: Holder | None) -> Release:
         from tempfile import TemporaryDirectory
@@ -848,3 +857,38 @@ def releases(target: Target, settings: Settings | ReleaseSettings, outputs: Stac
     publisher = Publisher(target, settings, outputs, progress)
     state = publisher.state()
     return [] if state.last is None else listed(state.last, time.time(), ReleaseSettings.of(settings).old_version_days)
+
+
+def compare(
+    target: Target,
+    settings: Settings | ReleaseSettings,
+    outputs: StackOutputs,
+    progress: Progress,
+    before: int | None = None,
+    after: int | None = None,
+) -> Diff:
+    """What two releases differ in.
+
+    Args:
+        target: the environment.
+        settings: what a release reads.
+        outputs: what the stack published.
+        progress: where to report.
+        before: the older release; None for the one whose content was live before the content that is live.
+        after: the newer one; None for the one that is live.
+
+    Raises:
+        NotFoundError: there is no such release.
+    """
+    from amianai_infra.site.diff import compared
+
+    publisher = Publisher(target, settings, outputs, progress)
+    state = publisher.state()
+    live = _live(state)
+    older = before if before is not None else previous(live)
+    if older is None:
+        raise NotFoundError(
+            f"Nothing was live before the content of release {_origin(live)}, which is live.",
+            fix="name two releases: `amianai releases` lists them",
+        )
+    return compared(publisher.manifest(state, older), live if after is None else publisher.manifest(state, after))

@@ -37,6 +37,32 @@ def test_deploy_rollback_releases(stage: Stage) -> None:
     assert run(stage, "rollback", "9", "--no-verify").returncode == 1
 
 
+def test_what_two_releases_differ_in(stage: Stage) -> None:
+    stage.prepare_command()
+    for files in ({"index.html": b"<p>one"}, {"index.html": b"<p>one and more", "new.html": b"<p>new"}):
+        stage.write(files)
+        assert run(stage, "deploy", "--no-build", "--no-verify").returncode == 0
+    shown = run(stage, "releases", "diff")
+    assert shown.returncode == 0, shown.stderr
+    assert "release 1 (deploy" in shown.stdout
+    assert "Pages: 1 added, 1 changed (+15 bytes)" in shown.stdout
+    found = json.loads(run(stage, "--json", "releases", "diff", "2", "1").stdout)
+    assert [(one["kind"], one["path"], one["growth"]) for one in found["changes"]] == [
+        ("changed", "index.html", -9),
+        ("removed", "new.html", -6),
+    ]
+    assert run(stage, "releases", "diff", "7").returncode == 1
+
+
+def test_what_search_engines_would_find_wrong_is_told(stage: Stage) -> None:
+    stage.prepare_command()
+    stage.write({"index.html": b"<p>one", "robots.txt": b"User-agent: *\nDisallow: /\nSitemap: https://example.com/map.xml\n"})
+    done = run(stage, "deploy", "--no-build", "--no-verify")
+    assert done.returncode == 0, done.stderr
+    assert "robots.txt keeps every search engine away from the whole site" in done.stderr
+    assert "robots.txt, line 3: https://example.com/map.xml names a sitemap" in done.stderr
+
+
 def test_an_unchanged_site_loads_nothing_heavy(stage: Stage) -> None:
     stage.prepare_command()
     stage.write(next_site("one"))

@@ -36,6 +36,7 @@ from amianai_infra.rules.access import Door, Found
 from amianai_infra.rules.records import compare
 from amianai_infra.sandbox import Sandbox, Service
 from amianai_infra.site import Release, preview
+from amianai_infra.site.diff import Change, Diff
 from amianai_infra.site.history import Listed
 from amianai_infra.site.manifest import Manifest, Taken
 from amianai_infra.site.manifest import Summary as ReleaseSummary
@@ -156,6 +157,13 @@ def checked(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
 def releases(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
     made = ReleaseSummary(1, text, 1, text, 1.0, 1.0, text, text, 1, 2, 3)
     patch.setattr("amianai_infra.site.releases", giving([Listed(made, True, None, True), Listed(made, False, 1.0, False)]))
+
+
+@case("releases", "diff")
+def differing(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
+    made = ReleaseSummary(1, text, 1, text, 1.0, 1.0, text, text, 1, 2, 3)
+    changes = tuple(Change(text, text, kind, page, 1, 2) for kind in ("added", "changed") for page in (True, False))
+    patch.setattr("amianai_infra.site.compare", giving(Diff(made, made, changes)))
 
 
 def release(text: str, *, dry: bool = False) -> Release:

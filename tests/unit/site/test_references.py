@@ -265,3 +265,28 @@ def test_the_quick_look_never_calls_a_page_sound_that_the_parser_does_not(seed: 
 def test_any_text_may_be_looked_at(text: str, name: str) -> None:
     references(name, text)
     Site(()).broken(name, text)
+
+
+def test_what_many_pages_name_is_understood_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links that start at the root mean the same in every page; one that starts from its page does not."""
+    asked: list[str] = []
+
+    def answering(path: str, files: object, *, page: bool) -> Address | None:
+        asked.append(path)
+        return Address(f"/{path}", path) if path in {"a.js", "x/b.png", "b.png"} else None
+
+    monkeypatch.setattr("amianai_infra.site.references._answering", answering)
+    site = Site({"a.js", "x/b.png", "b.png"})
+    for page in ("index.html", "x/index.html", "x/y.html"):
+        assert site.broken(page, '<script src="/a.js"></script><img src="b.png">') == []
+    assert sorted(asked) == ["a.js", "b.png", "x/b.png", "x/b.png"]
+    assert site.named("x/y.html", '<img src="b.png"><script src="/a.js"></script>') == {
+        Address("/x/b.png", "x/b.png"),
+        Address("/a.js", "a.js"),
+    }
+
+
+def test_a_style_sheet_in_whatever_case_is_looked_at() -> None:
+    assert [one.path for one in references("s.css", "@Import 'a.css';")] == ["a.css"]
+    assert [one.path for one in references("s.css", "a{background:uRL(b.png)}")] == ["b.png"]
+    assert Site({"a.css"}).broken("index.html", "<style>@imporT 'gone.css';</style>") == [Reference("gone.css", 1, needed=True)]
