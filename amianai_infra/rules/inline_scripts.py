@@ -17,6 +17,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import dataclass
 from html import unescape
 from urllib.parse import quote
 
@@ -42,7 +43,7 @@ _QUEUED = re.compile(rb"__next_s\s*=.*?\.push\((\[.*\])\)\s*;?\s*", re.DOTALL)
 """Scripts that Next.js makes at run time of what stands in the page."""
 
 
-class _UncertainError(Exception):
+class UncertainError(Exception):
     """What a browser would run cannot be told."""
 
 
@@ -59,7 +60,7 @@ def words(data: bytes, charset: str = "") -> tuple[str, str]:
         page, known = _utf8(data, charset)
         scripts = list(dict.fromkeys(_scripts(page)))
         attributes = list(dict.fromkeys(_attributes(page)))
-    except _UncertainError:
+    except UncertainError:
         return ANY_INLINE, needed_by(data)
     needs = needed_by(b"\n".join(scripts)) if scripts else ""
     if not known and not all(map(bytes.isascii, (*scripts, *attributes))):
@@ -105,8 +106,8 @@ def _hash(script: bytes) -> str:
 def _scripts(page: bytes) -> Iterator[bytes]:
     """The text of every script that a browser could run."""
     for attributes, script in _elements(page):
-        values = _values(attributes) if attributes.strip() else {}
-        if script and "src" not in values and _RUN.fullmatch(values.get("type", "").strip()):
+        given = values(attributes) if attributes.strip() else {}
+        if script and "src" not in given and _RUN.fullmatch(given.get("type", "").strip()):
             yield script
             if b"__next_s" in script:
                 yield from _queued(script)
@@ -119,16 +120,37 @@ def _elements(page: bytes) -> list[tuple[bytes, bytes]]:
     while (start := low.find(b"<script", position)) >= 0:
         tag = _TAG.match(page, start)
         if tag is None or tag[1].lower() != b"script":
-            return [(attributes, body) for name, attributes, body in _tags(page) if name == b"script"]
+            return [(one.attributes, one.body) for one in elements(page) if one.name == b"script"]
         position = low.find(b"</script", tag.end())
         if position < 0 or low.find(b"<script", tag.end(), position) >= 0:
-            return [(attributes, body) for name, attributes, body in _tags(page) if name == b"script"]
+            return [(one.attributes, one.body) for one in elements(page) if one.name == b"script"]
         found.append((tag[2], page[tag.end() : position]))
     return found
 
 
-def _tags(page: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Name, attributes and raw text of every element."""
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A start tag.
+
+    Attributes:
+        position: where it begins.
+        name: in lower case.
+        attributes: as they are written; see `values`.
+        body: the text of an element that holds no other, such as a script.
+    """
+
+    position: int
+    name: bytes
+    attributes: bytes
+    body: bytes
+
+
+def elements(page: bytes) -> Iterator[Element]:
+    """The elements of a page, in order; none within comments and texts.
+
+    Raises:
+        UncertainError: what a browser would make of it cannot be told.
+    """
     low, position = page.lower(), 0
     while (start := low.find(b"<", position)) >= 0:
         if low.startswith(b"<!--", start):
@@ -139,26 +161,28 @@ def _tags(page: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
         else:
             tag = _TAG.match(page, start)
             if tag is None:
-                raise _UncertainError
+                raise UncertainError
             name, position = tag[1].lower(), tag.end()
             body = b""
             if name in _RAW:
                 end = low.find(b"</" + name, position)
-                if end < 0:
-                    return  # its text is the rest of the page
+                if end < 0 and name == b"script":
+                    return  # its text is the rest of the page, which no browser runs
+                end = end if end >= 0 else len(page)
                 body, position = _raw(page, low, name, position, end), end
-            yield name, tag[2], body
+            yield Element(start, name, tag[2], body)
 
 
 def _raw(page: bytes, low: bytes, name: bytes, start: int, end: int) -> bytes:
     """The text of an element that holds no other."""
     opened = page.rfind(b"<!--", start, end) if name == b"script" else -1
     if opened >= 0 and low.find(b"<script", opened, end) >= 0:
-        raise _UncertainError  # "double escaped": what ends it depends on what it holds
+        raise UncertainError  # "double escaped": what ends it depends on what it holds
     return page[start:end]
 
 
-def _values(attributes: bytes) -> dict[str, str]:
+def values(attributes: bytes) -> dict[str, str]:
+    """The attributes of an element by lower-case name; the first of several counts."""
     found = reversed(_ATTRIBUTE.findall(attributes))
     return {
         name.decode("utf-8", "replace").lower(): unescape((double or single or bare).decode("utf-8", "replace"))
@@ -171,8 +195,8 @@ def _attributes(page: bytes) -> Iterator[bytes]:
     low = page.lower()
     if not (b"javascript:" in low or b"srcdoc" in low or _HANDLER.search(low)):
         return
-    for _, attributes, _ in _tags(page):
-        for name, value in _values(attributes).items() if b"=" in attributes else ():
+    for one in elements(page):
+        for name, value in values(one.attributes).items() if b"=" in one.attributes else ():
             if name.startswith("on"):
                 yield value.encode()
             elif name == "srcdoc":

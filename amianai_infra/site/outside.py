@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
+
+from amianai_infra.rules.inline_scripts import Element, UncertainError, elements, values
 
 READ = (".html", ".htm", ".xhtml", ".css", ".js", ".mjs")
 """Names of the files that are looked at end in one of these."""
@@ -100,10 +101,7 @@ def loaded(path: str, text: str) -> list[Loaded]:
         return list(_styles(text, 1))
     if name.endswith((".js", ".mjs")):
         return list(_calls(text, 1))
-    page = _Page()
-    page.feed(text)
-    page.close()
-    return page.found
+    return list(_page(text))
 
 
 def origin_of(address: str) -> str:
@@ -213,54 +211,54 @@ def _full(address: str) -> str:
     return urljoin("https://site.invalid/", address.strip())
 
 
-class _Page(HTMLParser):
-    """What one page loads from elsewhere."""
+def _page(text: str) -> Iterator[Loaded]:
+    """What a page loads; what a browser would make of a broken page is not guessed at."""
+    data = text.encode()
+    line, seen = 1, 0
+    try:
+        for one in elements(data):
+            if b"//" not in one.attributes and b"//" not in one.body:
+                continue
+            line, seen = line + data.count(b"\n", seen, one.position), one.position
+            yield from _element(one, line)
+    except UncertainError:
+        return
 
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.found: list[Loaded] = []
-        self._raw = ""
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """One element."""
-        values = {name: value or "" for name, value in reversed(attrs)}
-        if tag in _ELEMENTS:
-            attribute, directive = _ELEMENTS[tag]
-            self._add(directive, values.get(attribute, "") or (values.get("xlink:href", "") if tag == "image" else ""))
-        if tag == "input":
-            self._add("form-action", values.get("formaction", ""))
-            self._add("img-src", values.get("src", ""))
-        if tag == "link":
-            self._link(values)
-        for found in _CANDIDATE.finditer(values.get("srcset", "")):
-            self._add("img-src", found[1].rstrip(","))
-        self._add("img-src", values.get("poster", ""))
-        if "url(" in values.get("style", ""):
-            self.found += _styles(values["style"], self.getpos()[0])
-        self._raw = tag if tag in ("script", "style") and "src" not in values and "json" not in values.get("type", "") else ""
-
-    def handle_endtag(self, tag: str) -> None:
-        """The end of an element."""
-        self._raw = ""
-
-    def handle_data(self, data: str) -> None:
-        """The text of a script or of a style sheet within the page."""
-        if self._raw == "style":
-            self.found += _styles(data, self.getpos()[0])
-        elif self._raw == "script":
-            self.found += _calls(data, self.getpos()[0])
-
-    def _link(self, values: dict[str, str]) -> None:
-        kinds = values.get("rel", "").lower().split()
-        address = values.get("href", "")
-        for kind in kinds:
-            if kind in _LINKS:
-                self._add(_LINKS[kind], address)
-            elif kind in ("preload", "prefetch"):
-                self._add(_PRELOADED.get(values.get("as", ""), ""), address)
-            elif kind == "preconnect":
-                self._add("font-src" if _host(address) in _FONTS else "connect-src", address, hint=True)
-
-    def _add(self, directive: str, address: str, *, hint: bool = False) -> None:
+def _element(one: Element, line: int) -> Iterator[Loaded]:
+    tag, given = one.name.decode("utf-8", "replace"), values(one.attributes)
+    for directive, address in _named(tag, given):
         if directive and _elsewhere(address):
-            self.found.append(Loaded(directive, _full(address), self.getpos()[0], hint))
+            hint = "preconnect" in given.get("rel", "").lower().split()
+            yield Loaded(directive, _full(address), line, hint)
+    if "url(" in given.get("style", ""):
+        yield from _styles(given["style"], line)
+    if one.body and "src" not in given and "json" not in given.get("type", ""):
+        first = line + one.attributes.count(b"\n")
+        body = one.body.decode("utf-8", "replace")
+        yield from _styles(body, first) if tag == "style" else _calls(body, first) if tag == "script" else ()
+
+
+def _named(tag: str, given: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Directives and addresses of an element's attributes."""
+    if tag in _ELEMENTS:
+        attribute, directive = _ELEMENTS[tag]
+        yield directive, given.get(attribute, "") or (given.get("xlink:href", "") if tag == "image" else "")
+    if tag == "input":
+        yield "form-action", given.get("formaction", "")
+        yield "img-src", given.get("src", "")
+    if tag == "link":
+        yield from _link(given)
+    yield from (("img-src", found[1].rstrip(",")) for found in _CANDIDATE.finditer(given.get("srcset", "")))
+    yield "img-src", given.get("poster", "")
+
+
+def _link(given: dict[str, str]) -> Iterator[tuple[str, str]]:
+    address = given.get("href", "")
+    for kind in given.get("rel", "").lower().split():
+        if kind in _LINKS:
+            yield _LINKS[kind], address
+        elif kind in ("preload", "prefetch"):
+            yield _PRELOADED.get(given.get("as", ""), ""), address
+        elif kind == "preconnect":
+            yield "font-src" if _host(address) in _FONTS else "connect-src", address
