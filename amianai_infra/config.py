@@ -33,7 +33,7 @@ from pydantic.fields import FieldInfo
 
 from amianai_infra.dns_records import record_sets
 from amianai_infra.errors import ConfigurationError
-from amianai_infra.naming import DOMAIN, ORIGIN, PROJECT, SANDBOX_VARIABLE, database_identifier, tag_problems
+from amianai_infra.naming import CSP_SOURCES, DOMAIN, ORIGIN, PROJECT, SANDBOX_VARIABLE, database_identifier, tag_problems
 
 _HEADER = r"[\x20-\x7e]+"
 _ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#\"<>\\^`{|}]+"
@@ -135,6 +135,7 @@ TextLines = Annotated[list[str], BeforeValidator(_lines_from_text)]
 TextList = Annotated[list[str], BeforeValidator(_list_from_text)]
 TextMap = Annotated[dict[str, str], BeforeValidator(_map_from_text)]
 Addresses = Annotated[TextList, AfterValidator(_each(_ADDRESS, "an address such as http://localhost:3000/, without a fragment"))]
+CspSources = Annotated[TextList, AfterValidator(_each(CSP_SOURCES, "a directive and origins such as font-src https://fonts.gstatic.com"))]
 Origins = Annotated[TextList, AfterValidator(_each(ORIGIN, "an origin such as https://api.example.com"))]
 Variables = Annotated[TextMap, AfterValidator(_each(_VARIABLE, "a variable's name"))]
 Days = Annotated[LogRetention, BeforeValidator(_number)]
@@ -463,6 +464,14 @@ class SiteSettings(_Group):
     connect_src: Origins = Field(default=[], description="Origins the pages may call, added to the Content-Security-Policy")
     content_security_policy: str = Field(
         "", pattern=r"^[\x20-\x7e]*$", description="The whole Content-Security-Policy; empty: the default of the site rules"
+    )
+    csp_sources: CspSources = Field(
+        default=[],
+        description="What pages may load from elsewhere, added to the Content-Security-Policy, each a directive and origins:"
+        " font-src https://fonts.gstatic.com. `deploy` says what pages need",
+    )
+    inline_scripts: Literal["hashed", "allowed"] = Field(
+        "hashed", description="Scripts within pages that run: those of the release, by their hashes, or any, as `'unsafe-inline'` allows"
     )
     hsts_seconds: int = Field(
         31_536_000, ge=0, le=63_072_000, description="Strict-Transport-Security max-age", json_schema_extra=_unit("seconds")

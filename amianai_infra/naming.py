@@ -14,6 +14,11 @@ SANDBOX_VARIABLE = "AMIANAI_SANDBOX"  # names the checkout in a shell that `amia
 DOMAIN = r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
 ORIGIN = r"(https?|wss?)://((\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:(\d{1,5}|\*))?"
 """What a Content-Security-Policy may name: a scheme, a host or all below one, a port. Nothing in it can end the directive."""
+CSP_SOURCES = (
+    rf"(?:(?:script-src|style-src|connect-src|manifest-src|form-action)(?: {ORIGIN})+"
+    rf"|(?:img|font|media|frame|worker)-src(?: (?:{ORIGIN}|data:|blob:))+)"
+)
+"""A directive and what it allows besides. Scripts come from origins alone: `data:` and `blob:` would let in what anybody wrote."""
 _ID = r"[A-Za-z0-9._-]{1,64}"
 
 

@@ -77,7 +77,7 @@ def _plain(value: object) -> bool:
 
 @dataclass(frozen=True)
 class SiteOutputs(_Part):
-    """Where the site lives."""
+    """Where the site lives, the headers of every answer (`name: value`), and whether pages have policies of their own (1)."""
 
     bucket: str
     distribution_id: str
@@ -85,6 +85,14 @@ class SiteOutputs(_Part):
     distribution_arn: str
     url: str
     routes_arn: str = ""
+    headers: list[str] = field(default_factory=list)
+    page_policies: int = 0
+
+    @property
+    def answered(self) -> dict[str, str]:
+        """The headers of every answer by name; empty where the stack is older than that."""
+        parts = (line.partition(": ") for line in self.headers)
+        return {name: value for name, _, value in parts}
 
 
 @dataclass(frozen=True)

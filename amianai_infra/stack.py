@@ -226,6 +226,7 @@ class Production:
     def _site(self) -> StaticSite:
         settings, chosen = self.settings, self.settings.site
         origins = (*cognito_origins(settings.region, self.hosted_domain), *chosen.connect_src)
+        policy = chosen.content_security_policy or content_security_policy(origins, chosen.csp_sources)
         return StaticSite(
             "site",
             {
@@ -236,7 +237,8 @@ class Production:
                 "certificate_arn": self.dns.certificate_arn,
                 "bucket_name": bucket_name(settings.prefix, "site", settings.domain_name),
                 "logs_bucket_name": bucket_name(settings.prefix, "logs", settings.domain_name),
-                "content_security_policy": chosen.content_security_policy or content_security_policy(origins),
+                "content_security_policy": policy,
+                "page_policies": not chosen.content_security_policy,
                 "hsts_seconds": chosen.hsts_seconds,
                 "hsts_include_subdomains": chosen.hsts_include_subdomains,
                 "hsts_preload": chosen.hsts_preload,
@@ -300,6 +302,8 @@ class Production:
                 "distribution_arn": self.site.distribution_arn,
                 "url": f"https://{settings.domain_name}/",
                 "routes_arn": self.site.routes_arn,
+                "headers": self.site.headers,
+                "page_policies": int(self.site.page_policies),
             },
             "database": {
                 "identifier": self.database.identifier,

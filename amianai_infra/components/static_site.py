@@ -20,12 +20,12 @@ from pulumi_aws.s3.bucket_versioning import BucketVersioning
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import SiteSettings
 from amianai_infra.rules.headers import (
+    CUSTOM,
     FRAME_OPTION,
     OF_THE_ORIGIN,
-    OPENER_POLICY,
-    PERMISSIONS_POLICY,
     REFERRER_POLICY,
     content_security_policy,
+    security_headers,
 )
 from amianai_infra.rules.policies import Policy, log_bucket, private_bucket, site_bucket
 from amianai_infra.rules.viewer_function import response_function, viewer_function
@@ -38,6 +38,8 @@ CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 NOT_FOUND_PAGE = "/404.html"
 FAILED_UPLOAD_DAYS = 7
 BUCKET_LOG = "s3/"
+LONGEST_PUBLISHED = 1000
+"""Bytes of a header's value: all outputs together may have 4 KB. Source: AWS Systems Manager User Guide, "Managing parameter tiers"."""
 
 
 class StaticSiteArgs(TypedDict):
@@ -66,6 +68,9 @@ class StaticSiteArgs(TypedDict):
 
     content_security_policy: NotRequired[str]
     """The whole Content-Security-Policy. Default: that of the header rules, with no origin but the site's own."""
+
+    page_policies: NotRequired[bool]
+    """Whether pages narrow the policy by what their objects say, which needs one of the header rules. Default: where none is given."""
 
     hsts_seconds: NotRequired[int]
     """Strict-Transport-Security's max-age. Default one year."""
@@ -130,11 +135,16 @@ class StaticSite(pulumi.ComponentResource):
     """Hosted zone of that host name, for alias records."""
     routes_arn: pulumi.Output[str]
     """ARN of the key-value store with the addresses of the live release."""
+    headers: list[str]
+    """The headers of every answer that does not have them, `name: value`; without a policy that is too long to publish."""
+    page_policies: bool
+    """Whether pages have policies of their own."""
 
     def __init__(self, name: str, args: StaticSiteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("amianai:site:StaticSite", name, None, opts)
         self._name_of = name
         self._args: StaticSiteArgs = {**_DEFAULTS, **args}  # type: ignore[typeddict-item]
+        self.page_policies = args.get("page_policies", "content_security_policy" not in args)
 
         self._create_bucket()
         self._create_logs_bucket()
@@ -149,9 +159,20 @@ class StaticSite(pulumi.ComponentResource):
         self.distribution_domain = self.distribution.domain_name
         self.distribution_zone_id = self.distribution.hosted_zone_id
         self.routes_arn = self.routes.arn
+        self.headers = [f"{name}: {value}" for name, value in self._headers.items() if len(value) <= LONGEST_PUBLISHED]
         of_cdn = ("distribution_id", "distribution_arn", "distribution_domain", "distribution_zone_id", "routes_arn")
         outputs = ("bucket_name", "bucket_arn", *of_cdn)
         self.register_outputs({output: getattr(self, output) for output in outputs})
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        args = self._args
+        return security_headers(
+            args["content_security_policy"],
+            args["hsts_seconds"],
+            include_subdomains=args["hsts_include_subdomains"],
+            preload=args["hsts_preload"],
+        )
 
     def _child(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on) or None)
@@ -278,9 +299,9 @@ class StaticSite(pulumi.ComponentResource):
         self.response_function = Function(
             f"{self._name_of}-response",
             name=f"{display}-response",
-            comment="Headers that objects keep as metadata; status of 404 pages",
+            comment="Headers that objects keep as metadata; policies of pages; status of 404 pages",
             runtime="cloudfront-js-2.0",
-            code=response_function(),
+            code=response_function(args["content_security_policy"] if self.page_policies else ""),
             publish=True,
             opts=self._child(),
         )
@@ -301,12 +322,7 @@ class StaticSite(pulumi.ComponentResource):
                 "frame_options": {"frame_option": FRAME_OPTION, "override": False},
                 "referrer_policy": {"referrer_policy": REFERRER_POLICY, "override": False},
             },
-            custom_headers_config={
-                "items": [
-                    {"header": "cross-origin-opener-policy", "value": OPENER_POLICY, "override": False},
-                    {"header": "permissions-policy", "value": PERMISSIONS_POLICY, "override": False},
-                ]
-            },
+            custom_headers_config={"items": [{"header": name, "value": value, "override": False} for name, value in CUSTOM.items()]},
             remove_headers_config={"items": [{"header": name} for name in OF_THE_ORIGIN]},
             opts=self._child(),
         )

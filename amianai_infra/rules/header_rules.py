@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 METADATA = "header-"
 """What the metadata of an object is called that is a header of its answer: `header-x-robots-tag`."""
+NEEDS = "amianai-policy"
+"""Kept like a header: what a page's policy has to allow (`inline_scripts`), of which the edge makes its Content-Security-Policy."""
 SYSTEM = frozenset(("content-type", "cache-control", "content-disposition", "content-encoding", "content-language"))
 """What S3 keeps and answers itself."""
 OF_THE_CDN = frozenset(

@@ -177,6 +177,46 @@ def search_engines(files: Sequence[File], output: Path, hosts: Collection[str], 
     return told(lambda path: _content(located(output, known[path])).decode("utf-8", "replace"), known.keys(), hosts, routing)
 
 
+def check_outside(uploads: Sequence[Upload], output: Path, hosts: Collection[str], policy: str, sources: Sequence[str] | None) -> list[str]:
+    """What changed files load from other hosts and a browser would refuse, which only a visitor's console tells; empty for nothing.
+
+    Args:
+        uploads: what a release uploads.
+        output: the folder.
+        hosts: the site's own host names.
+        policy: the Content-Security-Policy of every answer; a file's own comes first.
+        sources: what `site.csp_sources` allows already; None where the policy is the user's own.
+    """
+    from amianai_infra.site.outside import READ, loaded, origin_of, refused, setting
+    from amianai_infra.site.references import LONGEST
+
+    found: dict[tuple[str, str], list[str]] = {}
+    for upload in uploads:
+        if not upload.path.lower().endswith(READ) or upload.size > LONGEST or "content-encoding" in dict(upload.headers):
+            continue
+        data = _content(located(output, upload))
+        if b"//" in data:
+            text = data.decode(upload.content_type.partition("charset=")[2] or "utf-8", "replace")
+            in_force = dict(upload.headers).get("content-security-policy", policy)
+            for one in loaded(upload.path, text):
+                if refused(one, in_force, hosts):
+                    places = found.setdefault((one.directive, origin_of(one.address)), [])
+                    places.append(f"{upload.path}, line {one.line}")
+    if not found:
+        return []
+    lines = [f"{origin} ({directive}): {_places(places)}" for (directive, origin), places in found.items()]
+    return [
+        "Browsers will not load this: the Content-Security-Policy does not allow it, and only a visitor's console tells.",
+        *(f"  {line}" for line in first(lines, _SHOWN)),
+        f"To allow it: amianai --set '{setting(found, policy, sources)}' up",
+    ]
+
+
+def _places(places: Sequence[str]) -> str:
+    others = len(dict.fromkeys(places)) - 1
+    return f"{places[0]}{f' and {others} more' if others else ''}"
+
+
 def check_names(stuck: Sequence[str]) -> None:
     """Refuse to change a file that browsers were told never to ask for again: whoever has it would keep it.
 

@@ -46,13 +46,14 @@ class Publication:
     notes: tuple[str, ...] = ()
 
 
-def publication(output: Path, settings: ReleaseSettings, ignored: Ignored) -> Publication:
+def publication(output: Path, settings: ReleaseSettings, ignored: Ignored, *, page_policies: bool = False) -> Publication:
     """Look at a finished site.
 
     Args:
         output: where it lies.
         settings: what a release reads.
         ignored: leaves out what is no part of it.
+        page_policies: whether the stack makes a Content-Security-Policy of what pages say that they need.
 
     Raises:
         BuildError: it cannot be published, with the reasons.
@@ -66,8 +67,9 @@ def publication(output: Path, settings: ReleaseSettings, ignored: Ignored) -> Pu
     fallback = _fallback(settings, placed, output)
     routing = Routing(fallback, f"/{base}/" if base else "", rules)
     notes = _idle_note(rules, placed) if rules else () if fallback else _app_note(placed, output)
-    answered = answers(_with_404(placed), output, settings, next((file for file in files if file.path == HEADERS), None))
-    return Publication(answered.files, routing, answered.cache_control, (*ignored.told(), *notes))
+    stated = next((file for file in files if file.path == HEADERS), None)
+    answered = answers(_with_404(placed), output, settings, stated, page_policies=page_policies)
+    return Publication(answered.files, routing, answered.cache_control, (*ignored.told(), *notes, *answered.notes))
 
 
 def _idle_note(rules: Sequence[Rule], files: Sequence[File]) -> tuple[str, ...]:

@@ -34,7 +34,16 @@ from amianai_infra.site.manifest import (
     manifest_key,
     release_number,
 )
-from amianai_infra.site.output import allowed, build_of, check_names, check_references, check_uploads, search_engines, standing
+from amianai_infra.site.output import (
+    allowed,
+    build_of,
+    check_names,
+    check_outside,
+    check_references,
+    check_uploads,
+    search_engines,
+    standing,
+)
 from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing, stays, stuck
 from amianai_infra.site.publication import Publication, publication, without_taken
 from amianai_infra.site.settings import ReleaseSettings, folders
@@ -270,7 +279,8 @@ class Publisher:
         thread = threading.Thread(target=list_bucket, name="listing", daemon=True)
         thread.start()
         try:
-            site = publication(self.output, self._settings, Ignored.of(folders(self._target.root, self._settings)[0], self.output))
+            ignored = Ignored.of(folders(self._target.root, self._settings)[0], self.output)
+            site = publication(self.output, self._settings, ignored, page_policies=bool(self._outputs.site.page_policies))
         finally:
             thread.join()
         if failed:
@@ -373,12 +383,21 @@ class Publisher:
         lets = allowed(self._settings.allow)
         check_uploads(plan.uploads, self.output, lets)
         lost = check_references(plan.uploads, plan.paths, self.output, self._settings.hosts, lets, site.routing)
-        for line in (*standing(lets), *lost, *search_engines(site.files, self.output, self._settings.hosts, site.routing)):
+        searched = search_engines(site.files, self.output, self._settings.hosts, site.routing)
+        for line in (*standing(lets), *lost, *searched, *self._blocked(plan)):
             self._progress.note(line)
         shapes = [upload.path for upload in plan.uploads if guessed(upload.path, upload.cache_control)]
         if shapes:
             shown = f"{', '.join(shapes[:5])}{', …' if len(shapes) > 5 else ''}"
             self._progress.detail(f"Browsers keep {len(shapes)} of these files for a year, by the hash in their names: {shown}")
+
+    def _blocked(self, plan: Plan) -> list[str]:
+        """What pages load from elsewhere and the stack's policy refuses, and the setting that allows it."""
+        policy = self._outputs.site.answered.get("content-security-policy")
+        if not policy:
+            return []
+        ours = bool(self._outputs.site.page_policies)
+        return check_outside(plan.uploads, self.output, self._settings.hosts, policy, self._settings.csp_sources if ours else None)
 
     def _plan(self, state: State, site: Publication, everything: bool, say: Callable[[str], None] = lambda note: None) -> Plan:
         files, left_out = without_taken(site.files, state.last.taken if state.last else {})
@@ -699,13 +718,22 @@ class Publisher:
                     lambda path: Path(sources[path]).read_bytes(),
                     self._settings.hsts,
                     removed=content.plan.gone,
+                    stack=self._outputs.site.answered,
+                    page_policies=bool(self._outputs.site.page_policies),
                     sleep=self._sleep,
                     clock=self._clock,
                 ).run(task)
                 task.say(verified(report))
-                return report
         except VerificationError as error:
             raise self._repaired(error, content, manifest, last, lock) from error
+        if report.otherwise:
+            raise VerificationError(
+                f"Release {manifest.number} is live, and visitors get other headers than the stack says:",
+                details=list(report.otherwise),
+                where=self._url,
+                fix="run `amianai up`, which puts them right; right after one, wait some minutes and run `amianai deploy --everything`",
+            )
+        return report
 
     def _repaired(self, error: VerificationError, content: Content, manifest: Manifest, last: Manifest | None, lock: Lock) -> AmianaiError:
         """Roll a release back that failed its verification; gives the error to raise."""

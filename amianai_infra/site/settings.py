@@ -48,6 +48,8 @@ class ReleaseSettings:
         hsts: whether responses must carry Strict-Transport-Security.
         base_path: what the site lives below, without slashes around it; empty for the root.
         fallback: the page that answers navigations to addresses the site does not have; empty for none.
+        csp_sources: what pages may load from elsewhere, added to the Content-Security-Policy.
+        inline_scripts: `hashed`: pages run the scripts within them that the release has; `allowed`: any.
     """
 
     domain: str
@@ -68,6 +70,8 @@ class ReleaseSettings:
     hsts: bool
     base_path: str = ""
     fallback: str = ""
+    csp_sources: Sequence[str] = ()
+    inline_scripts: str = "hashed"
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -99,6 +103,8 @@ class ReleaseSettings:
             hsts=site.hsts_seconds > 0,
             base_path=site.base_path,
             fallback=site.fallback,
+            csp_sources=list(site.csp_sources),
+            inline_scripts=site.inline_scripts,
         )
 
 

@@ -21,6 +21,8 @@ from typing import BinaryIO, Protocol
 
 from amianai_infra.errors import BuildError, first
 from amianai_infra.rules.content_types import TYPES, content_encoding, type_of, with_charset
+from amianai_infra.rules.headers import ANY_INLINE, WEB_ASSEMBLY
+from amianai_infra.rules.inline_scripts import needed_by, words
 from amianai_infra.site.manifest import outside
 
 PART = 5 * 1024 * 1024
@@ -32,6 +34,9 @@ _JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _SHOWN = 10
 _PAGE = 64 * 1024
 _HEAD = 64 * 1024
+PAGE_TYPES = ("text/html", "application/xhtml+xml")
+SCRIPT_TYPE = "text/javascript"
+_WASM = "application/wasm"
 _PACKED = frozenset((".br", ".gz", ".svgz"))
 _REGISTERING = frozenset((".html", ".htm", ".js", ".mjs"))
 _REGISTERED = rb"""(?:serviceWorker[^;{}]{0,60}?\.register|new Workbox)\(\s*(?:new URL\(\s*)?["'`]([^"'`\s]{1,500})["'`]"""
@@ -62,6 +67,8 @@ class File:
         headers: further headers of its answer, by lower-case name, in order of name.
         workers: addresses that it registers as service workers, as they are written.
         source: where it lies, relative to the site's output or absolute; empty where that is its path.
+        scripts: what its policy has to allow of the scripts within a page; see `inline_scripts`.
+        needs: what its scripts need of every policy of the release.
     """
 
     path: str
@@ -71,6 +78,8 @@ class File:
     headers: tuple[tuple[str, str], ...] = ()
     workers: tuple[str, ...] = ()
     source: str = ""
+    scripts: str = ""
+    needs: str = ""
 
 
 def scan(root: Path, ignored: Callable[[str], bool] = lambda path: False) -> list[File]:
@@ -187,7 +196,17 @@ def describe(path: str, where: str, known: dict[str, str]) -> File:
     workers = _workers(head) if suffix in _REGISTERING and b"orker" in head else ()
     composed = path if path.isascii() else unicodedata.normalize("NFC", path)
     headers = (("content-encoding", encoding),) if encoding else ()
-    return File(composed, size, etag, kind, headers, workers, path if path != composed else "")
+    scripts, needs = _policy(kind, head, whole=data is not None and not encoding)
+    return File(composed, size, etag, kind, headers, workers, path if path != composed else "", scripts, needs)
+
+
+def _policy(kind: str, data: bytes, *, whole: bool) -> tuple[str, str]:
+    """What a page's own policy has to allow, and what every policy of the release."""
+    if kind.startswith(PAGE_TYPES):
+        return words(data, kind.partition("charset=")[2]) if whole else (ANY_INLINE, "")
+    if kind.startswith(SCRIPT_TYPE):
+        return "", needed_by(data)
+    return "", WEB_ASSEMBLY if kind == _WASM else ""
 
 
 def located(root: Path | str, one: Located) -> str:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from amianai_infra.errors import UnreachableError, VerificationError, first
 from amianai_infra.rules.addresses import INDEX, MISSING, addresses_of, canonical, encoded
+from amianai_infra.rules.header_rules import NEEDS
+from amianai_infra.rules.headers import page_policy, policy_of
 from amianai_infra.site.manifest import LOCK, Entry, Manifest
 from amianai_infra.site.plan import VERSION_FILE, Group, group_of, stays
 from amianai_infra.site.references import Site
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from amianai_infra.progress import Task
     from amianai_infra.target import SiteAddress
 
-SECURITY_HEADERS = ("content-security-policy", "x-content-type-options", "referrer-policy")
+POLICY = "content-security-policy"
+SECURITY_HEADERS = (POLICY, "x-content-type-options", "referrer-policy")
 CONNECTIONS = 12
 TRIES = 4
 FEWEST_DAYS = 14
@@ -57,11 +60,13 @@ class Report:
         pages: pages compared byte by byte.
         files: files that pages refer to.
         certificate_days: days until the certificate ends; None without TLS.
+        otherwise: headers that are not what the stack says, which no other release would mend.
     """
 
     pages: int
     files: int
     certificate_days: int | None
+    otherwise: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -291,7 +296,7 @@ def compare(check: Check, answer: Answer, hsts: bool) -> list[str]:
     if _plain(cache) != _plain(check.entry.cache_control) and check.status == 200:
         problems.append(f"{check.path} has Cache-Control {cache!r}, not {check.entry.cache_control!r}")
     if check.status == 200:
-        told = ((name, value, answer.headers.get(name, "")) for name, value in check.entry.headers)
+        told = ((name, value, answer.headers.get(name, "")) for name, value in check.entry.headers if name != NEEDS)
         problems += [f"{check.path} has {name} {found!r}, not {value!r}" for name, value, found in told if _plain(found) != _plain(value)]
     if check.whole and not _same_content(answer.body, check.entry.content):
         problems.append(f"{check.path} answers with other content than {check.file} of this release")
@@ -299,6 +304,22 @@ def compare(check: Check, answer: Answer, hsts: bool) -> list[str]:
         needed = (*SECURITY_HEADERS, *(("strict-transport-security",) if hsts else ()))
         problems += [f"{check.path} answers without {name}" for name in needed if name not in answer.headers]
     return problems
+
+
+def told_by_stack(check: Check, stack: Mapping[str, str], *, page_policies: bool) -> dict[str, str]:
+    """What the stack says of the headers of an answer that no file gave another value, by lower-case name. Pure.
+
+    Args:
+        check: the request; a redirect is made by a function, and has what that gives it.
+        stack: the headers of every answer.
+        page_policies: whether pages have policies of their own.
+    """
+    if check.location:
+        return {}
+    said, own = dict(stack), dict(check.entry.headers)
+    if page_policies and NEEDS in own and POLICY in said:
+        said[POLICY] = policy_of(page_policy(said[POLICY]), own[NEEDS])
+    return {name: value for name, value in said.items() if name not in own}
 
 
 def _plain(header: str) -> str:
@@ -326,6 +347,8 @@ class Verification:
         context: TLS settings.
         plain_port: where plain HTTP answers, which must lead to TLS.
         removed: files that the release before it had and that may answer no longer.
+        stack: the headers of every answer, as the stack says.
+        page_policies: whether pages have policies of their own.
     """
 
     address: SiteAddress
@@ -339,7 +362,10 @@ class Verification:
     context: ssl.SSLContext | None = None
     plain_port: int = 80
     removed: Iterable[str] = ()
+    stack: Mapping[str, str] = field(default_factory=dict)
+    page_policies: bool = False
     _problems: list[str] = field(default_factory=list)
+    _otherwise: dict[str, Check] = field(default_factory=dict)
 
     def run(self, task: Task) -> Report:
         """Ask for everything.
@@ -360,6 +386,7 @@ class Verification:
         self._release_id(front)
         if self.address.tls:
             self._redirects()
+        otherwise = [line for name, check in sorted(self._otherwise.items()) for line in self._still(front, name, check)]
         if days is not None and days < FEWEST_DAYS:
             self._problems.append(f"the certificate ends in {days} days: its renewal does not work")
         front.close()
@@ -370,7 +397,7 @@ class Verification:
                 where=self.address.url,
             )
         compared = sum(1 for check in checks if check.secure)
-        return Report(compared, len(checks) - compared, days)
+        return Report(compared, len(checks) - compared, days, tuple(otherwise))
 
     def _gone(self) -> list[str]:
         """What answered before and may not any more; a hash in the name says that it may."""
@@ -412,12 +439,31 @@ class Verification:
     def _patiently(self, visitor: Visitor, check: Check) -> list[str]:
         problems: list[str] = []
         for attempt in range(self.tries):
-            problems = compare(check, visitor.get(check.path, "GET" if check.whole else "HEAD"), self.hsts)
+            answer = visitor.get(check.path, "GET" if check.whole else "HEAD")
+            problems = compare(check, answer, self.hsts)
             if not problems:
+                for name, _ in self._differing(check, answer):
+                    self._otherwise.setdefault(name, check)
                 return []
             if attempt < self.tries - 1:
                 self.sleep(2.0**attempt)
         return problems
+
+    def _differing(self, check: Check, answer: Answer) -> list[tuple[str, str]]:
+        """The headers that are not what the stack says, and what it says."""
+        said = told_by_stack(check, self.stack, page_policies=self.page_policies)
+        return [(name, value) for name, value in said.items() if _plain(answer.headers.get(name, "")) != _plain(value)]
+
+    def _still(self, visitor: Visitor, name: str, check: Check) -> list[str]:
+        """Ask again for what had another header than the stack says: edges hear of a policy one after another."""
+        for attempt in range(self.tries):
+            answer = visitor.get(check.path)
+            said = dict(self._differing(check, answer)).get(name)
+            if said is None:
+                return []
+            if attempt < self.tries - 1:
+                self.sleep(2.0**attempt)
+        return [f"{check.path} has {name} {answer.headers.get(name, '')!r}, not {said!r}"]
 
     def _private(self, visitor: Visitor) -> None:
         answer = visitor.get(f"/{LOCK}")

@@ -162,6 +162,10 @@ def test_published_outputs(default: Recording) -> None:
     outputs = StackOutputs.model_validate_json(parameter["value"])
     assert (outputs.domain, outputs.account, outputs.region, outputs.prefix) == ("example.com", ACCOUNT, "us-east-1", "eeyore")
     assert outputs.site.bucket == "eeyore-site-example-com"
+    policy = found.one("ResponseHeadersPolicy").inputs["securityHeadersConfig"]["contentSecurityPolicy"]["contentSecurityPolicy"]
+    assert outputs.site.answered["content-security-policy"] == policy
+    assert outputs.site.answered["strict-transport-security"] == "max-age=31536000"
+    assert outputs.site.page_policies == 1
     assert outputs.database.secret_arn.startswith("arn:aws:secretsmanager:")
     assert outputs.network.private_route_table_ids == ["network-private-rt-1-id", "network-private-rt-2-id"]
     assert outputs.deploy_role_arn == ""

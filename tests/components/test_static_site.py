@@ -144,6 +144,13 @@ def test_without_a_policy_of_ones_own_the_rules_write_it(record: Record) -> None
     assert headers["strictTransportSecurity"]["accessControlMaxAgeSec"] == 31_536_000
 
 
+def test_pages_narrow_a_policy_of_ours_and_none_of_the_users_own(record: Record) -> None:
+    ours = record(lambda: StaticSite("site", ARGS)).one("Function", "site-response").inputs["code"]
+    assert "\"default-src 'self'; script-src 'self'\"" in ours
+    own = record(lambda: StaticSite("site", {**ARGS, "content_security_policy": "default-src 'none'"}))
+    assert "var POLICY = [];" in own.one("Function", "site-response").inputs["code"]
+
+
 def test_the_viewer_functions_are_published(record: Record) -> None:
     found = record(lambda: StaticSite("site", ARGS))
     functions = {name: found.one("Function", f"site-{name}").inputs for name in ("viewer", "response")}

@@ -58,6 +58,12 @@ def test_headers_of_the_site_pass_the_edge_and_s3_tells_nothing_of_itself(deploy
     assert plain["x-frame-options"] == "DENY"
     assert plain["cross-origin-opener-policy"] == "same-origin-allow-popups"
     assert plain["permissions-policy"].startswith("camera=()")
+    scripts = next(part for part in plain["content-security-policy"].split("; ") if part.startswith("script-src"))
+    assert "'sha256-" in scripts, "the scripts of Next's own within the page"
+    assert "'unsafe-inline'" not in scripts
+    assert not [name for name in plain if name.startswith("amianai-")]
+    unhashed = get(url, "/no/such/page")[1]["content-security-policy"]
+    assert "script-src 'self' 'unsafe-inline'" in unhashed, "no function runs for what is missing"
     rules = out / "_headers"
     rules.write_text("/about\n  X-Frame-Options: SAMEORIGIN\n  X-Robots-Tag: noindex\n  Content-Language: en\n")
     try:

@@ -289,6 +289,7 @@ class Case:
 
 DATABASE = "database-instance"
 POOL = "auth-pool"
+HEADERS = "site-headers outputs"
 CLIENTS = "auth-client auth-development-client"
 OWN_PASSWORD = {"database.managed_password": "false"}
 REPOSITORY = {"github_username": "octo", "delivery.repository": "site"}
@@ -336,8 +337,9 @@ BATCHES: dict[str, dict[str, Case]] = {
         "auth.request_limit": Case("100", "auth-web-acl auth-web-acl-association", limits, ["eeyore-sign-in"]),
         "auth.deletion_protection": Case("false", POOL, pool("DeletionProtection"), "INACTIVE"),
         "site.price_class": Case("PriceClass_All", "site-cdn", distribution("PriceClass"), "PriceClass_All"),
-        "site.connect_src": Case("https://api.example.com", "site-headers", calls("https://api.example.com"), True),
-        "site.hsts_seconds": Case("600", "site-headers site-viewer", header("StrictTransportSecurity", "AccessControlMaxAgeSec"), 600),
+        "site.connect_src": Case("https://api.example.com", f"{HEADERS} site-response", calls("https://api.example.com"), True),
+        "site.csp_sources": Case("font-src https://f.example.com", f"{HEADERS} site-response", calls("https://f.example.com"), True),
+        "site.hsts_seconds": Case("600", f"{HEADERS} site-viewer", header("StrictTransportSecurity", "AccessControlMaxAgeSec"), 600),
         "site.old_version_days": Case(
             "10", "site-bucket-lifecycle", lifecycle("site", "NoncurrentVersionExpiration", "NoncurrentDays"), 10
         ),
@@ -360,6 +362,7 @@ BATCHES: dict[str, dict[str, Case]] = {
         "site.allow": Case("docs/*.pem keys that open nothing"),
         "site.base_path": Case("docs"),
         "site.fallback": Case("index.html"),
+        "site.inline_scripts": Case("allowed"),
         "site.inputs": Case("build.sh"),
         "site.empty_output": Case("false"),
         "site.old_asset_days": Case("5"),
@@ -406,10 +409,10 @@ BATCHES: dict[str, dict[str, Case]] = {
             "auth-development-client outputs auth amianai-infra-prod",
         ),
         "site.content_security_policy": Case(
-            "default-src 'none'", "site-headers", header("ContentSecurityPolicy", "ContentSecurityPolicy"), "default-src 'none'"
+            "default-src 'none'", f"{HEADERS} site-response", header("ContentSecurityPolicy", "ContentSecurityPolicy"), "default-src 'none'"
         ),
-        "site.hsts_include_subdomains": Case("true", "site-headers", header("StrictTransportSecurity", "IncludeSubdomains"), True),
-        "site.hsts_preload": Case("true", "site-headers", header("StrictTransportSecurity", "Preload"), True),
+        "site.hsts_include_subdomains": Case("true", HEADERS, header("StrictTransportSecurity", "IncludeSubdomains"), True),
+        "site.hsts_preload": Case("true", HEADERS, header("StrictTransportSecurity", "Preload"), True),
         "delivery.environment": Case("production", "delivery-role", trusted(2), "environment:production"),
         "database.managed_password": Case(
             "false", f"{DATABASE} {OWN_SECRET} outputs", secrets, remade=f"{DATABASE} database amianai-infra-prod outputs"

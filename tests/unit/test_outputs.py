@@ -24,6 +24,8 @@ def example() -> dict[str, Any]:
             "distribution_domain": "d1.cloudfront.net",
             "distribution_arn": "arn:aws:cloudfront::123456789012:distribution/E1",
             "routes_arn": "arn:aws:cloudfront::123456789012:key-value-store/S1",
+            "headers": ["x-frame-options: DENY", "strict-transport-security: max-age=60"],
+            "page_policies": 1,
             "url": "https://example.com/",
         },
         "database": {
@@ -84,6 +86,7 @@ def test_it_reads_what_an_older_stack_published() -> None:
 def test_it_reads_what_it_writes() -> None:
     outputs = StackOutputs.model_validate(example())
     assert outputs.database.port == 5432
+    assert outputs.site.answered == {"x-frame-options": "DENY", "strict-transport-security": "max-age=60"}
     assert outputs.model_dump() == example()
     assert StackOutputs.model_validate_json(outputs.model_dump_json(indent=2)) == outputs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from unittest.mock import Mock
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from amianai_infra.errors import BuildError, ForbiddenError, NotFoundError, UnreachableError, VerificationError
 from amianai_infra.site.release import Publisher
 from amianai_infra.site.texts import describe
+from tests.functional.site.s3_server import SECURITY
 from tests.functional.site.site_world import Stage, next_site
 
 
@@ -205,6 +207,19 @@ def test_a_failed_verification_rolls_back_by_itself(stage: Stage) -> None:
     assert {path: live[path].data.decode() for path in one} == one
     assert [one.summary.kind for one in stage.releases()] == ["repair", "deploy", "deploy"]
     assert stage.world.records()[".amianai/lock"].data == b""
+
+
+def test_headers_that_are_not_the_stacks_are_told_and_roll_nothing_back(stage: Stage) -> None:
+    said = [f"{name.lower()}: {value}" for name, value in SECURITY.items()]
+    stage.outputs = replace(stage.outputs, site=replace(stage.outputs.site, headers=said))
+    stage.write(next_site("one"))
+    assert stage.deploy().verified is not None
+    stage.outputs = replace(stage.outputs, site=replace(stage.outputs.site, headers=[*said, "x-frame-options: DENY"]))
+    stage.write(next_site("two"))
+    with pytest.raises(VerificationError, match="Release 2 is live, and visitors get other headers") as failed:
+        stage.deploy()
+    assert "has x-frame-options '', not 'DENY'" in str(failed.value)
+    assert [one.summary.kind for one in stage.releases()] == ["deploy", "deploy"], "no other release would mend it"
 
 
 def test_the_records_cannot_be_read_through_the_cdn(stage: Stage) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amianai_infra.rules.headers import cognito_origins, content_security_policy
+from amianai_infra.rules.headers import cognito_origins, content_security_policy, page_policy, policy_of, security_headers
 
 
 def directives(policy: str) -> dict[str, list[str]]:
@@ -61,3 +61,45 @@ def test_no_text_can_add_a_directive(text: str) -> None:
         return
     assert directives(policy).keys() == directives(content_security_policy()).keys()
     assert directives(policy)["connect-src"] == ["'self'", text]
+
+
+def test_what_may_come_from_elsewhere_is_added_to_its_directive() -> None:
+    found = directives(
+        content_security_policy(sources=["font-src https://a.example data:", "frame-src https://b.example", "worker-src blob:"])
+    )
+    assert found["font-src"] == ["'self'", "data:", "https://a.example"]
+    assert found["frame-src"] == ["'self'", "https://b.example"]
+    assert found["worker-src"] == ["'self'", "blob:"]
+    for wrong in (
+        "script-src data:",
+        "script-src 'unsafe-eval'",
+        "img-src https://a; script-src *",
+        "font-src",
+        "object-src https://a.example",
+    ):
+        with pytest.raises(ValueError, match="is not a directive"):
+            content_security_policy(sources=[wrong])
+
+
+def test_a_pages_policy_has_its_own_scripts_and_no_others() -> None:
+    parts = page_policy(content_security_policy(sources=["script-src https://a.example"]))
+    plain = directives(policy_of(parts, "-"))
+    assert plain["script-src"] == ["'self'", "https://a.example"]
+    assert plain == {**directives(content_security_policy()), "script-src": plain["script-src"]}
+    found = directives(policy_of(parts, "u w b abc"))
+    assert found["script-src"] == ["'self'", "https://a.example", "'unsafe-hashes'", "'wasm-unsafe-eval'", "'sha256-abc='"]
+    assert found["worker-src"] == ["'self'", "blob:"]
+    assert directives(policy_of(parts, "i"))["script-src"] == ["'self'", "https://a.example", "'unsafe-inline'"]
+
+
+def test_the_headers_of_every_answer() -> None:
+    found = security_headers("default-src 'none'", 60, include_subdomains=True, preload=True)
+    assert found["strict-transport-security"] == "max-age=60; includeSubDomains; preload"
+    assert found["content-security-policy"] == "default-src 'none'"
+    assert found.keys() >= {
+        "x-content-type-options",
+        "x-frame-options",
+        "referrer-policy",
+        "permissions-policy",
+        "cross-origin-opener-policy",
+    }

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from amianai_infra.rules.headers import content_security_policy, page_policy, policy_of
 from amianai_infra.rules.viewer_function import LONGEST, response_function, viewer_function
 from tests.unit.rules.edge import event, run
 
@@ -123,4 +124,15 @@ def test_what_an_object_keeps_as_metadata_becomes_headers_of_its_answer() -> Non
             "x-amz-meta-mine": {"value": "1"},
         },
     }
-    assert len(response_function()) < LONGEST
+
+
+@pytest.mark.parametrize("words", ["-", "i", "u w b abc def", "toString w"])
+def test_the_policy_of_a_page_is_made_of_what_its_object_says(words: str) -> None:
+    policy = content_security_policy(["https://api.example.com"])
+    headers = {"content-security-policy": {"value": policy}, "x-amz-meta-header-amianai-policy": {"value": words}}
+    answer = {"version": "1.0", "response": {"statusCode": 200, "headers": headers}}
+    (found,) = run([answer], response_function(policy))
+    assert found["headers"] == {"content-security-policy": {"value": policy_of(page_policy(policy), words)}}
+    (found,) = run([answer], response_function())
+    assert found["headers"] == {"content-security-policy": {"value": policy}}, "a policy of the user's own stays"
+    assert len(response_function(policy)) < LONGEST

@@ -8,18 +8,20 @@ import pytest
 
 from amianai_infra.errors import BuildError
 from amianai_infra.rules.cache import IMMUTABLE, REVALIDATE, SHORT
+from amianai_infra.rules.header_rules import NEEDS
 from amianai_infra.site.answers import FILE, Answers, answers
 from amianai_infra.site.tree import scan
 from tests.functional.site.site_world import release_settings
 
 
-def of(folder: Path, files: dict[str, str], **settings: object) -> Answers:
+def of(folder: Path, files: dict[str, str], *, page_policies: bool = False, **settings: object) -> Answers:
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     found = scan(folder)
     stated = next((file for file in found if file.path == FILE), None)
-    return answers([file for file in found if file is not stated], folder, release_settings(**settings), stated)
+    chosen = release_settings(**settings)
+    return answers([file for file in found if file is not stated], folder, chosen, stated, page_policies=page_policies)
 
 
 HEADERS = """/*
@@ -90,3 +92,40 @@ def test_what_the_bundlers_own_manifest_lists_carries_a_hash(tmp_path: Path) -> 
     assert site.cache_control("img/logo-CLDdwZDr.png") == IMMUTABLE
     assert site.cache_control("img/own-BF8QNONU.png") == site.cache_control("css/plain.css") == SHORT
     assert of(tmp_path, {".vite/manifest.json": "[" * 9000}).cache_control("img/logo-CLDdwZDr.png") == SHORT
+
+
+INLINE = "<script>a()</script>"
+HASH = "qVpDBgj7bpq5hMAcGp3AOc79J3Y1Z4HvySTwKrWDoy4"
+
+
+def policies(site: Answers) -> dict[str, str]:
+    return {file.path: dict(file.headers).get(NEEDS, "") for file in site.files}
+
+
+def test_pages_say_which_scripts_their_policy_names_and_scripts_what_they_need(tmp_path: Path) -> None:
+    files = {"index.html": INLINE, "plain.html": "<p>x", "404.html": INLINE, "a.js": "a()", "own.html": INLINE}
+    files["_headers"] = "/own\n  Content-Security-Policy: default-src 'none'\n"
+    site = of(tmp_path, files, page_policies=True)
+    assert policies(site) == {"index.html": HASH, "plain.html": "-", "404.html": "", "a.js": "", "own.html": ""}
+    assert site.notes == ()
+    assert set(policies(of(tmp_path, files)).values()) == {""}, "a stack of an earlier version"
+    allowed = of(tmp_path, files, page_policies=True, inline_scripts="allowed")
+    assert (policies(allowed)["index.html"], policies(allowed)["plain.html"], allowed.notes) == ("i", "i", ())
+
+
+def test_web_assembly_and_workers_are_allowed_where_the_release_uses_them(tmp_path: Path) -> None:
+    files = {"index.html": INLINE, "a.js": "a()", "b.wasm": "\0asm", "w.js": "new Worker(URL.createObjectURL(new Blob([code])))"}
+    assert policies(of(tmp_path, files, page_policies=True)) == {"index.html": f"{HASH} w b", "a.js": "w b", "b.wasm": "", "w.js": "w b"}
+
+
+def test_pages_that_keep_unsafe_inline_are_named(tmp_path: Path) -> None:
+    many = "".join(f"<script>a({number})</script>" for number in range(60))
+    site = of(tmp_path / "many", {"index.html": INLINE, "many.html": many}, page_policies=True)
+    assert policies(site) == {"index.html": HASH, "many.html": "i"}
+    assert "in 1 of the pages" in site.notes[0]
+    assert site.notes[0].endswith("many.html")
+    astro = of(tmp_path / "astro", {"index.html": INLINE, "client.js": "trigger('astro:before-swap')"}, page_policies=True)
+    assert policies(astro) == {"index.html": "i", "client.js": ""}
+    assert "client.js puts parts of other pages into the open one" in astro.notes[0]
+    full = f"/*\n  X-Own: {'x' * 1990}\n"
+    assert policies(of(tmp_path / "full", {"index.html": INLINE, "_headers": full}, page_policies=True)) == {"index.html": "i"}

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from amianai_infra.rules.header_rules import NEEDS
+from amianai_infra.rules.headers import content_security_policy, page_policy, policy_of
 from amianai_infra.rules.redirects import Rule
 from amianai_infra.rules.routing import Routing
 from amianai_infra.site.manifest import Entry, Manifest, Summary
-from amianai_infra.site.verify import Answer, Check, checks_for, compare
+from amianai_infra.site.verify import Answer, Check, checks_for, compare, told_by_stack
 
 SECURE = {"content-security-policy": "x", "x-content-type-options": "nosniff", "referrer-policy": "x", "strict-transport-security": "x"}
 
@@ -114,3 +116,17 @@ def test_a_redirect_must_lead_where_it_should() -> None:
     assert compare(check, Answer(301, {"location": "/a/"}, b""), hsts=True) == []
     assert compare(check, Answer(301, {"location": "/b/"}, b""), hsts=True) == ["/a leads to /b/, not to /a/"]
     assert compare(check, Answer(200, {}, b"a"), hsts=True) == ["/a answers 200, not 301"]
+
+
+def test_what_the_stack_says_of_an_answer_is_said_of_each_page_with_its_own_scripts() -> None:
+    policy = content_security_policy()
+    stack = {"content-security-policy": policy, "x-frame-options": "DENY"}
+    page = replace(entry("a"), headers=((NEEDS, "abc"),))
+    check = Check("/a/", "a/index.html", page, whole=True, secure=True)
+    said = told_by_stack(check, stack, page_policies=True)
+    assert said == {"content-security-policy": policy_of(page_policy(policy), "abc"), "x-frame-options": "DENY"}
+    assert told_by_stack(check, stack, page_policies=False) == stack
+    own = replace(check, entry=replace(page, headers=(("x-frame-options", "SAMEORIGIN"),)))
+    assert told_by_stack(own, stack, page_policies=True) == {"content-security-policy": policy}, "a file's own comes first"
+    assert told_by_stack(replace(check, location="/b/"), stack, page_policies=True) == {}
+    assert compare(check, Answer(200, GOOD, b"a"), hsts=True) == [], "what pages say for the edge is no header"
