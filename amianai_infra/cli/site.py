@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from amianai_infra.outputs import StackOutputs
+    from amianai_infra.site.given import Given
     from amianai_infra.site.release import Agreed
     from amianai_infra.site.settings import ReleaseSettings
     from amianai_infra.target import Target
@@ -32,40 +33,44 @@ _no_verify = click.option("--no-verify", is_flag=True, help="Do not look at the 
 
 
 @click.command()
+@click.argument("path", required=False)
 @click.option("--no-build", is_flag=True, help="Publish the output folder as it is.")
 @click.option(
     "--begun",
     type=click.DateTime([_MOMENT]),
     metavar="TIME",
-    help="With --no-build: when the build began (UTC), as 2026-03-01T11:55:00Z. What was released since is not undone without a word.",
+    help="With --no-build or PATH: when the build began (UTC), as 2026-03-01T11:55:00Z. What was released since is not undone unasked.",
 )
 @_no_verify
 @_wait
 @click.option("--everything", is_flag=True, help="Build and upload everything, also what is there already.")
 @dry_run_option
 @click.pass_obj
-def deploy(app: App, no_build: bool, begun: datetime | None, no_verify: bool, wait: timedelta, everything: bool, dry_run: bool) -> None:
-    """Build the site and publish what changed.
+def deploy(
+    app: App, path: str | None, no_build: bool, begun: datetime | None, no_verify: bool, wait: timedelta, everything: bool, dry_run: bool
+) -> None:
+    """Build the site and publish what changed; or publish PATH as it is: a folder, a .tar.gz or .zip, or - for a tar stream on stdin.
 
     \b
     amianai --sandbox deploy
     amianai deploy --no-build --wait 5m
+    tar -C public -cz . | amianai --yes deploy -
 
     The site's own build runs each time (site.inputs declares when it need not), and files are compared by content and headers. Another
-    folder than the live release's is asked for (--yes). What pages name goes up before the pages; what the site no longer has answers 404
-    then, but for assets with a hash in their name; a release that does not answer as it should is rolled back.
+    folder or archive than the live release's is asked for (--yes). What pages name goes up before the pages; what the site no longer has
+    answers 404 then, but for assets with a hash in their name; a release that does not answer as it should is rolled back.
     """
     from amianai_infra import site
 
-    moment = _seconds(begun, no_build) if begun else None
+    moment = _seconds(begun, no_build or path is not None) if begun else None
     target, settings, outputs = _release_context(app)
-    with _interruptible():
+    with _interruptible(), _given(path, target) as given:
         release = site.deploy(
             target,
             settings,
             outputs,
             app.progress,
-            build=not no_build,
+            build=not (no_build or path),
             verify=not no_verify,
             wait=wait.total_seconds(),
             dry_run=dry_run,
@@ -73,6 +78,7 @@ def deploy(app: App, no_build: bool, begun: datetime | None, no_verify: bool, wa
             agreed=_agreed(app),
             begun=moment,
             confirm=app.confirm,
+            given=given,
         )
     app.print(asdict(release), site.describe(release))
 
@@ -161,13 +167,24 @@ def releases(app: App, count: int) -> None:
     app.print([asdict(one) for one in found], site.table(found))
 
 
+def _given(path: str | None, target: Target) -> AbstractContextManager[Given | None]:
+    """The finished site that was named; None where none was."""
+    from contextlib import nullcontext
+
+    if path is None:
+        return nullcontext()
+    from amianai_infra.site.given import given
+
+    return given(path, target.root, target.local / "site")
+
+
 def _seconds(begun: datetime, no_build: bool) -> float:
     """Seconds since 1970; refused where it says nothing about what is published."""
     from datetime import UTC
 
     seconds = begun.replace(tzinfo=UTC).timestamp()
     if not no_build:
-        raise click.UsageError("--begun goes with --no-build: without it the build begins now.")
+        raise click.UsageError("--begun goes with --no-build or PATH: without one the build begins now.")
     if seconds > time.time() + _CLOCKS_DIFFER:
         raise click.BadParameter("it is in the future: no release could be noticed.", param_hint="--begun")
     return seconds

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from amianai_infra.config import Settings
     from amianai_infra.outputs import StackOutputs
     from amianai_infra.progress import Progress
+    from amianai_infra.site.given import Given
     from amianai_infra.site.lock import Holder, Lock
     from amianai_infra.site.verify import Report
     from amianai_infra.target import Target
@@ -167,6 +168,7 @@ class Publisher:
         verify: whether to look at the site afterwards.
         agreed: asks a person whether to release over what was released meanwhile; where not given, nobody can be asked.
         confirm: asks whether to publish another site than the live one, and raises when not; where not given, nobody can be asked.
+        given: a finished site that is published as it is, instead of the settings' output.
         store: the bucket; made from the target when not given.
         clock: seconds since 1970.
         sleep: how to wait.
@@ -183,6 +185,7 @@ class Publisher:
         verify: bool = True,
         agreed: Agreed | None = None,
         confirm: Callable[[str], None] | None = None,
+        given: Given | None = None,
         store: SiteBucket | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -195,6 +198,7 @@ class Publisher:
         self._verify = verify
         self._agreed = agreed
         self._confirm = confirm
+        self._site = given
         self._base: int | None = None
         self._in_force = ""
         self._table: Table | None = None
@@ -216,11 +220,16 @@ class Publisher:
     @cached_property
     def output(self) -> Path:
         """The folder with the finished site."""
-        return folders(self._target.root, self._settings)[1]
+        return self._site.folder if self._site else folders(self._target.root, self._settings)[1]
+
+    @cached_property
+    def _folder(self) -> Path:
+        """Whose ignore file counts: the site's own folder, or the top of what is given."""
+        return self._site.folder if self._site else folders(self._target.root, self._settings)[0]
 
     @property
     def _published(self) -> str:
-        return Path(os.path.relpath(self.output, self._target.root)).as_posix()
+        return self._site.name if self._site else Path(os.path.relpath(self.output, self._target.root)).as_posix()
 
     @property
     def _memory(self) -> Path:
@@ -269,7 +278,7 @@ class Publisher:
         thread = threading.Thread(target=list_bucket, name="listing", daemon=True)
         thread.start()
         try:
-            site = publication(self.output, self._settings, Ignored.of(folders(self._target.root, self._settings)[0], self.output))
+            site = publication(self.output, self._settings, Ignored.of(self._folder, self.output))
         finally:
             thread.join()
         if failed:
@@ -300,7 +309,7 @@ class Publisher:
             return self._unchanged(state.last, len(plan.kept))
         self._progress.note(unexplained(plan, state.last, sources))
         self._check(plan, site.routing)
-        build_id, commit = build_of(self.output, site.files), _commit(self._target.root / self._settings.directory)
+        build_id, commit = build_of(self.output, site.files), self._commit()
         content = Content(self.output, plan, "deploy", 0, build_id, sources, commit, site.routing, self._published)
         if dry_run:
             self._progress.note(self._other_site(state.last))
@@ -317,6 +326,10 @@ class Publisher:
                 content = replace(content, plan=plan)
                 lock.announce(_new(plan))
             return self._publish(content, state, lock, before)
+
+    def _commit(self) -> str:
+        """The commit of the sources; empty for an archive, which does not tell."""
+        return "" if self._site and self._site.unpacked else _commit(self._folder)
 
     def _possible(self, site: Publication) -> None:
         """Refuse what a stack without the functions at the edge cannot do, and say which addresses it cannot answer.
@@ -362,7 +375,7 @@ class Publisher:
             if self._confirm is None:
                 raise RefusedError(
                     f"{told} Nothing was published.",
-                    where="site.directory and site.output",
+                    where=self._site.name if self._site else "site.directory and site.output",
                     fix="choose the live site's, best in the stack file; `amianai deploy` asks whether to publish the other one",
                 )
             self._confirm(f"{told} Publish it in its place?")
@@ -821,9 +834,10 @@ def deploy(
     agreed: Agreed | None = None,
     begun: float | None = None,
     confirm: Callable[[str], None] | None = None,
+    given: Given | None = None,
 ) -> Release:
     """Build the site and publish what changed; see `Publisher`."""
-    publisher = Publisher(target, settings, outputs, progress, wait=wait, verify=verify, agreed=agreed, confirm=confirm)
+    publisher = Publisher(target, settings, outputs, progress, wait=wait, verify=verify, agreed=agreed, confirm=confirm, given=given)
     return publisher.deploy(build=build, dry_run=dry_run, everything=everything, begun=begun)
 
 
