@@ -38,7 +38,7 @@ from amianai_infra.site.output import allowed, build_of, check_names, check_refe
 from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing, stays, stuck
 from amianai_infra.site.publication import Publication, publication, without_taken
 from amianai_infra.site.settings import ReleaseSettings, folders
-from amianai_infra.site.store import ConflictError, SiteBucket
+from amianai_infra.site.store import ConflictError, SiteBucket, bucket_of
 from amianai_infra.site.texts import amount_of, overtaken, unexplained, verified
 from amianai_infra.site.tree import located
 
@@ -210,12 +210,7 @@ class Publisher:
     @cached_property
     def store(self) -> SiteBucket:
         """The site's bucket."""
-        if self._given is not None:
-            return self._given
-        endpoint = self._target.endpoint("s3")
-        ca = os.environ.get("AWS_CA_BUNDLE") if endpoint is None or endpoint.startswith("https:") else None
-        outputs = self._outputs
-        return SiteBucket(outputs.site.bucket, outputs.region, endpoint, self._target.credentials(), owner=outputs.account, ca=ca)
+        return self._given if self._given is not None else bucket_of(self._target, self._outputs, self._outputs.site.bucket)
 
     @cached_property
     def output(self) -> Path:
@@ -329,7 +324,7 @@ class Publisher:
 
     def _commit(self) -> str:
         """The commit of the sources; empty for an archive, which does not tell."""
-        return "" if self._site and self._site.unpacked else _commit(self._folder)
+        return "" if self._site and self._site.unpacked else commit_of(self._folder)
 
     def _possible(self, site: Publication) -> None:
         """Refuse what a stack without the functions at the edge cannot do, and say which addresses it cannot answer.
@@ -803,7 +798,7 @@ def actor() -> str:
     return f"{os.environ.get('GITHUB_ACTOR', 'GitHub')} (GitHub Actions run {os.environ.get('GITHUB_RUN_ID', '?')})"
 
 
-def _commit(folder: Path) -> str:
+def commit_of(folder: Path) -> str:
     """The git commit of the sources, with a `+` when there are changes that are not committed; empty without git."""
     import subprocess
 

@@ -326,6 +326,7 @@ class Verification:
         context: TLS settings.
         plain_port: where plain HTTP answers, which must lead to TLS.
         removed: files that the release before it had and that may answer no longer.
+        preview: it answers under a name of its own that search engines are not to know.
     """
 
     address: SiteAddress
@@ -339,6 +340,7 @@ class Verification:
     context: ssl.SSLContext | None = None
     plain_port: int = 80
     removed: Iterable[str] = ()
+    preview: bool = False
     _problems: list[str] = field(default_factory=list)
 
     def run(self, task: Task) -> Report:
@@ -352,13 +354,15 @@ class Verification:
         pages = ((path, self.read(path).decode("utf-8", "replace")) for path in self.changed if path.endswith(".html"))
         checks = checks_for(self.manifest, self.changed, pages, self._gone())
         front = Visitor(self.address, context=self.context)
-        front.get("/")
+        robots = front.get("/").headers.get("x-robots-tag", "")
+        if self.preview and robots != "noindex":
+            self._problems.append(f"/ has X-Robots-Tag {robots!r}, not 'noindex'")
         days = front.certificate_days(self.clock())
         task.total(len(checks))
         self._ask_all(checks, task)
         self._private(front)
         self._release_id(front)
-        if self.address.tls:
+        if self.address.tls and not self.preview:
             self._redirects()
         if days is not None and days < FEWEST_DAYS:
             self._problems.append(f"the certificate ends in {days} days: its renewal does not work")
