@@ -229,6 +229,8 @@ async function preview(request, host, uri) {
     var answer = await route(config, request, uri);
     if (answer.uri) {
         answer.uri = '/' + config.d + answer.uri;
+    } else {
+        answer.headers['x-robots-tag'] = { value: 'noindex' };
     }
     return answer;
 }

@@ -105,7 +105,7 @@ def test_a_preview_answers_with_its_links_and_the_live_site_is_not_touched(besid
         answer = beside.get(shown.url, path)
         assert (answer.status, answer.body.decode()) == (200, PAGES[content]), path
     led = beside.get(shown.url, "/docs")
-    assert (led.status, led.headers["location"]) == (301, "/docs/")
+    assert (led.status, led.headers["location"], led.headers["x-robots-tag"]) == (301, "/docs/", "noindex")
     for nowhere in ("/gone", "/gone.css", "/.amianai/previews/pr-1.json", f"/{shown.preview.folder}/index.html"):
         answer = beside.get(shown.url, nowhere)
         assert answer.status == 404, nowhere
