@@ -18,6 +18,7 @@ from amianai_infra.progress import Progress
 from amianai_infra.site.deploy_previews import Previews, Shown
 from amianai_infra.site.given import given
 from amianai_infra.site.store import SiteBucket
+from amianai_infra.site.takedown import Remover
 from amianai_infra.site.verify import Answer, Visitor
 from amianai_infra.target import SiteAddress
 from tests.functional.site.edge import Edge
@@ -193,3 +194,23 @@ def test_a_folder_is_published_as_it_is(beside: Beside, tmp_path: Path) -> None:
     with given(str(folder), tmp_path, tmp_path) as site:
         shown = beside.made(given=site).publish("given", DAY, build=False)
     assert beside.get(shown.url).body == b"<!doctype html>given"
+
+
+def test_a_page_that_is_taken_down_goes_from_previews_too(stage: Stage) -> None:
+    """One small S3 stands for both buckets: it goes by the key alone."""
+    stage.write(PAGES)
+    stage.deploy(verify=False)
+    page, copy = PAGES["about.html"].encode(), b"about.html"
+    for key, content in (
+        ("0123456789abcdef/about.html", b"an older one"),
+        ("0123456789abcdef/copy.html", page),
+        ("fedcba9876543210/x", copy),
+    ):
+        stage.world.store(key, content)
+    outputs = replace(stage.outputs, previews=PreviewsOutputs("preview.example.com", BUCKET, "E2", "d2.cloudfront.net", "arn", ""))
+    stage.world.forget()
+    remover = Remover(stage.target, release_settings(), outputs, Progress(quiet=True), verify=False, sleep=lambda seconds: None)  # type: ignore[arg-type]
+    remover.takedown("/about", "names a customer")
+    kept = {key for key, versions in stage.world.bucket.versions.items() if any(versions)}
+    assert {key for key in kept if "/" in key and not key.startswith((".amianai", "docs"))} == {"fedcba9876543210/x"}
+    assert ["/0123456789abcdef/about.html", "/0123456789abcdef/copy.html"] in stage.world.invalidated
