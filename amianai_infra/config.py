@@ -507,6 +507,9 @@ class SiteSettings(_Group):
     )
     log_days: int = Field(90, ge=1, le=3650, description="Expiry of the access logs", json_schema_extra=_unit("days"))
     bucket_logging: bool = Field(False, description="Keep S3's access log of the site's bucket beside that of the CDN")
+    previews: bool = Field(
+        False, description="Have a distribution for previews of the site: *.preview.DOMAIN, with a certificate and a bucket of its own"
+    )
 
     @field_validator("hsts_preload")
     @classmethod

@@ -42,6 +42,15 @@ def bucket_name(prefix: str, purpose: str, domain: str) -> str:
     return f"{prefix}-{purpose}-{slug(domain)}"[:63].rstrip("-")
 
 
+PREVIEW_DAYS = 30
+"""The longest that a preview of the site lasts."""
+
+
+def preview_domain(domain: str) -> str:
+    """The name below which previews of the site answer, each under a label of its own."""
+    return f"preview.{domain}"
+
+
 def state_bucket_name(prefix: str, account: str, region: str) -> str:
     """The bucket that holds the Pulumi state of one account and region."""
     return f"{prefix}-state-{account}-{region}"

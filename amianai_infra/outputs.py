@@ -96,6 +96,18 @@ class SiteOutputs(_Part):
 
 
 @dataclass(frozen=True)
+class PreviewsOutputs(_Part):
+    """Where previews of the site live; empty where the stack has none."""
+
+    domain: str = ""
+    bucket: str = ""
+    distribution_id: str = ""
+    distribution_domain: str = ""
+    routes_arn: str = ""
+    role_arn: str = ""
+
+
+@dataclass(frozen=True)
 class DatabaseOutputs(_Part):
     """Where the database listens and which secret opens it."""
 
@@ -176,6 +188,7 @@ class StackOutputs(_Part):
     access: AccessOutputs = AccessOutputs()
     audit_log_group: str = ""
     deploy_role_arn: str = ""
+    previews: PreviewsOutputs = PreviewsOutputs()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(DOMAIN, self.domain):
@@ -188,4 +201,5 @@ class StackOutputs(_Part):
         "dns": DnsOutputs,
         "network": NetworkOutputs,
         "access": AccessOutputs,
+        "previews": PreviewsOutputs,
     }

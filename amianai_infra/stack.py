@@ -22,14 +22,16 @@ from amianai_infra.components.database_proxy import DatabaseProxy
 from amianai_infra.components.delivery import Delivery
 from amianai_infra.components.dns import CARRIED, Dns, SiteRecords
 from amianai_infra.components.network import Network
-from amianai_infra.components.static_site import StaticSite
+from amianai_infra.components.previews import Previews
+from amianai_infra.components.static_site import StaticSite, StaticSiteArgs
 from amianai_infra.components.tags import StackTags
 from amianai_infra.config import Settings, every_setting, load_settings, to_pulumi
 from amianai_infra.errors import ConfigurationError
-from amianai_infra.naming import PROJECT, STACK, bucket_name, default_tags, stack_parameter, user_pool_domain
+from amianai_infra.naming import PROJECT, STACK, bucket_name, default_tags, preview_domain, stack_parameter, user_pool_domain
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.rules.domains import site_names
 from amianai_infra.rules.headers import cognito_origins, content_security_policy
+from amianai_infra.rules.policies import previewer
 
 # After the components: they prepare pulumi_aws so that this loads one module of `ssm` and not all (components/leaf_imports.py).
 from pulumi_aws.ssm.parameter import Parameter  # isort: skip
@@ -97,6 +99,7 @@ class Production:
         self.auth = self._auth()
         self.dns = self._dns()
         self.site = self._site()
+        self.previews = self._previews()
         self.delivery = self._delivery()
         self.parameter = self._publish()
         self.records = self._records()
@@ -224,30 +227,45 @@ class Production:
         )
 
     def _site(self) -> StaticSite:
+        return StaticSite("site", self._site_args())
+
+    def _site_args(self) -> StaticSiteArgs:
         settings, chosen = self.settings, self.settings.site
         origins = (*cognito_origins(settings.region, self.hosted_domain), *chosen.connect_src)
         policy = chosen.content_security_policy or content_security_policy(origins, chosen.csp_sources)
-        return StaticSite(
-            "site",
-            {
-                "prefix": settings.prefix,
-                "account": self.account,
-                "domain": settings.domain_name,
-                "names": self.names,
-                "certificate_arn": self.dns.certificate_arn,
-                "bucket_name": bucket_name(settings.prefix, "site", settings.domain_name),
-                "logs_bucket_name": bucket_name(settings.prefix, "logs", settings.domain_name),
-                "content_security_policy": policy,
-                "page_policies": not chosen.content_security_policy,
-                "hsts_seconds": chosen.hsts_seconds,
-                "hsts_include_subdomains": chosen.hsts_include_subdomains,
-                "hsts_preload": chosen.hsts_preload,
-                "price_class": chosen.price_class,
-                "old_version_days": chosen.old_version_days,
-                "log_days": chosen.log_days,
-                "bucket_logging": chosen.bucket_logging,
-            },
-        )
+        return {
+            "prefix": settings.prefix,
+            "account": self.account,
+            "domain": settings.domain_name,
+            "names": self.names,
+            "certificate_arn": self.dns.certificate_arn,
+            "bucket_name": bucket_name(settings.prefix, "site", settings.domain_name),
+            "logs_bucket_name": bucket_name(settings.prefix, "logs", settings.domain_name),
+            "content_security_policy": policy,
+            "page_policies": not chosen.content_security_policy,
+            "hsts_seconds": chosen.hsts_seconds,
+            "hsts_include_subdomains": chosen.hsts_include_subdomains,
+            "hsts_preload": chosen.hsts_preload,
+            "price_class": chosen.price_class,
+            "old_version_days": chosen.old_version_days,
+            "log_days": chosen.log_days,
+            "bucket_logging": chosen.bucket_logging,
+        }
+
+    def _previews(self) -> Previews | None:
+        """Where previews of the site are published, where that is asked for."""
+        settings = self.settings
+        if not settings.site.previews:
+            return None
+        domain = preview_domain(settings.domain_name)
+        site: StaticSiteArgs = {
+            **self._site_args(),
+            "prefix": f"{settings.prefix}-preview",
+            "bucket_name": bucket_name(settings.prefix, "preview", settings.domain_name),
+            "logs_bucket_name": bucket_name(settings.prefix, "preview-logs", settings.domain_name),
+            "old_version_days": 1,
+        }
+        return Previews("previews", {"domain": domain, "zone_id": self.dns.zone_id, "site": site})
 
     def _records(self) -> SiteRecords:
         return SiteRecords(
@@ -282,8 +300,13 @@ class Production:
                 "branch": chosen.branch,
                 "environment": chosen.environment,
                 "oidc_provider_arn": chosen.oidc_provider_arn,
+                "previews_policy": self._previews_policy(self.previews.site, parameter) if self.previews else None,
             },
         )
+
+    def _previews_policy(self, previews: StaticSite, parameter: pulumi.Output[str]) -> pulumi.Output[Any]:
+        named = (previews.bucket_arn, previews.distribution_arn, previews.routes_arn, self.site.bucket_arn, parameter)
+        return pulumi.Output.all(*named).apply(lambda arns: previewer(*arns))
 
     def outputs(self) -> dict[str, Any]:
         """What the stack tells about itself, in the shape of `StackOutputs`."""
@@ -305,6 +328,7 @@ class Production:
                 "headers": self.site.headers,
                 "page_policies": int(self.site.page_policies),
             },
+            "previews": self._previews_outputs(),
             "database": {
                 "identifier": self.database.identifier,
                 "host": self.database.host,
@@ -350,6 +374,19 @@ class Production:
                 "private_subnet_ids": self.network.private_subnet_ids,
                 "private_route_table_ids": self.network.private_route_table_ids,
             },
+        }
+
+    def _previews_outputs(self) -> dict[str, Any]:
+        if self.previews is None:
+            return {}
+        site = self.previews.site
+        return {
+            "domain": self.previews.domain,
+            "bucket": site.bucket_name,
+            "distribution_id": site.distribution_id,
+            "distribution_domain": site.distribution_domain,
+            "routes_arn": site.routes_arn,
+            "role_arn": self.delivery.previews_role_arn if self.delivery else "",
         }
 
     def _publish(self) -> Parameter:

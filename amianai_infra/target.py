@@ -172,6 +172,10 @@ class Target(Protocol):
         """Where the site answers."""
         ...
 
+    def preview_address(self, outputs: StackOutputs, label: str) -> SiteAddress:
+        """Where one preview answers."""
+        ...
+
     def database_ca(self) -> Path:
         """PEM file of the authorities that may sign the database's certificate."""
         ...
@@ -529,6 +533,11 @@ class AwsTarget:
     def site_address(self, outputs: StackOutputs) -> SiteAddress:
         """The domain itself, over TLS."""
         return SiteAddress(f"https://{outputs.domain}/", outputs.domain, (outputs.domain, 443), tls=True)
+
+    def preview_address(self, outputs: StackOutputs, label: str) -> SiteAddress:
+        """A name below that of the previews, over TLS."""
+        host = f"{label}.{outputs.previews.domain}"
+        return SiteAddress(f"https://{host}/", host, (host, 443), tls=True)
 
     def database_ca(self) -> Path:
         """The RDS root certificates that come with the package."""

@@ -173,6 +173,7 @@ def _workflow(app: App) -> Workflow:
         variables={"DOMAIN_NAME": outputs.domain, **_not_in_the_stack_file(app), **public_environment(app.target, outputs)},
         passed=settings.site.pass_environment,
         node_file=_node_file(app.root, settings.site.directory),
+        previews_role_arn=outputs.previews.role_arn,
     )
 
 

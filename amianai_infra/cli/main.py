@@ -29,6 +29,7 @@ COMMANDS: Commands = {
     "deploy": ("amianai_infra.cli.site:deploy", "Build the site and publish it."),
     "rollback": ("amianai_infra.cli.site:rollback", "Publish an earlier release again."),
     "takedown": ("amianai_infra.cli.site:takedown", "Take a page down, for good and from every release."),
+    "previews": ("amianai_infra.cli.site:previews", "List and remove previews of the site."),
     "releases": ("amianai_infra.cli.site:releases", "List the site's releases."),
     "ci": ("amianai_infra.cli.ci:ci", "Release the site from GitHub Actions."),
     "db": ("amianai_infra.cli.db:db", "Operate the database: migrate, look, connect."),

@@ -9,18 +9,20 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from amianai_infra.cli.options import App, DurationType, dry_run_option
+from amianai_infra.naming import PREVIEW_DAYS
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from amianai_infra.outputs import StackOutputs
+    from amianai_infra.site.given import Given
     from amianai_infra.site.release import Agreed
     from amianai_infra.site.settings import ReleaseSettings
     from amianai_infra.target import Target
@@ -28,44 +30,71 @@ if TYPE_CHECKING:
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 _CLOCKS_DIFFER = 60.0
 _wait = click.option("--wait", type=DurationType(0, 86400), default="0s", help="How long to wait while somebody else releases.")
+_for = click.option("--for", "lasts", type=DurationType(60, PREVIEW_DAYS * 86400), help="How long a preview answers. [default: 14d]")
 _no_verify = click.option("--no-verify", is_flag=True, help="Do not look at the site afterwards.")
 
 
 @click.command()
+@click.argument("path", required=False)
 @click.option("--no-build", is_flag=True, help="Publish the output folder as it is.")
 @click.option(
     "--begun",
     type=click.DateTime([_MOMENT]),
     metavar="TIME",
-    help="With --no-build: when the build began (UTC), as 2026-03-01T11:55:00Z. What was released since is not undone without a word.",
+    help="With --no-build or PATH: when the build began (UTC), as 2026-03-01T11:55:00Z. What was released since is not undone unasked.",
 )
 @_no_verify
 @_wait
+@click.option("--preview", is_flag=False, flag_value="", metavar="[NAME]", help="Publish it as a preview; without NAME, the branch's.")
+@_for
 @click.option("--everything", is_flag=True, help="Build and upload everything, also what is there already.")
 @dry_run_option
 @click.pass_obj
-def deploy(app: App, no_build: bool, begun: datetime | None, no_verify: bool, wait: timedelta, everything: bool, dry_run: bool) -> None:
-    """Build the site and publish what changed.
+def deploy(
+    app: App,
+    path: str | None,
+    no_build: bool,
+    begun: datetime | None,
+    no_verify: bool,
+    wait: timedelta,
+    preview: str | None,
+    lasts: timedelta | None,
+    everything: bool,
+    dry_run: bool,
+) -> None:
+    """Build the site and publish what changed; or publish PATH as it is: a folder, a .tar.gz or .zip, or - for a tar stream on stdin.
 
     \b
     amianai --sandbox deploy
     amianai deploy --no-build --wait 5m
+    tar -C public -cz . | amianai --yes deploy -
+    amianai deploy --preview pr-12 --for 7d
 
     The site's own build runs each time (site.inputs declares when it need not), and files are compared by content and headers. Another
-    folder than the live release's is asked for (--yes). What pages name goes up before the pages; what the site no longer has answers 404
-    then, but for assets with a hash in their name; a release that does not answer as it should is rolled back.
+    folder or archive than the live release's is asked for (--yes). What pages name goes up before the pages; what the site no longer has
+    answers 404 then, but for assets with a hash in their name; a release that does not answer as it should is rolled back.
+
+    A preview is published under an unguessable address of its own, unknown to search engines, and ends by itself; the live site is
+    not touched (needs site.previews).
     """
     from amianai_infra import site
 
-    moment = _seconds(begun, no_build) if begun else None
+    if lasts is not None and preview is None:
+        raise click.UsageError("--for goes with --preview: a release has no end.")
+    if preview is not None:
+        if begun or everything or dry_run or wait:
+            raise click.UsageError("--begun, --wait, --everything and --dry-run are about releases: a preview replaces nothing.")
+        _publish_preview(app, preview, path, lasts, build=not (no_build or path), verify=not no_verify)
+        return
+    moment = _seconds(begun, no_build or path is not None) if begun else None
     target, settings, outputs = _release_context(app)
-    with _interruptible():
+    with _interruptible(), _given(path, target) as given:
         release = site.deploy(
             target,
             settings,
             outputs,
             app.progress,
-            build=not no_build,
+            build=not (no_build or path),
             verify=not no_verify,
             wait=wait.total_seconds(),
             dry_run=dry_run,
@@ -73,6 +102,7 @@ def deploy(app: App, no_build: bool, begun: datetime | None, no_verify: bool, wa
             agreed=_agreed(app),
             begun=moment,
             confirm=app.confirm,
+            given=given,
         )
     app.print(asdict(release), site.describe(release))
 
@@ -188,13 +218,72 @@ def releases_diff(app: App, before: int | None, after: int | None) -> None:
     app.print({**asdict(found), "changes": changes}, told(found))
 
 
+@click.group(invoke_without_command=True)
+@click.pass_context
+def previews(ctx: click.Context) -> None:
+    """List the previews of the site, newest first.
+
+    \b
+    amianai --sandbox previews
+    amianai previews remove pr-12
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from amianai_infra.site.deploy_previews import Previews, listing
+
+    app: App = ctx.obj
+    target, settings, outputs = _release_context(app)
+    found = Previews(target, settings, outputs, app.progress).listed()
+    app.print([asdict(one) for one in found], listing(found))
+
+
+@previews.command()
+@click.argument("name")
+@_no_verify
+@click.pass_obj
+def remove(app: App, name: str, no_verify: bool) -> None:
+    """Have the preview NAME answer 404, and delete its files.
+
+    \b
+    amianai previews remove pr-12
+    """
+    from amianai_infra.site.deploy_previews import Previews, name_of
+
+    target, settings, outputs = _release_context(app)
+    with _interruptible():
+        gone = Previews(target, settings, outputs, app.progress, verify=not no_verify).remove(name_of(name))
+    app.print(asdict(gone), f"Preview {gone.preview.name} is removed: {gone.url} answers 404.")
+
+
+def _publish_preview(app: App, name: str, path: str | None, lasts: timedelta | None, *, build: bool, verify: bool) -> None:
+    from amianai_infra.site.deploy_previews import DAYS, Previews, branch_of, described, name_of
+
+    target, settings, outputs = _release_context(app)
+    called = name_of(name or branch_of(target.root))
+    with _interruptible(), _given(path, target) as given:
+        publisher = Previews(target, settings, outputs, app.progress, given=given, verify=verify)
+        shown = publisher.publish(called, lasts.total_seconds() if lasts else DAYS * 86400, build=build)
+    app.print(asdict(shown), described(shown))
+
+
+def _given(path: str | None, target: Target) -> AbstractContextManager[Given | None]:
+    """The finished site that was named; None where none was."""
+    from contextlib import nullcontext
+
+    if path is None:
+        return nullcontext()
+    from amianai_infra.site.given import given
+
+    return given(path, target.root, target.local / "site")
+
+
 def _seconds(begun: datetime, no_build: bool) -> float:
     """Seconds since 1970; refused where it says nothing about what is published."""
     from datetime import UTC
 
     seconds = begun.replace(tzinfo=UTC).timestamp()
     if not no_build:
-        raise click.UsageError("--begun goes with --no-build: without it the build begins now.")
+        raise click.UsageError("--begun goes with --no-build or PATH: without one the build begins now.")
     if seconds > time.time() + _CLOCKS_DIFFER:
         raise click.BadParameter("it is in the future: no release could be noticed.", param_hint="--begun")
     return seconds

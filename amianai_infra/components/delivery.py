@@ -9,7 +9,15 @@ from pulumi_aws.iam.role_policy import RolePolicy
 
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import DeliverySettings
-from amianai_infra.rules.policies import GITHUB_AUDIENCE, GITHUB_ISSUER, deployer, github_subject, github_trust
+from amianai_infra.rules.policies import (
+    GITHUB_AUDIENCE,
+    GITHUB_ISSUER,
+    Policy,
+    deployer,
+    github_pull_requests,
+    github_subject,
+    github_trust,
+)
 
 _DEFAULT = DeliverySettings()
 SESSION_SECONDS = 3600
@@ -39,6 +47,9 @@ class DeliveryArgs(TypedDict):
     routes_arn: pulumi.Input[str]
     """The key-value store of the site's addresses."""
 
+    previews_policy: NotRequired[pulumi.Input[Policy] | None]
+    """What the runs of pull requests may do to publish previews, with a role of their own. Default: there is no such role."""
+
     branch: NotRequired[str]
     """Branch that may deploy. Default main."""
 
@@ -53,13 +64,15 @@ _DEFAULTS = {
     "branch": _DEFAULT.branch,
     "environment": _DEFAULT.environment,
     "oidc_provider_arn": _DEFAULT.oidc_provider_arn,
+    "previews_policy": None,
 }
 
 
 class Delivery(pulumi.ComponentResource):
     """A role that the workflows of one repository, on one branch or environment, assume without a stored key.
 
-    Creates: GitHub's OIDC provider, unless one is adopted; the deploy role with its policy.
+    Creates: GitHub's OIDC provider, unless one is adopted; the deploy role with its policy; where previews are published, a role for
+    the runs of the repository's pull requests, which GitHub gives no token for where they come from a fork.
 
     Cost: nothing.
 
@@ -71,6 +84,8 @@ class Delivery(pulumi.ComponentResource):
     """ARN of the deploy role."""
     provider_arn: pulumi.Output[str]
     """ARN of GitHub's OIDC provider."""
+    previews_role_arn: pulumi.Output[str]
+    """ARN of the role of pull requests; empty where there is none."""
 
     def __init__(self, name: str, args: DeliveryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("amianai:delivery:Delivery", name, None, opts)
@@ -80,9 +95,10 @@ class Delivery(pulumi.ComponentResource):
 
         self._create_provider()
         self._create_role()
+        self._create_previews_role()
 
         self.role_arn = self.role.arn
-        self.register_outputs({"role_arn": self.role_arn, "provider_arn": self.provider_arn})
+        self.register_outputs({"role_arn": self.role_arn, "provider_arn": self.provider_arn, "previews_role_arn": self.previews_role_arn})
 
     def _create_provider(self) -> None:
         self.provider: OpenIdConnectProvider | None = None
@@ -119,3 +135,28 @@ class Delivery(pulumi.ComponentResource):
             policy=policy_json(arns.apply(lambda found: deployer(*found))),
             opts=pulumi.ResourceOptions(parent=self),
         )
+
+    def _create_previews_role(self) -> None:
+        self.previews_role_arn = pulumi.Output.from_input("")
+        policy = self._args["previews_policy"]
+        if policy is None:
+            return
+        display = f"{self._args['prefix']}-previews"
+        subject = github_pull_requests(self._args["owner"], self._args["repository"])
+        self.previews_role = Role(
+            f"{self._name_of}-previews-role",
+            name=display,
+            description=f"Publishes previews from {subject}",
+            assume_role_policy=policy_json(self.provider_arn.apply(lambda arn: github_trust(arn, subject))),
+            max_session_duration=SESSION_SECONDS,
+            tags=tagged(display),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        RolePolicy(
+            f"{self._name_of}-previews-policy",
+            name="previews",
+            role=self.previews_role.name,
+            policy=policy_json(policy),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.previews_role_arn = self.previews_role.arn

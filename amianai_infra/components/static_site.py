@@ -19,6 +19,7 @@ from pulumi_aws.s3.bucket_versioning import BucketVersioning
 
 from amianai_infra.components.inputs import policy_json, tagged
 from amianai_infra.config import SiteSettings
+from amianai_infra.naming import PREVIEW_DAYS
 from amianai_infra.rules.headers import (
     CUSTOM,
     FRAME_OPTION,
@@ -40,6 +41,7 @@ FAILED_UPLOAD_DAYS = 7
 BUCKET_LOG = "s3/"
 LONGEST_PUBLISHED = 1000
 """Bytes of a header's value: all outputs together may have 4 KB. Source: AWS Systems Manager User Guide, "Managing parameter tiers"."""
+ROBOTS = "x-robots-tag"
 
 
 class StaticSiteArgs(TypedDict):
@@ -93,6 +95,9 @@ class StaticSiteArgs(TypedDict):
     bucket_logging: NotRequired[bool]
     """Whether S3's own access log of the site's bucket is kept too. Default no."""
 
+    previews: NotRequired[bool]
+    """Whether each name below the domain is a preview of its own: unknown to search engines, and gone after a while. Default no."""
+
 
 _DEFAULTS = {
     "content_security_policy": content_security_policy(),
@@ -103,6 +108,7 @@ _DEFAULTS = {
     "old_version_days": _DEFAULT.old_version_days,
     "log_days": _DEFAULT.log_days,
     "bucket_logging": _DEFAULT.bucket_logging,
+    "previews": False,
 }
 
 
@@ -179,7 +185,14 @@ class StaticSite(pulumi.ComponentResource):
 
     def _private_bucket(self, what: str, bucket_name: str, ownership: str) -> Bucket:
         """A bucket with nothing public about it, encrypted; `what` names its children."""
-        bucket = Bucket(f"{self._name_of}-{what}", bucket=bucket_name, tags=tagged(bucket_name), opts=self._child())
+        bucket = Bucket(
+            f"{self._name_of}-{what}",
+            bucket=bucket_name,
+            # Previews can be made anew, and are to go with the setting that asked for them.
+            force_destroy=True if self._args["previews"] else None,
+            tags=tagged(bucket_name),
+            opts=self._child(),
+        )
         controls = BucketOwnershipControls(
             f"{self._name_of}-{what}-ownership", bucket=bucket.id, rule={"object_ownership": ownership}, opts=self._child()
         )
@@ -218,7 +231,8 @@ class StaticSite(pulumi.ComponentResource):
                     "status": "Enabled",
                     "filter": {"prefix": ""},
                     "noncurrent_version_expiration": {"noncurrent_days": self._args["old_version_days"]},
-                    "expiration": {"expired_object_delete_marker": True},
+                    # Of previews: the longest that one lasts, and a day. A mark of a deletion expires with it.
+                    "expiration": {"days": PREVIEW_DAYS + 1} if self._args["previews"] else {"expired_object_delete_marker": True},
                 },
                 {
                     "id": "failed-uploads",
@@ -291,7 +305,7 @@ class StaticSite(pulumi.ComponentResource):
             name=f"{display}-viewer",
             comment="Addresses of the live release; www to apex",
             runtime="cloudfront-js-2.0",
-            code=viewer_function(args["domain"], args["hsts_seconds"]),
+            code=viewer_function(args["domain"], args["hsts_seconds"], previews=args["previews"]),
             key_value_store_associations=[self.routes.arn],
             publish=True,
             opts=self._child(),
@@ -322,7 +336,12 @@ class StaticSite(pulumi.ComponentResource):
                 "frame_options": {"frame_option": FRAME_OPTION, "override": False},
                 "referrer_policy": {"referrer_policy": REFERRER_POLICY, "override": False},
             },
-            custom_headers_config={"items": [{"header": name, "value": value, "override": False} for name, value in CUSTOM.items()]},
+            custom_headers_config={
+                "items": [
+                    {"header": name, "value": value, "override": name == ROBOTS}
+                    for name, value in {**CUSTOM, **({ROBOTS: "noindex"} if args["previews"] else {})}.items()
+                ]
+            },
             remove_headers_config={"items": [{"header": name} for name in OF_THE_ORIGIN]},
             opts=self._child(),
         )

@@ -263,6 +263,16 @@ def github_subject(owner: str, repository: str, branch: str, environment: str = 
     return f"repo:{owner}/{repository}:{where}"
 
 
+def github_pull_requests(owner: str, repository: str) -> str:
+    """The `sub` claim of a run for a pull request. GitHub gives none to a run of a fork's.
+
+    Source: GitHub Docs, "OpenID Connect reference": subject claims for `pull_request` events; "Automatic token authentication": the
+    token of a fork's pull request only reads.
+    """
+    branch = github_subject(owner, repository, "main")
+    return f"{branch.rpartition(':ref:')[0]}:pull_request"
+
+
 def github_trust(provider_arn: str, subject: str) -> Policy:
     """The trust policy of the deploy role: GitHub's tokens for one subject, compared literally.
 
@@ -302,6 +312,21 @@ def deployer(bucket_arn: str, distribution_arn: str, parameter_arn: str, routes_
         allow("Release", objects, f"{bucket_arn}/*"),
         allow("Invalidate", edge, distribution_arn),
         allow("Addresses", ROUTES_ACTIONS, routes_arn),
+        allow("ReadOutputs", "ssm:GetParameter", parameter_arn),
+    )
+
+
+def previewer(bucket_arn: str, distribution_arn: str, routes_arn: str, site_bucket_arn: str, parameter_arn: str) -> Policy:
+    """Exactly what publishing a preview does. Of the live site it reads the releases' records, which say what was taken down."""
+    objects = ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject")
+    records = {"StringLike": {"s3:prefix": f"{RELEASES_PREFIX}releases/*"}}
+    return document(
+        allow("List", ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"), bucket_arn),
+        allow("Publish", objects, f"{bucket_arn}/*"),
+        allow("Forget", ("cloudfront:CreateInvalidation", "cloudfront:GetInvalidation"), distribution_arn),
+        allow("Addresses", ROUTES_ACTIONS, routes_arn),
+        allow("ListReleases", "s3:ListBucket", site_bucket_arn, records),
+        allow("ReadReleases", "s3:GetObject", f"{site_bucket_arn}/{RELEASES_PREFIX}releases/*"),
         allow("ReadOutputs", "ssm:GetParameter", parameter_arn),
     )
 

@@ -69,13 +69,14 @@ class Table:
         return {**self.keys, CONFIG: self.config}
 
 
-def table(files: Collection[str], routing: Routing, served: Iterable[str] = ()) -> Table:
+def table(files: Collection[str], routing: Routing, served: Iterable[str] = (), *, whole: bool = False) -> Table:
     """The table of a release.
 
     Args:
         files: its files.
         routing: what else it says of its addresses.
         served: files of earlier releases that stay served.
+        whole: it names every file, so that what it does not name is missing.
 
     Raises:
         BuildError: it does not fit into the store.
@@ -85,7 +86,7 @@ def table(files: Collection[str], routing: Routing, served: Iterable[str] = ()) 
     rules = list(effective(routing.rules, known, pages))
     patterns = [rule for rule in rules if rule.is_pattern]
     missing = sorted((path[: -len(MISSING) - 1] for path in known if path.endswith(f"/{MISSING}")), key=lambda one: (-len(one), one))
-    exact = bool(routing.fallback or patterns or missing)
+    exact = bool(whole or routing.fallback or patterns or missing)
     records = {path: Form.FILE for path in (*known, *served)} if exact else {}
     records |= pages | {rule.source: Form.RULE for rule in rules if not rule.is_pattern}
     salt, buckets = _buckets(records, known)
@@ -108,6 +109,17 @@ def table(files: Collection[str], routing: Routing, served: Iterable[str] = ()) 
     config = json.dumps({"t": name, **said}, separators=(",", ":"))
     _check(values, config)
     return Table(name, {f"{name}/{key}": value for key, value in values.items()}, config)
+
+
+def preview_config(found: Table, folder: str, expires: int) -> str:
+    """What a preview's key says: its table, where its files lie, and until when, in seconds since 1970.
+
+    Raises:
+        BuildError: it does not fit into a value.
+    """
+    config = json.dumps({**json.loads(found.config), "d": folder, "e": expires}, separators=(",", ":"))
+    _check({}, config)
+    return config
 
 
 def _check(values: Mapping[str, str], config: str) -> None:

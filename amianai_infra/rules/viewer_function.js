@@ -6,9 +6,11 @@ import crypto from 'crypto';
 // * www.<apex> is redirected to the apex, path and query kept.
 // * The live release's table in the key-value store says what an address answers with; rules/routing.py writes it and explains it.
 // * Without a table, before the first release that writes one: a path without an extension is a page, /docs as /docs/.
+// * Where previews are published, the first label of the host names one; its table also says where its files lie and when it ends.
 // * Whatever does not begin with a slash gets one: behind a host name it could become part of it.
 var APEX = __APEX__;
 var HSTS = __HSTS__;
+var PREVIEWS = __PREVIEWS__;
 var WIDTH = 7;
 
 // Files that frameworks write without an extension: Next's generated images and what lives below /.well-known/.
@@ -173,6 +175,8 @@ function missing(config, request, uri, base) {
     var within = config.m.filter(function (folder) { return (base + '/').indexOf(folder + '/') === 0; })[0];
     if (config.f && navigates(request.headers, base)) {
         request.uri = '/' + encoded(config.f);
+    } else if (PREVIEWS && !(within && navigates(request.headers, base))) {
+        request.uri = '/404.html';
     } else if (within && navigates(request.headers, base)) {
         request.uri = '/' + encoded(within) + '/404.html';
     } else {
@@ -215,10 +219,29 @@ async function route(config, request, asked) {
     return rule ? await byRule(config, request, rule) : missing(config, request, uri, base);
 }
 
+// One that ended, or never was, looks like any other name.
+async function preview(request, host, uri) {
+    var config = JSON.parse((await read(host.split('.')[0])) || '{}');
+    if (!config.d || Date.now() >= config.e * 1000) {
+        var headers = { 'content-type': { value: 'text/plain' }, 'cache-control': { value: 'no-store' }, 'x-robots-tag': { value: 'noindex' } };
+        return { statusCode: 404, statusDescription: 'Not Found', headers: headers, body: 'There is no preview here, or it has ended.\n' };
+    }
+    var answer = await route(config, request, uri);
+    if (answer.uri) {
+        answer.uri = '/' + config.d + answer.uri;
+    } else {
+        answer.headers['x-robots-tag'] = { value: 'noindex' };
+    }
+    return answer;
+}
+
 async function handler(event) {
     var request = event.request;
     var host = request.headers.host ? request.headers.host.value.toLowerCase().split(':')[0] : '';
     var uri = rooted(request.uri);
+    if (PREVIEWS) {
+        return await preview(request, host, uri);
+    }
     if (host === 'www.' + APEX) {
         var headers = {
             location: { value: 'https://' + APEX + safe(rooted(shown(request.uri))) + query(request.querystring) },

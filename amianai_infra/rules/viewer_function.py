@@ -39,14 +39,19 @@ def response_function(policy: str = "") -> str:
     return code.replace("__POLICY__", json.dumps(page_policy(policy) if policy else []))
 
 
-def viewer_function(apex: str, hsts_seconds: int = 0) -> str:
+def viewer_function(apex: str, hsts_seconds: int = 0, *, previews: bool = False) -> str:
     """The function's JavaScript for one domain.
 
     Args:
         apex: the domain that www is redirected to.
         hsts_seconds: max-age of the redirect's Strict-Transport-Security; 0 sends none.
+        previews: each name below the domain is a preview of its own, and nothing else answers.
 
     Source: CloudFront Developer Guide, "JavaScript runtime 2.0 features"; a function has 10 KB at most.
     """
     hsts = f"max-age={hsts_seconds}" if hsts_seconds else ""
-    return _template("viewer_function.js").replace("__APEX__", json.dumps(apex)).replace("__HSTS__", json.dumps(hsts))
+    slots = {"__APEX__": apex, "__HSTS__": hsts, "__PREVIEWS__": previews}
+    code = _template("viewer_function.js")
+    for slot, value in slots.items():
+        code = code.replace(slot, json.dumps(value))
+    return code

@@ -53,6 +53,69 @@ _CREDENTIALS = """\
           allowed-account-ids: {account}"""
 
 
+_SAME_REPOSITORY = "github.event.pull_request.head.repo.full_name == github.repository"
+_PREVIEW = """\
+  # May write previews and nothing else, and runs the toolkit of the branch, not the pull request's. What comes from a fork is not
+  # published: GitHub gives its runs no token.
+  preview:
+    needs: build
+    if: github.event_name == 'pull_request' && {same}
+    runs-on: ubuntu-latest
+    timeout-minutes: 20
+    permissions:
+      contents: read
+      id-token: write
+    outputs:
+      url: ${{{{ steps.publish.outputs.url }}}}
+    steps:
+      - uses: {checkout}
+        with:
+          ref: ${{{{ github.event.pull_request.base.sha }}}}
+          persist-credentials: false
+{python}
+      - uses: {download}
+        with:
+          name: site
+          path: ${{{{ runner.temp }}}}
+{credentials}
+      - name: Publish
+        id: publish
+        env:
+          NUMBER: ${{{{ github.event.pull_request.number }}}}
+        run: |
+          shown=$(amianai --json deploy --preview "pr-$NUMBER" "$RUNNER_TEMP/site.tar")
+          jq --raw-output '"url=" + .url' <<<"$shown" >>"$GITHUB_OUTPUT"
+
+  # A pull request that is closed, merged or not, has no preview.
+  unpublish:
+    if: github.event.action == 'closed' && {same}
+    runs-on: ubuntu-latest
+    timeout-minutes: 10
+    permissions:
+      contents: read
+      id-token: write
+    steps:
+      - uses: {checkout}
+        with:
+          ref: ${{{{ github.event.pull_request.base.sha }}}}
+          persist-credentials: false
+{python}
+{credentials}
+      - name: Remove
+        env:
+          NUMBER: ${{{{ github.event.pull_request.number }}}}
+        run: |
+          amianai --json previews >"$RUNNER_TEMP/previews.json"
+          if jq --exit-status --arg name "pr-$NUMBER" 'any(.preview.name == $name)' "$RUNNER_TEMP/previews.json"; then
+            amianai previews remove "pr-$NUMBER"
+          fi
+"""
+_LINK = """\
+          if [ -n "$ADDRESS" ]; then
+            printf '\\n**Preview:** %s\\n' "$ADDRESS" >>"$RUNNER_TEMP/report.md"
+          fi"""
+
+
 @dataclass(frozen=True)
 class Workflow:
     """What the workflow is written from.
@@ -68,6 +131,7 @@ class Workflow:
         variables: environment of every job; nothing in it is a secret.
         passed: variables that the site's build gets besides, from the repository's secrets and variables.
         node_file: file of the repository that names the Node.js version; empty for our own default.
+        previews_role_arn: the role that publishes previews of pull requests; empty where none are published.
     """
 
     domain: str
@@ -80,6 +144,7 @@ class Workflow:
     variables: Mapping[str, str]
     passed: Sequence[str] = ()
     node_file: str = ""
+    previews_role_arn: str = ""
 
 
 def render(workflow: Workflow) -> str:
@@ -96,18 +161,41 @@ def render(workflow: Workflow) -> str:
         "variables": "\n".join(f"  {name}: {_quoted(name, value)}" for name, value in variables.items()),
         "python": _INSTALL.format(action=slots["setup-python"], version=PYTHON),
         "node": f"node-version-file: {_quoted('node', workflow.node_file)}" if workflow.node_file else f'node-version: "{NODE}"',
-        "credentials": _CREDENTIALS.format(
-            action=slots["credentials"],
-            role=_quoted("role", workflow.role_arn),
-            region=_quoted("region", workflow.region),
-            account=_quoted("account", workflow.account),
-        ),
+        "credentials": _credentials(workflow, workflow.role_arn, slots["credentials"]),
         "environment": _environment(workflow),
         "passed": _passed(workflow),
         "marker": MARKER,
+        **_previews(workflow, slots),
     }
     text = _SLOT.sub(lambda found: slots[found[1]], _TEMPLATE.read_text(encoding="utf-8"))
     return re.sub(r"\n\x00(?=\n)", "", text)
+
+
+def _credentials(workflow: Workflow, role: str, action: str) -> str:
+    region, account = _quoted("region", workflow.region), _quoted("account", workflow.account)
+    return _CREDENTIALS.format(action=action, role=_quoted("role", role), region=region, account=account)
+
+
+def _previews(workflow: Workflow, slots: Mapping[str, str]) -> Mapping[str, str]:
+    """What the workflow has besides where previews of pull requests are published; marks that take their lines with them where not."""
+    if not workflow.previews_role_arn:
+        only_push = "        if: github.event_name == 'push'"
+        return {"types": "\x00", "packed": only_push, "preview": "\x00", "needed": "build", "address": "\x00", "link": "\x00"}
+    jobs = _PREVIEW.format(
+        same=_SAME_REPOSITORY,
+        checkout=slots["checkout"],
+        download=slots["download-artifact"],
+        python=_INSTALL.format(action=slots["setup-python"], version=PYTHON),
+        credentials=_credentials(workflow, workflow.previews_role_arn, slots["credentials"]),
+    )
+    return {
+        "types": "    types: [opened, synchronize, reopened, closed]",
+        "packed": "\x00",
+        "preview": jobs,
+        "needed": "build, preview",
+        "address": "          ADDRESS: ${{ needs.preview.outputs.url }}",
+        "link": _LINK,
+    }
 
 
 def _passed(workflow: Workflow) -> str:

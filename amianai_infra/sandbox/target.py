@@ -140,6 +140,12 @@ class SandboxTarget:
         host = aws.site_host(outputs.site.distribution_domain)
         return SiteAddress(f"http://{host}:{port}/", host, ("127.0.0.1", port), tls=False)
 
+    def preview_address(self, outputs: StackOutputs, label: str) -> SiteAddress:
+        """A name below that of the emulated CDN."""
+        port = self.sandbox.ports().emulator
+        host = f"{label}.{aws.site_host(outputs.previews.distribution_domain)}"
+        return SiteAddress(f"http://{host}:{port}/", host, ("127.0.0.1", port), tls=False)
+
     def database_ca(self) -> Path:
         """The sandbox's own authority."""
         return self.sandbox.certificates.ca

@@ -19,7 +19,8 @@ from amianai_infra.site.output import check_site
 from amianai_infra.site.settings import ReleaseSettings
 from amianai_infra.site.tree import File, describe, located, scan
 
-_OWN = Path(__file__).with_name(MISSING)
+OWN_404 = Path(__file__).with_name(MISSING)
+"""A plain page for sites that have none."""
 _APP = (
     "This looks like a single-page app: its only page is filled by a script, and links into it answer 404. If it has addresses of its"
     " own, set site.fallback=index.html."
@@ -126,7 +127,7 @@ def _with_404(files: Sequence[File]) -> Sequence[File]:
     """The files, with a plain 404 page of our own where the site has none."""
     if any(file.path == MISSING for file in files):
         return files
-    return sorted((*files, replace(describe(MISSING, str(_OWN), {}), source=str(_OWN))), key=lambda file: file.path)
+    return sorted((*files, replace(describe(MISSING, str(OWN_404), {}), source=str(OWN_404))), key=lambda file: file.path)
 
 
 def _app_note(files: Sequence[File], output: Path) -> tuple[str, ...]:

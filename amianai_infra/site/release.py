@@ -47,7 +47,7 @@ from amianai_infra.site.output import (
 from amianai_infra.site.plan import Bucket, Plan, Stored, plan_release, plan_rollback, prunable, sort_listing, stays, stuck
 from amianai_infra.site.publication import Publication, publication, without_taken
 from amianai_infra.site.settings import ReleaseSettings, folders
-from amianai_infra.site.store import ConflictError, SiteBucket
+from amianai_infra.site.store import ConflictError, SiteBucket, bucket_of
 from amianai_infra.site.texts import amount_of, overtaken, unexplained, verified
 from amianai_infra.site.tree import located
 
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from amianai_infra.outputs import StackOutputs
     from amianai_infra.progress import Progress
     from amianai_infra.site.diff import Diff
+    from amianai_infra.site.given import Given
     from amianai_infra.site.lock import Holder, Lock
     from amianai_infra.site.verify import Report
     from amianai_infra.target import Target
@@ -177,6 +178,7 @@ class Publisher:
         verify: whether to look at the site afterwards.
         agreed: asks a person whether to release over what was released meanwhile; where not given, nobody can be asked.
         confirm: asks whether to publish another site than the live one, and raises when not; where not given, nobody can be asked.
+        given: a finished site that is published as it is, instead of the settings' output.
         store: the bucket; made from the target when not given.
         clock: seconds since 1970.
         sleep: how to wait.
@@ -193,6 +195,7 @@ class Publisher:
         verify: bool = True,
         agreed: Agreed | None = None,
         confirm: Callable[[str], None] | None = None,
+        given: Given | None = None,
         store: SiteBucket | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -205,6 +208,7 @@ class Publisher:
         self._verify = verify
         self._agreed = agreed
         self._confirm = confirm
+        self._site = given
         self._base: int | None = None
         self._in_force = ""
         self._table: Table | None = None
@@ -216,21 +220,21 @@ class Publisher:
     @cached_property
     def store(self) -> SiteBucket:
         """The site's bucket."""
-        if self._given is not None:
-            return self._given
-        endpoint = self._target.endpoint("s3")
-        ca = os.environ.get("AWS_CA_BUNDLE") if endpoint is None or endpoint.startswith("https:") else None
-        outputs = self._outputs
-        return SiteBucket(outputs.site.bucket, outputs.region, endpoint, self._target.credentials(), owner=outputs.account, ca=ca)
+        return self._given if self._given is not None else bucket_of(self._target, self._outputs, self._outputs.site.bucket)
 
     @cached_property
     def output(self) -> Path:
         """The folder with the finished site."""
-        return folders(self._target.root, self._settings)[1]
+        return self._site.folder if self._site else folders(self._target.root, self._settings)[1]
+
+    @cached_property
+    def _folder(self) -> Path:
+        """Whose ignore file counts: the site's own folder, or the top of what is given."""
+        return self._site.folder if self._site else folders(self._target.root, self._settings)[0]
 
     @property
     def _published(self) -> str:
-        return Path(os.path.relpath(self.output, self._target.root)).as_posix()
+        return self._site.name if self._site else Path(os.path.relpath(self.output, self._target.root)).as_posix()
 
     @property
     def _memory(self) -> Path:
@@ -279,7 +283,7 @@ class Publisher:
         thread = threading.Thread(target=list_bucket, name="listing", daemon=True)
         thread.start()
         try:
-            ignored = Ignored.of(folders(self._target.root, self._settings)[0], self.output)
+            ignored = Ignored.of(self._folder, self.output)
             site = publication(self.output, self._settings, ignored, page_policies=bool(self._outputs.site.page_policies))
         finally:
             thread.join()
@@ -311,7 +315,7 @@ class Publisher:
             return self._unchanged(state.last, len(plan.kept))
         self._progress.note(unexplained(plan, state.last, sources))
         self._check(plan, site)
-        build_id, commit = build_of(self.output, site.files), _commit(self._target.root / self._settings.directory)
+        build_id, commit = build_of(self.output, site.files), self._commit()
         content = Content(self.output, plan, "deploy", 0, build_id, sources, commit, site.routing, self._published)
         if dry_run:
             self._progress.note(self._other_site(state.last))
@@ -328,6 +332,10 @@ class Publisher:
                 content = replace(content, plan=plan)
                 lock.announce(_new(plan))
             return self._publish(content, state, lock, before)
+
+    def _commit(self) -> str:
+        """The commit of the sources; empty for an archive, which does not tell."""
+        return "" if self._site and self._site.unpacked else commit_of(self._folder)
 
     def _possible(self, site: Publication) -> None:
         """Refuse what a stack without the functions at the edge cannot do, and say which addresses it cannot answer.
@@ -373,7 +381,7 @@ class Publisher:
             if self._confirm is None:
                 raise RefusedError(
                     f"{told} Nothing was published.",
-                    where="site.directory and site.output",
+                    where=self._site.name if self._site else "site.directory and site.output",
                     fix="choose the live site's, best in the stack file; `amianai deploy` asks whether to publish the other one",
                 )
             self._confirm(f"{told} Publish it in its place?")
@@ -384,20 +392,12 @@ class Publisher:
         check_uploads(plan.uploads, self.output, lets)
         lost = check_references(plan.uploads, plan.paths, self.output, self._settings.hosts, lets, site.routing)
         searched = search_engines(site.files, self.output, self._settings.hosts, site.routing)
-        for line in (*standing(lets), *lost, *searched, *self._blocked(plan)):
+        for line in (*standing(lets), *lost, *searched, *blocked(plan, self.output, self._settings, self._outputs)):
             self._progress.note(line)
         shapes = [upload.path for upload in plan.uploads if guessed(upload.path, upload.cache_control)]
         if shapes:
             shown = f"{', '.join(shapes[:5])}{', …' if len(shapes) > 5 else ''}"
             self._progress.detail(f"Browsers keep {len(shapes)} of these files for a year, by the hash in their names: {shown}")
-
-    def _blocked(self, plan: Plan) -> list[str]:
-        """What pages load from elsewhere and the stack's policy refuses, and the setting that allows it."""
-        policy = self._outputs.site.answered.get("content-security-policy")
-        if not policy:
-            return []
-        ours = bool(self._outputs.site.page_policies)
-        return check_outside(plan.uploads, self.output, self._settings.hosts, policy, self._settings.csp_sources if ours else None)
 
     def _plan(self, state: State, site: Publication, everything: bool, say: Callable[[str], None] = lambda note: None) -> Plan:
         files, left_out = without_taken(site.files, state.last.taken if state.last else {})
@@ -827,7 +827,15 @@ def actor() -> str:
     return f"{os.environ.get('GITHUB_ACTOR', 'GitHub')} (GitHub Actions run {os.environ.get('GITHUB_RUN_ID', '?')})"
 
 
-def _commit(folder: Path) -> str:
+def blocked(plan: Plan, output: Path, settings: ReleaseSettings, outputs: StackOutputs) -> list[str]:
+    """What pages load from elsewhere and the stack's policy refuses, and the setting that allows it."""
+    policy = outputs.site.answered.get("content-security-policy")
+    if not policy:
+        return []
+    return check_outside(plan.uploads, output, settings.hosts, policy, settings.csp_sources if outputs.site.page_policies else None)
+
+
+def commit_of(folder: Path) -> str:
     """The git commit of the sources, with a `+` when there are changes that are not committed; empty without git."""
     import subprocess
 
@@ -858,9 +866,10 @@ def deploy(
     agreed: Agreed | None = None,
     begun: float | None = None,
     confirm: Callable[[str], None] | None = None,
+    given: Given | None = None,
 ) -> Release:
     """Build the site and publish what changed; see `Publisher`."""
-    publisher = Publisher(target, settings, outputs, progress, wait=wait, verify=verify, agreed=agreed, confirm=confirm)
+    publisher = Publisher(target, settings, outputs, progress, wait=wait, verify=verify, agreed=agreed, confirm=confirm, given=given)
     return publisher.deploy(build=build, dry_run=dry_run, everything=everything, begun=begun)
 
 

@@ -7,7 +7,8 @@ for the table that was in force until now: the edges hear of a change one after 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 AT_ONCE = 50
 """Keys of one call. Source: CloudFront Developer Guide, "Quotas on key value stores"."""
 _TRIES = 5
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to be written, in this order.
+
+    Attributes:
+        puts: keys with their values.
+        deletes: keys that go then.
+    """
+
+    puts: Mapping[str, str]
+    deletes: Sequence[str] = ()
 
 
 class Routes:
@@ -42,6 +56,21 @@ class Routes:
     def put(self, table: Table) -> bool:
         """Put a table in force; whether it was not already.
 
+        Raises: as `change`.
+        """
+
+        def wanted(found: dict[str, str]) -> Change | None:
+            if found.get(CONFIG) == table.config and table.keys.keys() <= found.keys():
+                return None
+            before = _table_of(found)
+            old = [key for key in found if key != CONFIG and key.partition("/")[0] not in (table.name, before)]
+            return Change({**{key: value for key, value in table.keys.items() if key not in found}, CONFIG: table.config}, old)
+
+        return self.change(wanted)
+
+    def change(self, wanted: Callable[[dict[str, str]], Change | None]) -> bool:
+        """Change the store by what it holds; whether anything was to be changed. It is decided anew where somebody else wrote meanwhile.
+
         Raises:
             LockedError: somebody else writes to the store all the time.
             ForbiddenError, NotFoundError, UnreachableError: as the names say.
@@ -51,7 +80,7 @@ class Routes:
         try:
             for _ in range(_TRIES):
                 try:
-                    return self._put(table)
+                    return self._change(wanted)
                 except ClientError as error:
                     if error.response["Error"]["Code"] != "ConflictException":
                         raise
@@ -60,16 +89,13 @@ class Routes:
             raise aws_error(error, f"writing the site's addresses to {self._arn}") from error
         raise LockedError("Somebody else writes to the store of the site's addresses.", where=self._arn, fix="run the command again")
 
-    def _put(self, table: Table) -> bool:
+    def _change(self, wanted: Callable[[dict[str, str]], Change | None]) -> bool:
         version = self._client.describe_key_value_store(KvsARN=self._arn)["ETag"]
-        found = dict(self._found())
-        if found.get(CONFIG) == table.config and table.keys.keys() <= found.keys():
+        chosen = wanted(dict(self._found()))
+        if chosen is None:
             return False
-        before = _table_of(found)
-        new = [{"Key": key, "Value": value} for key, value in table.keys.items() if key not in found]
-        old = [{"Key": key} for key in found if key != CONFIG and key.partition("/")[0] not in (table.name, before)]
-        batches = list(_batches([*new, {"Key": CONFIG, "Value": table.config}, *old]))
-        for batch in batches:
+        new = [{"Key": key, "Value": value} for key, value in chosen.puts.items()]
+        for batch in _batches([*new, *({"Key": key} for key in chosen.deletes)]):
             self._check()
             puts, deletes = [one for one in batch if "Value" in one], [one for one in batch if "Value" not in one]
             said = {**({"Puts": puts} if puts else {}), **({"Deletes": deletes} if deletes else {})}

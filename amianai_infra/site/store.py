@@ -30,7 +30,8 @@ from amianai_infra.site.tree import PART
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
-    from amianai_infra.target import Credentials
+    from amianai_infra.outputs import StackOutputs
+    from amianai_infra.target import Credentials, Target
 
 Result = TypeVar("Result")
 
@@ -73,6 +74,13 @@ class Content:
     etag: str
     version: str | None
     modified: float
+
+
+def bucket_of(target: Target, outputs: StackOutputs, name: str) -> SiteBucket:
+    """One of the stack's buckets, as the target reaches it."""
+    endpoint = target.endpoint("s3")
+    ca = os.environ.get("AWS_CA_BUNDLE") if endpoint is None or endpoint.startswith("https:") else None
+    return SiteBucket(name, outputs.region, endpoint, target.credentials(), owner=outputs.account, ca=ca)
 
 
 class SiteBucket:

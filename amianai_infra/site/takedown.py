@@ -20,6 +20,13 @@ from amianai_infra.site.release import Publisher, State, actor
 from amianai_infra.target import aws_error
 
 _AT_ONCE = 1000
+_PATHS = 15
+"""Paths that are forgotten one by one in previews."""
+
+
+def _of(page: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The versions of a page of the listing, marks of a deletion among them."""
+    yield from (one for kind in ("Versions", "DeleteMarkers") for one in page.get(kind, ()))
 
 
 @dataclass(frozen=True)
@@ -99,8 +106,9 @@ class Remover(Publisher):
             manifest = self._without(files, found, why, state, before.pending if before else ())
             self._in_force = "" if before else live.table
             self._route(self._table, lock)
-            self._delete(found)
+            self._delete(found, self.store.name)
             self._forget([] if before else addresses, manifest)
+            found += self._from_previews(files, manifest)
             lock.settled = True
         if self._verify:
             self._check_gone(addresses, manifest)
@@ -150,11 +158,37 @@ class Remover(Publisher):
                     Bucket=self.store.name, Prefix=path, ExpectedBucketOwner=self._outputs.account
                 )
                 for page in pages:
-                    yield from (one for kind in ("Versions", "DeleteMarkers") for one in page.get(kind, ()) if one["Key"] == path)
+                    yield from (one for one in _of(page) if one["Key"] == path)
         except (BotoCoreError, ClientError) as error:
             raise aws_error(error, f"listing the versions of a page in {self.store.name}") from error
 
-    def _delete(self, found: list[dict[str, Any]]) -> None:
+    def _from_previews(self, files: tuple[str, ...], manifest: Manifest) -> list[dict[str, Any]]:
+        """Delete the same files, and the same contents elsewhere, of every preview; gives their versions."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        from amianai_infra.site.cdn import invalidate
+
+        previews = self._outputs.previews
+        if not previews.bucket:
+            return []
+        contents = {content for path in files for content in manifest.taken[path].contents}
+        pages = self._target.client("s3").get_paginator("list_object_versions")
+        try:
+            listed = [
+                one for page in pages.paginate(Bucket=previews.bucket, ExpectedBucketOwner=self._outputs.account) for one in _of(page)
+            ]
+        except (BotoCoreError, ClientError) as error:
+            raise aws_error(error, f"listing the versions of previews in {previews.bucket}") from error
+        same = {one["Key"] for one in listed if one["Key"].partition("/")[2] in files or str(one.get("ETag", "")).strip('"') in contents}
+        found = [one for one in listed if one["Key"] in same]
+        self._delete(found, previews.bucket)
+        paths = tuple(invalidation.encoded(f"/{key}") for key in sorted(same)) if len(same) <= _PATHS else (invalidation.EVERYTHING,)
+        if paths:
+            reference = f"amianai-{manifest.number}-{int(self._clock())}"
+            invalidate(self._target, previews.distribution_id, paths, reference, self._progress, sleep=self._sleep)
+        return found
+
+    def _delete(self, found: list[dict[str, Any]], bucket: str) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
         client = self._target.client("s3")
@@ -162,17 +196,17 @@ class Remover(Publisher):
             for start in range(0, len(found), _AT_ONCE):
                 some = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found[start : start + _AT_ONCE]]
                 answer = client.delete_objects(
-                    Bucket=self.store.name, Delete={"Objects": some, "Quiet": True}, ExpectedBucketOwner=self._outputs.account
+                    Bucket=bucket, Delete={"Objects": some, "Quiet": True}, ExpectedBucketOwner=self._outputs.account
                 )
                 if answer.get("Errors"):
                     raise VerificationError(
                         "Not every stored version could be deleted:",
                         details=[f"{one.get('Key')}: {one.get('Code')}" for one in answer["Errors"]][:10],
-                        where=f"s3://{self.store.name}",
+                        where=f"s3://{bucket}",
                         fix="run the same command again: it finishes what is left",
                     )
         except (BotoCoreError, ClientError) as error:
-            raise aws_error(error, f"deleting the versions of a page in {self.store.name}") from error
+            raise aws_error(error, f"deleting the versions of a page in {bucket}") from error
 
     def _forget(self, addresses: list[str], manifest: Manifest) -> None:
         """Have the CDN forget them; everything where a release that was cut off left what is not known."""

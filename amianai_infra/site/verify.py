@@ -349,6 +349,7 @@ class Verification:
         removed: files that the release before it had and that may answer no longer.
         stack: the headers of every answer, as the stack says.
         page_policies: whether pages have policies of their own.
+        preview: it answers under a name of its own that search engines are not to know.
     """
 
     address: SiteAddress
@@ -364,6 +365,7 @@ class Verification:
     removed: Iterable[str] = ()
     stack: Mapping[str, str] = field(default_factory=dict)
     page_policies: bool = False
+    preview: bool = False
     _problems: list[str] = field(default_factory=list)
     _otherwise: dict[str, Check] = field(default_factory=dict)
 
@@ -378,13 +380,15 @@ class Verification:
         pages = ((path, self.read(path).decode("utf-8", "replace")) for path in self.changed if path.endswith(".html"))
         checks = checks_for(self.manifest, self.changed, pages, self._gone())
         front = Visitor(self.address, context=self.context)
-        front.get("/")
+        robots = front.get("/").headers.get("x-robots-tag", "")
+        if self.preview and robots != "noindex":
+            self._problems.append(f"/ has X-Robots-Tag {robots!r}, not 'noindex'")
         days = front.certificate_days(self.clock())
         task.total(len(checks))
         self._ask_all(checks, task)
         self._private(front)
         self._release_id(front)
-        if self.address.tls:
+        if self.address.tls and not self.preview:
             self._redirects()
         otherwise = [line for name, check in sorted(self._otherwise.items()) for line in self._still(front, name, check)]
         if days is not None and days < FEWEST_DAYS:

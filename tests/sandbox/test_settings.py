@@ -202,6 +202,10 @@ def lifecycle(kind: str, *path: str) -> Callable[[Stack], Any]:
     return look
 
 
+def previewed(stack: Stack) -> bool:
+    return f"*.preview.{DOMAIN}" in str(stack.aws("cloudfront").list_distributions())
+
+
 def bucket_log(stack: Stack) -> bool:
     client = stack.aws("s3")
     buckets = [one["Name"] for one in client.list_buckets()["Buckets"]]
@@ -383,6 +387,7 @@ BATCHES: dict[str, dict[str, Case]] = {
         "delivery.repository": Case("other", "delivery-role", trusted(1), "other"),
         "delivery.branch": Case("release", "delivery-role", trusted(2), "ref:refs/heads/release"),
         "tags": Case("Team=web", ALL, team, {"web"}),
+        "site.previews": Case("true", "previews-certificate previews-site-cdn previews-a outputs", previewed, True),
         "iam.permissions_boundary": Case(BOUNDARY, ALL, boundaries, {BOUNDARY}),
     },
     "other values": {

@@ -26,7 +26,7 @@ from amianai_infra.site import build, preview
 from amianai_infra.site.environment import Surroundings
 from amianai_infra.site.lock import Lock
 from amianai_infra.site.preview import Built, Change
-from amianai_infra.site.release import _commit
+from amianai_infra.site.release import commit_of
 from amianai_infra.site.store import explained
 from amianai_infra.site.tree import File, scan
 from amianai_infra.target import aws_error
@@ -143,7 +143,7 @@ def test_what_git_says_need_be_no_text(tmp_path: Path) -> None:
     git("config", "core.quotePath", "false")
     git("commit", "--allow-empty", "-m", "x")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe")).touch()
-    assert _commit(tmp_path).endswith("+")
+    assert commit_of(tmp_path).endswith("+")
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)

@@ -74,13 +74,21 @@ def example() -> dict[str, Any]:
         },
         "audit_log_group": "/eeyore/database/audit",
         "deploy_role_arn": "arn:aws:iam::123456789012:role/eeyore-deploy",
+        "previews": {
+            "domain": "preview.example.com",
+            "bucket": "eeyore-preview-example-com",
+            "distribution_id": "E2",
+            "distribution_domain": "d2.cloudfront.net",
+            "routes_arn": "arn:aws:cloudfront::123456789012:key-value-store/S2",
+            "role_arn": "arn:aws:iam::123456789012:role/eeyore-previews",
+        },
     }
 
 
 def test_it_reads_what_an_older_stack_published() -> None:
-    older = {name: value for name, value in example().items() if name not in ("access", "audit_log_group", "deploy_role_arn")}
+    older = {name: value for name, value in example().items() if name not in ("access", "audit_log_group", "deploy_role_arn", "previews")}
     outputs = StackOutputs.model_validate(older)
-    assert (outputs.audit_log_group, outputs.access.schedule_group) == ("", "")
+    assert (outputs.audit_log_group, outputs.access.schedule_group, outputs.previews.bucket) == ("", "", "")
 
 
 def test_it_reads_what_it_writes() -> None:

@@ -15,7 +15,7 @@ from enum import Enum
 from urllib.parse import parse_qsl, urlsplit
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
-_SITE = re.compile(r"[a-z0-9]+\.cloudfront\.localhost")
+_SITE = re.compile(r"(?:[a-z0-9-]+\.)?([a-z0-9]+\.cloudfront\.localhost)")
 _KEYS = re.compile(r"/[a-z0-9-]+_[A-Za-z0-9]+/\.well-known/(jwks\.json|openid-configuration)")
 _PAGES = frozenset({"/logout", "/oauth2/authorize"})
 _FORMS = frozenset({"/login", "/oauth2/login"})
@@ -91,8 +91,14 @@ def is_local(host: str) -> bool:
 
 
 def is_site(host: str) -> bool:
-    """Whether a name is that of a distribution."""
+    """Whether a name is that of a distribution, or one below it: the stand-in for the names that a wildcard leads to one."""
     return _SITE.fullmatch(host_name(host) or "") is not None
+
+
+def distribution_host(host: str) -> str:
+    """The distribution's own name, for `is_site`."""
+    found = _SITE.fullmatch(host_name(host) or "")
+    return found[1] if found else host
 
 
 def origin_of(address: str) -> str | None:

@@ -496,7 +496,7 @@ class MiniStack:
         self._iam.pin_request_origin(client, True)
         self._iam.pin_signed_request(caller.method, _raw_path(scope), {}, [])
         answer = await self._gateway._handle_cloudfront_dataplane_request(
-            caller.host, caller.path, _raw_path(scope), caller.query, caller.method,
+            access.distribution_host(caller.host), caller.path, _raw_path(scope), caller.query, caller.method,
             {**caller.headers, "x-forwarded-proto": "https"}, b"", parse_qs(caller.query, keep_blank_values=True), client,
         )  # fmt: skip
         send = self._gateway._with_date_header(send)

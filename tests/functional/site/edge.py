@@ -26,8 +26,8 @@ require('readline').createInterface({ input: process.stdin }).on('line', async (
 class Edge:
     """One node. Requests are answered one after another, each with the store as it is then."""
 
-    def __init__(self) -> None:
-        code = viewer_function("example.com")
+    def __init__(self, *, previews: bool = False) -> None:
+        code = viewer_function("example.com", previews=previews)
         body = "\n".join(line for line in code.splitlines() if not line.startswith("import "))
         self._node = subprocess.Popen(["node", "-e", _BEFORE + body + _AFTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._turn = threading.Lock()

@@ -111,6 +111,7 @@ class World:
         self.hooks: list[Callable[[str, str], None]] = []
         self.routes = Store()
         self.edge: Edge | None = None
+        self.added: dict[str, str] = {}
         self._number = itertools.count(1)
 
     def count(self, method: str, prefix: str = "") -> int:
@@ -420,7 +421,7 @@ class _Cdn(_Handler):
             shown = {name.removeprefix(METADATA): value for name, value in shown.items()}
             status = int(found.headers.get(STATUS, status))
         body = self.world.sabotage(key, found.data)
-        self.answer(status, body, {**shown, **SECURITY}, len(body))
+        self.answer(status, body, {**shown, **SECURITY, **self.world.added}, len(body))
 
     def _find(self, key: str) -> Version | None:
         if key.startswith(".amianai/"):

@@ -121,6 +121,10 @@ class FakeTarget:
     def site_address(self, outputs: StackOutputs) -> SiteAddress:
         return SiteAddress(f"http://site.localhost:{self._cdn}/", "site.localhost", ("127.0.0.1", self._cdn), tls=False)
 
+    def preview_address(self, outputs: StackOutputs, label: str) -> SiteAddress:
+        host = f"{label}.{outputs.previews.domain}"
+        return SiteAddress(f"http://{host}:{self._cdn}/", host, ("127.0.0.1", self._cdn), tls=False)
+
 
 @dataclass
 class Stage:

@@ -281,6 +281,9 @@ class Target:
     def site_address(self, outputs: StackOutputs) -> SiteAddress:
         return SiteAddress(outputs.site.url, outputs.domain, ("127.0.0.1", 1), tls=False)
 
+    def preview_address(self, outputs: StackOutputs, label: str) -> SiteAddress:
+        return self.site_address(outputs)
+
     def database_ca(self) -> Path:
         return self.root / "ca.pem"
 

@@ -102,7 +102,8 @@ def test_without_hsts_the_redirect_sends_none() -> None:
 
 
 def test_it_fits() -> None:
-    assert len(viewer_function("a" * 63 + ".example.com", 63_072_000).encode()) < LONGEST
+    for previews in (False, True):
+        assert len(viewer_function("a" * 63 + ".example.com", 63_072_000, previews=previews).encode()) < LONGEST
 
 
 def test_what_an_object_keeps_as_metadata_becomes_headers_of_its_answer() -> None:

@@ -105,7 +105,7 @@ def test_no_token_stays_in_a_checkout() -> None:
 
 def test_nothing_is_interpolated_into_a_shell() -> None:
     scripts = [step["run"] for name in jobs() for step in steps(name) if "run" in step]
-    assert len(scripts) == 10
+    assert len(scripts) == 11
     assert not any("${{" in script for script in scripts)
     assert parsed()["defaults"]["run"]["shell"] == "bash", "which fails when any part of a pipe does"
 
@@ -121,6 +121,28 @@ def test_the_rollback_takes_the_release_as_an_argument_that_cannot_be_an_option(
     step = steps("rollback")[-1]
     assert step["env"] == {"RELEASE": "${{ inputs.release }}"}
     assert '-- ${RELEASE:+"$RELEASE"}' in step["run"]
+
+
+def test_pull_requests_get_a_preview_where_there_is_a_role_for_it() -> None:
+    """Not those of forks; what holds the role runs the branch's own toolkit, and takes the build as an archive that it does not trust."""
+    role = "arn:aws:iam::123456789012:role/eeyore-previews"
+    found = parsed(replace(PLAIN, previews_role_arn=role))
+    assert found[True]["pull_request"]["types"] == ["opened", "synchronize", "reopened", "closed"]
+    assert "types" not in parsed()[True]["pull_request"]
+    assert not {"preview", "unpublish"} & set(jobs())
+    for name in ("preview", "unpublish"):
+        job = found["jobs"][name]
+        assert "github.event.pull_request.head.repo.full_name == github.repository" in job["if"]
+        assert job["permissions"] == {"contents": "read", "id-token": "write"}
+        assert job["steps"][0]["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
+        assert [step["with"]["role-to-assume"] for step in job["steps"] if "role-to-assume" in step.get("with", {})] == [role]
+        assert not any("npm" in step.get("run", "") or "ci build" in step.get("run", "") for step in job["steps"])
+        assert not any("${{" in step.get("run", "") for step in job["steps"])
+    publish = found["jobs"]["preview"]["steps"][-1]["run"]
+    assert 'amianai --json deploy --preview "pr-$NUMBER" "$RUNNER_TEMP/site.tar"' in publish
+    assert found["jobs"]["comment"]["needs"] == ["build", "preview"]
+    assert "$ADDRESS" in found["jobs"]["comment"]["steps"][-1]["run"]
+    assert "id-token" not in found["jobs"]["build"]["permissions"]
 
 
 def test_the_stack_is_named() -> None:

@@ -12,6 +12,7 @@ from amianai_infra.sandbox.emulator_gateway.access import (
     Caller,
     Kind,
     cross_origin_headers,
+    distribution_host,
     host_name,
     is_local,
     is_site,
@@ -122,7 +123,13 @@ def test_kinds(made: Caller, kind: Kind) -> None:
 
 def test_only_a_distributions_name_is_a_site() -> None:
     assert is_site("D1.cloudfront.localhost.:4566")
-    assert not any(is_site(host) for host in ("cloudfront.localhost", "x.y.cloudfront.localhost", "d1.cloudfront.localhost.evil", HOST))
+    assert is_site("pr-1-abc.d1.cloudfront.localhost:4566")
+    assert (
+        distribution_host("PR-1-abc.d1.cloudfront.localhost:4566")
+        == distribution_host("d1.cloudfront.localhost")
+        == "d1.cloudfront.localhost"
+    )
+    assert not any(is_site(host) for host in ("cloudfront.localhost", "x.y.d1.cloudfront.localhost", "d1.cloudfront.localhost.evil", HOST))
 
 
 # ---- pages
