@@ -39,14 +39,14 @@ _OF_RELATIONS = (
     ("pg_inherits", "inhparent"),
 )
 _RECORDS = f"""
-WITH spaces AS (SELECT oid, xmin, ctid FROM pg_catalog.pg_namespace WHERE nspname = ANY (%(schemas)s)),
-relations AS (SELECT c.oid, c.xmin, c.ctid FROM pg_catalog.pg_class c JOIN spaces s ON c.relnamespace = s.oid),
-routines AS (SELECT p.oid, p.xmin, p.ctid FROM pg_catalog.pg_proc p JOIN spaces s ON p.pronamespace = s.oid),
+WITH spaces AS (SELECT tableoid, oid, xmin, ctid FROM pg_catalog.pg_namespace WHERE nspname = ANY (%(schemas)s)),
+relations AS (SELECT c.tableoid, c.oid, c.xmin, c.ctid FROM pg_catalog.pg_class c JOIN spaces s ON c.relnamespace = s.oid),
+routines AS (SELECT p.tableoid, p.oid, p.xmin, p.ctid FROM pg_catalog.pg_proc p JOIN spaces s ON p.pronamespace = s.oid),
 everything AS (SELECT * FROM spaces UNION ALL SELECT * FROM relations UNION ALL SELECT * FROM routines),
 found AS (
     SELECT pg_catalog.concat_ws(' ', oid, xmin, ctid) AS one FROM everything
     UNION ALL SELECT pg_catalog.concat_ws(' ', 'dependent', d.classid, d.objid, d.xmin, d.ctid)
-        FROM pg_catalog.pg_depend d JOIN everything e ON d.refobjid = e.oid
+        FROM pg_catalog.pg_depend d JOIN everything e ON (d.refclassid, d.refobjid) = (e.tableoid, e.oid)
     UNION ALL SELECT pg_catalog.concat_ws(' ', 'rows', oid, pg_catalog.pg_stat_get_xact_tuples_inserted(oid),
         pg_catalog.pg_stat_get_xact_tuples_updated(oid), pg_catalog.pg_stat_get_xact_tuples_deleted(oid)) FROM relations
     UNION ALL {
@@ -91,7 +91,7 @@ def one_transaction(connection: Connection[Any], what: str, *, roles: bool = Tru
             connection.execute(_SETTLE)
         except Error as error:
             if not connection.closed and not _back(connection, mark, number):
-                raise _ended(what, error) from error
+                raise _ended(what, error.sqlstate) from error
             raise
         for kind, found in _evidence(connection).items():
             if found != before[kind] and not (roles and kind == "roles"):
@@ -132,9 +132,9 @@ def _back(connection: Connection[Any], mark: str, number: str) -> bool:
     return _number(connection) == number
 
 
-def _ended(what: str, error: Exception | None = None) -> AmianaiError:
-    state = f"; then it failed ({error.sqlstate})" if error is not None and getattr(error, "sqlstate", None) else ""  # type: ignore[attr-defined]
+def _ended(what: str, state: str | None = None) -> AmianaiError:
+    failed = f"; then it failed ({state})" if state else ""
     return AmianaiError(
-        f"{what} ended the transaction that it ran in{state}. A part of it may be applied.",
+        f"{what} ended the transaction that it ran in{failed}. A part of it may be applied.",
         fix="look at what is there, take COMMIT and ROLLBACK out of the text, and set right what stayed",
     )

@@ -15,7 +15,7 @@ from amianai_infra.errors import ConfigurationError
 _SPACE = r"[ \t\n\r\f\v]"
 _LETTER = r"[A-Za-z_\x80-\U0010ffff]"
 _SIGN = r"[A-Za-z_\x80-\U0010ffff0-9]"
-_GOES_ON = rf"(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:{_SPACE}|--[^\n\r]*[\n\r])*'"
+_GOES_ON = rf"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:{_SPACE}|--[^\n\r]*+[\n\r])*+'"
 _TOKEN = re.compile(
     rf"""
     (?P<comment> --[^\n\r]* )
