@@ -292,6 +292,7 @@ def test_whatever_migrations_make_a_reset_makes_anew(work: Database, tmp_path: P
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_any_choice_of_what_migrations_make_is_made_anew(work: Database, tmp_path: Path) -> None:
     numbers = itertools.count()
 

@@ -127,6 +127,7 @@ def test_we_read_sql_as_the_server_does(link: Link, check: Callable[[Link, str],
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("check", "texts"), CASES, ids=["splitting", "transactions"])
 def test_we_read_sql_as_the_server_does_many_times(link: Link, check: Callable[[Link, str], None], texts: st.SearchStrategy[str]) -> None:
     tried(link, check, texts, MANY)
