@@ -97,7 +97,8 @@ def reset(app: App, /, **options: Any) -> None:
     ENABLE_DB_ADMIN=true amianai --sandbox db admin reset --reason "start over" --confirm example.test
     amianai db admin reset --dry-run
 
-    The record of administrative work and what extensions brought stay. Every migration then runs again.
+    The record of administrative work, the server's roles and extensions that are not the owner's stay. Every migration runs again in the
+    same transaction: if one fails, nothing was dropped.
     """
     from amianai_infra.database.migrate import read_all
 
@@ -133,7 +134,7 @@ def truncate(app: App, /, tables: tuple[str, ...], cascade: bool, **options: Any
 
 @click.command()
 @click.argument("text", required=False, metavar="[SQL]")
-@click.option("--file", "file", type=click.File("r", encoding="utf-8"), help="Read the SQL from a file; - is standard input.")
+@click.option("--file", "file", type=click.File("rb"), help="Read the SQL from a file; - is standard input.")
 @click.option("--write", is_flag=True, help="Let it write: as the owner, in one transaction, behind the gate.")
 @confirm_option
 @_reason
@@ -149,7 +150,9 @@ def sql(app: App, /, text: str | None, file: Any, write: bool, **options: Any) -
     Without --write it is one statement, run by the role that can only read in a transaction that can only read. Both are recorded with
     the text of the SQL: leave secrets out.
     """
-    given = file.read() if file is not None else text
+    from amianai_infra.database.sql_text import decoded
+
+    given = decoded(file.read(), getattr(file, "name", "standard input")) if file is not None else text
     if not given or (file is not None and text):
         raise click.UsageError("Give the SQL, or --file; not both.")
     outputs = found_outputs(app)

@@ -13,9 +13,11 @@ from amianai_infra.cli.options import App, DurationType, confirm_option, dry_run
 from amianai_infra.printing import show
 
 if TYPE_CHECKING:
+    from amianai_infra.database.credentials import Role
     from amianai_infra.engine import Step, Summary
     from amianai_infra.operations.doctor import Check
     from amianai_infra.operations.setup import Hands
+    from amianai_infra.outputs import StackOutputs
 
 
 def _hands(app: App) -> Hands:
@@ -254,8 +256,9 @@ def _services(app: App) -> dict[str, str]:
 @click.option("--open", "opened", is_flag=True, help="For `npm run dev` on this machine, after `db open`.")
 @click.option("--tunnel", is_flag=True, help="For `npm run dev` on this machine, through `db tunnel`.")
 @click.option("--tunnel-port", type=click.IntRange(1, 65535), default=15432, show_default=True, help="The tunnel's port.")
+@click.option("--read-only", is_flag=True, help="Name the secret of the role that only reads.")
 @click.pass_obj
-def env(app: App, file: Path | None, opened: bool, tunnel: bool, tunnel_port: int) -> None:
+def env(app: App, file: Path | None, opened: bool, tunnel: bool, tunnel_port: int, read_only: bool) -> None:
     """Write what the application must know into its .env.local.
 
     \b
@@ -263,8 +266,9 @@ def env(app: App, file: Path | None, opened: bool, tunnel: bool, tunnel_port: in
     amianai env --tunnel
 
     Keys of your own, comments and their order stay. No password is ever written: server code reads the secret that
-    DATABASE_SECRET_ARN names. The user pool's client is the one for development; a release is built for the site's. In the sandbox
-    AWS SDKs are led to the emulator by AWS_ENDPOINT_URL and the like, which go again with the next `env` for AWS.
+    DATABASE_SECRET_ARN names. It is the application's, which reads and writes rows and cannot change the schema. The user
+    pool's client is the one for development; a release is built for the site's. In the sandbox AWS SDKs are led to the emulator by
+    AWS_ENDPOINT_URL and the like, and programs to its database and authority; both go again with the next `env` for AWS.
     """
     from amianai_infra.operations import env_file
     from amianai_infra.site import packages
@@ -276,13 +280,22 @@ def env(app: App, file: Path | None, opened: bool, tunnel: bool, tunnel_port: in
     outputs = app.outputs(fresh=True)
     folder = app.root / app.settings.site.directory
     path = file or folder / ".env.local"
-    database = env_file.database_values(outputs)
-    if opened or tunnel:
-        database = env_file.local_database_values(outputs, app.target.database_ca(), tunnel_port if tunnel else None)
+    database = _database_values(app, outputs, opened=opened, tunnel_port=tunnel_port if tunnel else None, read_only=read_only)
     public = translated(public_environment(app.target, outputs, development=True), packages.uses(folder))
     values = {**public, **database}
     written = env_file.write(path, values, app.target.sdk_variables())
     app.print({"path": str(path), "added": written.added, "changed": written.changed, "removed": written.removed}, written.text())
+
+
+def _database_values(app: App, outputs: StackOutputs, *, opened: bool, tunnel_port: int | None, read_only: bool) -> dict[str, str]:
+    """Where the program that reads the file finds the database: the sandbox's is always on this machine."""
+    from amianai_infra.operations import env_file
+
+    role: Role = "readonly" if read_only else "application"
+    if not (app.sandbox or opened or tunnel_port):
+        return env_file.database_values(outputs, role)
+    near = app.sandbox and not tunnel_port
+    return env_file.local_database_values(outputs, app.target.database_ca(), role, tunnel_port=tunnel_port, replicas=near)
 
 
 @click.command()

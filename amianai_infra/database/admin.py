@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from amianai_infra.database.audit import Connect, Event, Trail, audited, listed, recorded
 from amianai_infra.database.gate import administration
-from amianai_infra.database.session import connect, translate
-from amianai_infra.database.sql_text import statements, tokens, transaction_control
-from amianai_infra.errors import AmianaiError, ConfigurationError, NotFoundError, RefusedError
+from amianai_infra.database.guard import RESERVED, one_transaction
+from amianai_infra.database.session import connect, said, translate
+from amianai_infra.database.sql_text import require_text, statements, tokens, transaction_control, value
+from amianai_infra.errors import AmianaiError, ConfigurationError, NotFoundError, RefusedError, first
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.printing import quoted
 from amianai_infra.rules.records import Entry
@@ -29,13 +30,11 @@ from amianai_infra.target import Target
 if TYPE_CHECKING:
     from psycopg import Connection
 
-# The record of administrative work is nobody's to empty, and the ledger would then contradict the schema.
-_OURS = ("amianai_audit", "amianai_migrations")
 LONGEST_RESULT = 1000
 QUERY_TIMEOUT = timedelta(seconds=30)
 
-# What belongs to an extension is the extension's.
-_OWN = "NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = '{catalog}'::regclass AND d.objid = {oid} AND d.deptype = 'e')"
+# What belongs to an extension is the extension's, and what a type made for itself (constructors of a range) goes with it.
+_OWN = "NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = '{catalog}'::regclass AND d.objid = {oid} AND d.deptype IN ('e', 'i'))"
 _RELATIONS = f"""
 SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE'
     ELSE 'TABLE' END, c.oid::regclass::text
@@ -62,6 +61,34 @@ SELECT 'SCHEMA', quote_ident(n.nspname) FROM pg_namespace n
 WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'public', 'amianai_audit')
     AND {_OWN.format(catalog="pg_namespace", oid="n.oid")} ORDER BY 2
 """  # noqa: S608
+# Kind, its catalog, the prefix of the catalog's columns, and how a name is written.
+_IN_PUBLIC = (
+    ("OPERATOR", "pg_operator", "opr", "oid::regoperator::text"),
+    ("COLLATION", "pg_collation", "coll", "oid::regcollation::text"),
+    ("CONVERSION", "pg_conversion", "con", "format('public.%I', conname)"),
+    ("TEXT SEARCH CONFIGURATION", "pg_ts_config", "cfg", "oid::regconfig::text"),
+    ("TEXT SEARCH DICTIONARY", "pg_ts_dict", "dict", "oid::regdictionary::text"),
+)
+_OF_THE_OWNER = (
+    ("PUBLICATION", "pg_publication", "pub"),
+    ("EVENT TRIGGER", "pg_event_trigger", "evt"),
+    ("SERVER", "pg_foreign_server", "srv"),
+    ("EXTENSION", "pg_extension", "ext"),
+)
+_OTHERS = " UNION ALL ".join(
+    f"SELECT '{kind}', {name} FROM {catalog} x WHERE {whose} AND {_OWN.format(catalog=catalog, oid='x.oid')}"  # noqa: S608
+    for kind, catalog, name, whose in (
+        *((kind, catalog, name, f"{prefix}namespace = 'public'::regnamespace") for kind, catalog, prefix, name in _IN_PUBLIC),
+        *(
+            (kind, catalog, f"quote_ident({prefix}name)", f"{prefix}owner = current_user::regrole")
+            for kind, catalog, prefix in _OF_THE_OWNER
+        ),
+    )
+)
+_LARGE_OBJECTS = "FROM pg_largeobject_metadata WHERE lomowner = current_user::regrole"
+_ROLES = """
+SELECT rolname FROM pg_roles WHERE rolname !~ '^(pg_|rds)' AND NOT rolsuper AND rolname <> current_user AND rolname <> ALL (%s) ORDER BY 1
+"""
 _DEPENDENTS = """
 WITH RECURSIVE emptied(oid) AS (
     SELECT unnest(%s::oid[]) UNION SELECT f.conrelid FROM pg_constraint f JOIN emptied e ON f.confrelid = e.oid WHERE f.contype = 'f'
@@ -181,15 +208,31 @@ class Administrator:
     # -- plans: they look, and change nothing
 
     def reset(self) -> Plan:
-        """Drop everything of the application's and make it anew. The record of administrative work stays."""
+        """Drop everything of the application's and make it anew. The record of administrative work stays.
+
+        The plan's detail, which goes on record, holds the ledger as it is and the rows by table.
+        """
+        from amianai_infra.database.migrate import ledger
+
         with self._connected("looking at the schema") as connection:
-            found = [row for query in (_RELATIONS, _ROUTINES, _TYPES, _SCHEMAS) for row in connection.execute(query.encode()).fetchall()]
-            tables = [name for kind, name in found if kind == "TABLE"]
-            counts = {name: _count(connection, name) for name in tables}
+            queries = (_RELATIONS, _TYPES, _ROUTINES, _OTHERS, _SCHEMAS)
+            found = [row for query in queries for row in connection.execute(query.encode()).fetchall()]
+            counts = {name: _count(connection, name) for kind, name in found if kind == "TABLE"}
+            objects = _count_of(connection, f"SELECT count(*) {_LARGE_OBJECTS}")
+            roles = [name for (name,) in connection.execute(_ROLES, (self._our_roles(),)).fetchall()]
+            before = [f"{one} sha256:{one.sha256}" for one in ledger(connection)]
         steps = [f"DROP {kind} IF EXISTS {name} CASCADE" for kind, name in found]
-        return Plan(
-            "reset", self.outputs.database.name, steps, counts, snapshot=self.snapshot is not None, migrates=True, notes=self._notes()
-        )
+        steps += [f"SELECT count(lo_unlink(oid)) {_LARGE_OBJECTS}"] if objects else []
+        detail = [self.outputs.database.name, *before, *(f"{count} rows in {name}" for name, count in counts.items())]
+        notes = [*self._notes(), *([f"{objects} large objects go"] if objects else [])]
+        notes += [f"roles stay: {', '.join(first(roles, 10))}; a migration must bear that they are there"] if roles else []
+        return Plan("reset", "\n".join(detail), steps, counts, snapshot=self.snapshot is not None, migrates=True, notes=notes)
+
+    def _our_roles(self) -> list[str]:
+        from amianai_infra.database.roles import Names
+
+        names = Names.of(self.outputs)
+        return [*names.twins, *names.twins.values()]
 
     def truncate(self, tables: Sequence[str], *, cascade: bool = False) -> Plan:
         """Take every row out of tables.
@@ -292,16 +335,26 @@ class Administrator:
     def _perform(self, plan: Plan) -> Result:
         doing = f"the {plan.action}"
         if plan.action != "reset":
-            with self._connected(doing) as connection, connection.transaction():
-                found = _run(connection, plan.steps)
-            return found if plan.action == "sql" else Result(sum(plan.affected.values()))
+            with self._connected(doing) as connection:
+                if plan.action == "sql":
+                    with one_transaction(connection, "The SQL", roles=_alters_roles(plan.detail)):
+                        return _run(connection, plan.steps)
+                with connection.transaction():
+                    _run(connection, plan.steps)
+            return Result(sum(plan.affected.values()))
         from amianai_infra.database.migrate import locked
 
-        with self._connected(doing) as connection, locked(connection, self.say):
-            with connection.transaction():
-                _run(connection, plan.steps)
+        with self._connected(doing) as connection, locked(connection, self.say), connection.transaction():
+            _run(connection, plan.steps)
             if self.migrate is not None:
-                self.migrate(connection)
+                try:
+                    self.migrate(connection)
+                except AmianaiError as error:
+                    raise AmianaiError(
+                        "The database cannot be made anew; nothing was dropped, and it is as it was.",
+                        where="\n".join(one for one in (error.what, *error.details, error.where) if one),
+                        fix="correct that migration; where something it makes outlives a reset (a role), let it look first",
+                    ) from error
         return Result(sum(plan.affected.values()))
 
     # -- looking
@@ -335,7 +388,7 @@ class Administrator:
                 except (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege) as error:
                     raise RefusedError(
                         "This statement does more than read; nothing was changed.",
-                        where=str(error.diag.message_primary),
+                        where=said(error),
                         fix="run it with --write, which needs ENABLE_DB_ADMIN=true, --confirm and --reason",
                     ) from error
                 except psycopg.Error as error:
@@ -356,7 +409,11 @@ class Administrator:
 
 
 def _count(connection: Connection[Any], table: str) -> int:
-    row = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()  # noqa: S608 (quoted by the server)
+    return _count_of(connection, f"SELECT count(*) FROM {table}")  # noqa: S608 (quoted by the server)
+
+
+def _count_of(connection: Connection[Any], query: str) -> int:
+    row = connection.execute(query.encode()).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -368,20 +425,21 @@ def _table(connection: Connection[Any], name: str) -> int:
     ).fetchone()
     if row is None:
         raise NotFoundError("There is no such table.", where=name)
-    if row[1] in _OURS or row[1].startswith("pg_"):
+    if row[1] in RESERVED or row[1].startswith("pg_"):
         raise RefusedError(f"{name} is not the application's; nothing was changed.")
     return int(row[0])
 
 
 def _require_plain(text: str) -> None:
     """Refuse what must not be in a record, what would tamper with it, and what would leave the one transaction."""
+    require_text(text)
     if not any(statements(text)):
         raise ConfigurationError("There is no SQL to run.")
     control = transaction_control(text)
     if control:
         raise RefusedError(f"The SQL says {control}, but it runs in one transaction of its own.", fix="leave the statement out")
-    found = list(tokens(text))
-    if any(_OURS[0] in token.lower() for _, token in found):
+    found = [(kind, value(kind, token)) for kind, token in tokens(text)]
+    if any(RESERVED[0] in token.lower() for _, token in found):
         raise RefusedError("The audit records are not for SQL of one's own.", fix="`amianai db admin audit` lists them")
     if _holds_password([one for one in found if one[0] != "space"]):
         raise RefusedError("The SQL holds a password, which the audit record would keep.", fix="`amianai db rotate` sets passwords")
@@ -389,6 +447,11 @@ def _require_plain(text: str) -> None:
         a[1].upper() == "U" and b[1] == "&" and c[0] in (*_LITERALS, "quoted") for a, b, c in zip(found, found[1:], found[2:], strict=False)
     ):
         raise RefusedError("The SQL has text in Unicode escapes, which could hide anything.", fix="write the characters themselves")
+
+
+def _alters_roles(text: str) -> bool:
+    """Whether the text says so itself: what it builds and runs (EXECUTE) could hold a password in pieces."""
+    return any(words[0] in ("CREATE", "ALTER") and words[1:2] in (("ROLE",), ("USER",), ("GROUP",)) for words in statements(text))
 
 
 _LITERALS = ("literal", "escaped", "dollar")

@@ -7,6 +7,7 @@ forge it: `listed` compares the two.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import socket
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
 Phase = Literal["begun", "ended"]
 COLUMNS: Final = ("id", "phase", "at", "who", "host", "action", "detail", "reason", "outcome", "rows", "error")
 TABLE: Final = "amianai_audit.records"
-LONGEST = 8_000
-"""Characters of a detail or an error that are kept: one log event holds 256 KiB, a reader less."""
+PART: Final = 50_000
+"""Characters of one log event. It holds 256 KiB: a character takes up to four bytes, and text in JSON in JSON up to two for each of one.
+
+Source: Amazon CloudWatch Logs API Reference, PutLogEvents.
+"""
 
 # Events may reach a reader of the log group late, and clocks of two machines differ.
 _MARGIN = timedelta(days=1)
@@ -47,8 +51,8 @@ def _now() -> datetime:
 
 
 def _text(text: str) -> str:
-    """A text that a log group, a table and a terminal can hold: control characters as escapes, and not too long."""
-    return _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)[:LONGEST]
+    """A text that a log group, a table and a terminal can hold: control characters as escapes. It is never cut: what follows counts."""
+    return _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
 @dataclass
@@ -129,7 +133,7 @@ class Trail:
         return any(one["logGroupName"] == self.group for one in found)
 
     def write(self, event: Event) -> None:
-        """Append one event.
+        """Append one event, in as many log events as it takes.
 
         Raises:
             RefusedError: there is no such group, or it did not take the event.
@@ -138,40 +142,95 @@ class Trail:
 
         at = datetime.fromisoformat(event["at"])
         try:
-            answer = self._append(f"{at:%Y-%m}", event, int(at.timestamp() * 1000))
+            answers = [self._append(f"{at:%Y-%m}", message, int(at.timestamp() * 1000)) for message in messages(event)]
         except (BotoCoreError, ClientError) as error:
             translated = aws_error(error, f"writing to the audit log group {self.group}")
             raise (_missing(self.group) if isinstance(translated, NotFoundError) else translated) from error
-        if answer.get("rejectedLogEventsInfo"):
+        if any(answer.get("rejectedLogEventsInfo") for answer in answers):
             raise RefusedError("The audit log group did not take the record.", where=self.group, fix="check this machine's clock")
 
-    def _append(self, stream: str, event: Event, milliseconds: int) -> Mapping[str, Any]:
+    def _append(self, stream: str, message: str, milliseconds: int) -> Mapping[str, Any]:
         if not self.group:
             raise _missing(self.group)
         with suppress(self._logs.exceptions.ResourceAlreadyExistsException):
             self._logs.create_log_stream(logGroupName=self.group, logStreamName=stream)
-        message = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
         answer: Mapping[str, Any] = self._logs.put_log_events(
             logGroupName=self.group, logStreamName=stream, logEvents=[{"timestamp": milliseconds, "message": message}]
         )
         return answer
 
-    def read(self, since: datetime | None = None) -> Iterator[Event]:
-        """The events since a time, oldest first; what is not ours is passed over."""
+    def read(self, since: datetime | None = None, *, incomplete: bool = False) -> Iterator[Event]:
+        """The events since a time, oldest first; what is not ours is passed over.
+
+        Args:
+            since: the time; None for all.
+            incomplete: give also those of which a part is missing, at the end, with the number of missing parts for their detail.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
 
         if not self.group:
             raise _missing(self.group)
+        parts = _Parts()
         start = {} if since is None else {"startTime": max(0, int(since.timestamp() * 1000))}
         try:
             for page in self._logs.get_paginator("filter_log_events").paginate(logGroupName=self.group, **start):
                 for one in page["events"]:
-                    event = _parsed(one["message"])
+                    event = _parsed(parts.joined(one["message"]))
                     if event is not None:
                         yield event
         except (BotoCoreError, ClientError) as error:
             translated = aws_error(error, f"reading the audit log group {self.group}")
             raise (_missing(self.group) if isinstance(translated, NotFoundError) else translated) from error
+        yield from parts.incomplete() if incomplete else ()
+
+
+_LONG: Final = ("detail", "reason", "error")
+
+
+def messages(event: Event) -> list[str]:
+    """An event as the texts of log events: one, or parts of its JSON with its length in characters and SHA-256. Each says whose it is."""
+    whole = _json(event)
+    if len(whole) <= PART:
+        return [whole]
+    pieces = [whole[place : place + PART] for place in range(0, len(whole), PART)]
+    head = {name: event[name] for name in COLUMNS if name not in _LONG}
+    proof = {"of": len(pieces), "length": len(whole), "sha256": hashlib.sha256(whole.encode()).hexdigest()}
+    return [_json({**head, "part": number, **proof, "text": text}) for number, text in enumerate(pieces, 1)]
+
+
+def _json(found: Mapping[str, Any]) -> str:
+    return json.dumps(found, separators=(",", ":"), ensure_ascii=False)
+
+
+class _Parts:
+    """Events that came in parts, until they are whole."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, int], dict[int, Event]] = {}
+
+    def joined(self, message: str) -> str:
+        """The message; of an event in parts the whole with the last one that comes, and nothing before."""
+        try:
+            found = json.loads(message)
+            key, number = (found["sha256"], found["of"]), found["part"]
+            if not (isinstance(found["text"], str) and isinstance(number, int) and 0 < number <= found["of"]):
+                return message
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return message
+        known = self._open.setdefault(key, {})
+        known[number] = found
+        if len(known) < found["of"]:
+            return ""
+        whole = "".join(part["text"] for _, part in sorted(self._open.pop(key).items()))
+        return whole if hashlib.sha256(whole.encode()).hexdigest() == found["sha256"] else ""
+
+    def incomplete(self) -> Iterator[Event]:
+        """Those of which a part is missing."""
+        for (_, count), known in self._open.items():
+            lack = f"({count - len(known)} of the {count} parts of this record are missing)"
+            event = _parsed(_json({**next(iter(known.values())), **dict.fromkeys(_LONG, ""), "detail": lack}))
+            if event is not None:
+                yield event
 
 
 def _missing(group: str) -> RefusedError:
@@ -258,7 +317,7 @@ def listed(trail: Trail, table: list[Event] | None, limit: int) -> list[Entry]:
     if table is not None and len(table) == limit:  # else the log group may hold older ones that belong to the list
         with suppress(ValueError, OverflowError):
             since = datetime.fromisoformat(table[-1]["at"]) - _MARGIN
-    return compare(trail.read(since), table, limit)
+    return compare(trail.read(since, incomplete=True), table, limit)
 
 
 Connect = Callable[[], "Connection[Any]"]

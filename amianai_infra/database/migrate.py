@@ -18,8 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amianai_infra.database.session import translate
-from amianai_infra.database.sql_text import tokens, transaction_control
+from amianai_infra.database.guard import RESERVED, one_transaction
+from amianai_infra.database.session import said, translate
+from amianai_infra.database.sql_text import decoded, tokens, transaction_control, value
 from amianai_infra.errors import AmianaiError, ConfigurationError, LockedError, RefusedError
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ LOCK_WAIT = timedelta(minutes=15)
 # A migration that waits for a table's lock makes everybody behind it wait too: it gives up soon, and tries again a little later.
 LOCK_TIMEOUT = timedelta(seconds=5)
 ATTEMPTS = 5
-
-# What the record of changes is in: not for a project's files, which run as the owner of it.
-RESERVED = ("amianai_audit", "amianai_migrations")
 
 _FILE = re.compile(r"^(\d{4,8})_([a-z0-9][a-z0-9_]*)\.sql$")
 
@@ -129,10 +127,7 @@ def _read(path: Path, source: str) -> Migration:
         raise ConfigurationError(
             "The name of a migration has another form.", where=str(path), fix="name it like 0007_add_avatars.sql: a number, then words"
         )
-    try:
-        sql = path.read_text(encoding="utf-8").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError("A migration is not UTF-8 text.", where=str(path)) from error
+    sql = decoded(path.read_bytes(), str(path)).replace("\r\n", "\n").replace("\r", "\n")
     control = transaction_control(sql)
     if control:
         raise ConfigurationError(
@@ -148,7 +143,7 @@ def _read(path: Path, source: str) -> Migration:
 
 def reserved(sql: str) -> str:
     """The first schema of ours that the SQL names, in whatever kind of token but a comment; empty where there is none. Pure."""
-    said = (token.lower() for kind, token in tokens(sql) if kind != "space")
+    said = (value(kind, token).lower() for kind, token in tokens(sql) if kind != "space")
     return next((name for token in said for name in RESERVED if name in token), "")
 
 
@@ -261,6 +256,7 @@ def locked(connection: Connection[Any], say: Callable[[str], None], wait: timede
         LockedError: it took longer than `wait`.
     """
     from psycopg import errors
+    from psycopg.pq import TransactionStatus
 
     free = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", LOCK).fetchone() == (True,)
     if not free:
@@ -277,7 +273,8 @@ def locked(connection: Connection[Any], say: Callable[[str], None], wait: timede
     try:
         yield not free
     finally:
-        if not connection.closed:
+        # In a transaction that has failed nothing can be said any more; the lock then ends with the connection.
+        if connection.info.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", LOCK)
 
 
@@ -316,9 +313,11 @@ def _once(connection: Connection[Any], one: Migration, by: str) -> Applied:
     started = time.monotonic()
     with connection.transaction():
         connection.execute("SELECT set_config('lock_timeout', %s, true)", (str(LOCK_TIMEOUT.seconds * 1000),))
-        connection.execute(one.sql.encode())
-        # What a file has set must not reach the next one.
-        connection.execute("RESET ROLE; RESET ALL")
+        if one.source == OURS:
+            connection.execute(one.sql.encode())
+        else:
+            with one_transaction(connection, f"The migration {one}"):
+                connection.execute(one.sql.encode())
         taken = timedelta(seconds=time.monotonic() - started)
         row = connection.execute(
             "INSERT INTO amianai_migrations.applied (source, version, name, sha256, applied_by, duration)"
@@ -351,4 +350,4 @@ def _place(one: Migration, error: Error) -> str:
     position = error.diag.statement_position
     line = f":{one.sql.count(chr(10), 0, int(position) - 1) + 1}" if position else ""
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-    return f"{one.path}{line}: {error.sqlstate}: {error.diag.message_primary or error}{hint}"
+    return f"{one.path}{line}: {error.sqlstate}: {said(error)}{hint}"

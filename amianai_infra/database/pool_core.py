@@ -15,7 +15,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from amianai_infra.database.credentials import Credentials
 from amianai_infra.database.endpoint import Endpoint
-from amianai_infra.database.session import failure, translate
+from amianai_infra.database.session import failure, said, translate
 from amianai_infra.database.sql_text import shape
 from amianai_infra.errors import AmianaiError, UnreachableError
 from amianai_infra.rules.connections import Backoff, Kind, PoolSize
@@ -212,18 +212,14 @@ def _lost(error: Error, phase: Phase) -> AmianaiError:
     if phase == "commit":
         return UnknownOutcomeError(
             "The connection was lost during COMMIT: whether the work is there is not known.",
-            where=_said(error),
+            where=said(error),
             fix="look whether it is there before doing it again, or make it idempotent and say so",
         )
     return ConnectionLostError(
         "The connection was lost; the transaction was rolled back.",
-        where=_said(error),
+        where=said(error),
         fix="do it again, or make the work idempotent and say so: then it is repeated by itself",
     )
-
-
-def _said(error: Error) -> str:
-    return error.diag.message_primary or str(error).strip().partition("\n")[0]
 
 
 class RolledBackError(AmianaiError):

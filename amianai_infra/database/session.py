@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -133,7 +134,7 @@ def translate(error: Error, doing: str, endpoint: Endpoint | None = None) -> Ami
         endpoint: the server, where it is known.
     """
     kind = failure(error)
-    text = error.diag.message_primary or str(error).strip().splitlines()[-1].strip()
+    text = said(error)
     place = f"{endpoint.host}:{endpoint.port}/{endpoint.database}: " if endpoint else ""
     where = f"{place}{f'{error.sqlstate}: ' if error.sqlstate else ''}{text}"
     if kind == "untrusted" and endpoint is not None:
@@ -142,6 +143,23 @@ def translate(error: Error, doing: str, endpoint: Endpoint | None = None) -> Ami
         return diagnose(endpoint, text)
     make, what, fix = _MEANINGS.get(_STATES.get(error.sqlstate or "", kind), _OTHER)
     return make(f"{what} ({doing}).", where=where, fix=fix)
+
+
+# Values stand in quotes, of any language the server speaks, or as bytes.
+_VALUE = re.compile("[\"'«»‹›„“”‘’].*[\"'«»‹›„“”‘’]|0x[0-9a-f]{2}(?: 0x[0-9a-f]{2})*", re.DOTALL)
+
+
+def said(error: Error) -> str:
+    """What the server said, without what it quotes of rows: its detail, and the values in errors about data (classes 22 and 23).
+
+    What a function of the database raises itself under such a code may say anything: of that the code's name is all.
+    """
+    text = error.diag.message_primary or str(error).strip().splitlines()[-1].strip()
+    if not (error.sqlstate or "").startswith(("22", "23")):
+        return text
+    if error.diag.source_function == "exec_stmt_raise":
+        return re.sub("(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
+    return text if str(error.sqlstate).startswith("23") else _VALUE.sub("…", text)
 
 
 _WAY_IN = "open a way in with `amianai db open --for 30m` or `amianai db tunnel`, or run this inside the VPC"

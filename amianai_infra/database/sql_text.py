@@ -1,29 +1,68 @@
-"""Just enough of SQL's lexical structure: where statements begin, and a statement without the values in it. Pure."""
+"""Just enough of SQL's lexical structure: where statements begin, and a statement without the values in it. Pure.
+
+What it says is for clear messages before anything runs. What keeps SQL of others inside its transaction is `guard`, which asks the server.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-# Source: PostgreSQL, "Lexical Structure".
+from amianai_infra.errors import ConfigurationError
+
+# Source: PostgreSQL 16, src/backend/parser/scan.l. What is above U+007F is a letter there, spaces of Unicode included; a carriage return
+# ends a comment; a literal goes on behind a line break, in the form in which it began.
+_SPACE = r"[ \t\n\r\f\v]"
+_LETTER = r"[A-Za-z_\x80-\U0010ffff]"
+_SIGN = r"[A-Za-z_\x80-\U0010ffff0-9]"
+_GOES_ON = rf"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:{_SPACE}|--[^\n\r]*+[\n\r])*+'"
 _TOKEN = re.compile(
-    r"""
-    (?P<comment> --[^\n]* )
+    rf"""
+    (?P<comment> --[^\n\r]* )
   | (?P<block> /\* )
-  | (?P<escaped> [eE]'(?:[^'\\]|\\.|'')*(?:'|\Z) )
-  | (?P<literal> '(?:[^']|'')*(?:'|\Z) )
+  | (?P<escaped> [eE]'(?:[^'\\]|\\.|'')*(?:'|\\?\Z)(?:{_GOES_ON}(?:[^'\\]|\\.|'')*(?:'|\\?\Z))* )
+  | (?P<literal> '(?:[^']|'')*(?:'|\Z)(?:{_GOES_ON}(?:[^']|'')*(?:'|\Z))* )
   | (?P<quoted> "(?:[^"]|"")*(?:"|\Z) )
-  | (?P<dollar> \$(?P<tag>[^\W\d]\w*|)\$.*?(?:\$(?P=tag)\$|\Z) )
-  | (?P<placeholder> %\(\w+\)[sbt] | %[sbt] | \$\d+ )
-  | (?P<word> [^\W\d][\w$]* )
-  | (?P<number> \d[\w.]*(?:(?<=[eE])[+-]\d+)? )
+  | (?P<dollar> \$(?P<tag>{_LETTER}{_SIGN}*|)\$.*?(?:\$(?P=tag)\$|\Z) )
+  | (?P<placeholder> (?:%\(\w+\)[sbt] | %[sbt])(?!{_SIGN}) | \$[0-9]+ )
+  | (?P<word> {_LETTER}(?:{_SIGN}|\$)* )
+  | (?P<number> 0[xX][0-9A-Fa-f_]+ | 0[oO][0-7_]+ | 0[bB][01_]+
+      | (?:[0-9][0-9_]*(?:\.(?!\.)[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9][0-9_]*)? )
   | (?P<end> ; )
-  | (?P<space> \s+ )
+  | (?P<space> {_SPACE}+ )
   | (?P<other> . )
     """,
     re.VERBOSE | re.DOTALL,
 )
 _BLOCK_EDGE = re.compile(r"/\*|\*/")
+
+
+def decoded(data: bytes, where: str) -> str:
+    """The SQL in a file: UTF-8, with or without the mark that some editors put first.
+
+    Raises:
+        ConfigurationError: it is other text, or holds U+0000.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"The SQL is not UTF-8 text (byte {error.start}).", where=where, fix="save the file as UTF-8") from error
+    require_text(text, where)
+    return text
+
+
+def require_text(text: str, where: str = "") -> None:
+    """Refuse what would not reach the server as it stands: it would run the part before a U+0000 and know nothing of the rest.
+
+    Raises:
+        ConfigurationError: the text holds U+0000, or what is no character.
+    """
+    found = re.search("[\0\ud800-\udfff]", text)
+    if found is None:
+        return
+    line = text.count("\n", 0, found.start()) + 1
+    what = "U+0000 (is it UTF-16?)" if found.group() == "\0" else "bytes that are not UTF-8"
+    raise ConfigurationError(f"The SQL holds {what} in line {line}.", where=where, fix="save it as UTF-8 text without such characters")
 
 
 def tokens(text: str) -> Iterator[tuple[str, str]]:
@@ -54,31 +93,56 @@ def _end_of_block(text: str, place: int) -> int:
     return place
 
 
+_ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([0-7]{1,3})|(.))", re.DOTALL)
+_CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+def value(kind: str, token: str) -> str:
+    """A token as it is meant: escapes of a literal are what they stand for."""
+    if kind != "escaped":
+        return token
+
+    def meant(found: re.Match[str]) -> str:
+        code = int(found[4], 8) & 0xFF if found[4] else int(found[1] or found[2] or found[3] or "0", 16)
+        return _CONTROLS.get(found[5], found[5]) if found[5] else chr(code) if code < 0x110000 else "?"
+
+    return _ESCAPE.sub(meant, re.sub(rf"'{_GOES_ON}", "", token))
+
+
 def statements(text: str) -> Iterator[tuple[str, ...]]:
-    """The leading words, in upper case, of each statement."""
+    """The leading words, in upper case, of each statement.
+
+    A semicolon ends none inside parentheses (as in CREATE RULE), nor in the body of a function in standard SQL, which reaches from BEGIN
+    ATOMIC to an END where a statement would begin.
+    """
     words: list[str] = []
-    depth, before = 0, ""
+    before, depth, body = "", 0, False
     for kind, token in tokens(text):
-        if kind == "word":
-            word = token.upper()
-            depth += _nesting(word, before, depth)
+        if kind == "space":
+            continue
+        word = token.upper() if kind == "word" and token.isascii() else token  # only ASCII is folded in a keyword
+        if word == ";" and (body or depth):
             before = word
-            words.append(word)
-        elif kind == "end" and not depth:
+            continue
+        if word == ";":
             if words:
                 yield tuple(words[:3])
             words, before = [], ""
+            continue
+        depth = max(0, depth + (word == "(") - (word == ")"))
+        if kind == "word":
+            body = (body and not (word == "END" and before in (";", "ATOMIC"))) or (
+                (before, word) == ("BEGIN", "ATOMIC") and not depth and _makes_routine(words)
+            )
+            words.append(word)
+        before = word
     if words:
         yield tuple(words[:3])
 
 
-def _nesting(word: str, before: str, depth: int) -> int:
-    """How a word changes the depth of the body of a function in standard SQL: BEGIN ATOMIC ...; CASE ... END; END."""
-    if word == "ATOMIC" and before == "BEGIN":
-        return 1
-    if depth and word == "CASE":
-        return 1
-    return -1 if depth and word == "END" else 0
+def _makes_routine(words: list[str]) -> bool:
+    head = [word for word in words[:4] if word not in ("OR", "REPLACE")]
+    return head[0] == "CREATE" and head[1:2] in (["FUNCTION"], ["PROCEDURE"])
 
 
 _TRANSACTION = frozenset({"BEGIN", "COMMIT", "ROLLBACK", "END", "ABORT"})

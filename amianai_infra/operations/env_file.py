@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from amianai_infra.database.credentials import Role, secret_arn
 from amianai_infra.errors import ConfigurationError
 from amianai_infra.outputs import StackOutputs
 
@@ -17,6 +18,8 @@ _ASSIGNMENT = re.compile(r"^(\s*(?:export\s+)?)([A-Za-z_][A-Za-z0-9_]*)(\s*=)")
 _SDK_BEGIN = "# where AWS SDKs are led; `amianai env` for another place changes or removes these lines"
 _SDK_END = "# end of where AWS SDKs are led"
 _SDK = re.compile(rf"\n?^{_SDK_BEGIN}\n(?P<lines>(?:AWS_.*\n)*){_SDK_END}\n?", re.MULTILINE)
+# Written for some places and not for others.
+_OPTIONAL = ("DATABASE_REPLICA_HOSTS", "DATABASE_SERVER_NAME", "DATABASE_CA", "DATABASE_REGION")
 HEADING = "# written by `amianai env`; run it again after a change of the stack"
 
 
@@ -45,31 +48,45 @@ class Written:
         return lines
 
 
-def database_values(outputs: StackOutputs) -> dict[str, str]:
-    """How server code finds the database. The password is in the secret, never here."""
+def database_values(outputs: StackOutputs, role: Role) -> dict[str, str]:
+    """How server code finds the database, and the secret with its login. The password is in the secret, never here.
+
+    Args:
+        outputs: the stack.
+        role: whose login; never the owner's, with which an application could change the schema.
+
+    Raises:
+        NotFoundError: the stack is older than the role's secret.
+    """
     database = outputs.database
     replicas = {"DATABASE_REPLICA_HOSTS": ",".join(database.replica_hosts)} if database.replica_hosts else {}
     return {
         "DATABASE_HOST": database.host,
         "DATABASE_PORT": str(database.port),
         "DATABASE_NAME": database.name,
-        "DATABASE_SECRET_ARN": database.secret_arn,
+        "DATABASE_SECRET_ARN": secret_arn(outputs, role),
         **replicas,
     }
 
 
-def local_database_values(outputs: StackOutputs, ca: Path, tunnel_port: int | None = None) -> dict[str, str]:
-    """How a program on this machine reaches the database: opened for its address, or through a tunnel. No password.
+def local_database_values(
+    outputs: StackOutputs, ca: Path, role: Role, *, tunnel_port: int | None = None, replicas: bool = False
+) -> dict[str, str]:
+    """How a program on this machine reaches the database: opened for its address, through a tunnel, or in the sandbox. No password.
 
     Args:
         outputs: the stack.
         ca: file of the authorities that sign the database's certificate.
+        role: whose login, as in `database_values`.
         tunnel_port: the tunnel's port on this machine; None where the database itself is reached.
+        replicas: whether they can be reached from here; on AWS they are open to nobody outside.
+
+    Raises:
+        NotFoundError: the stack is older than the role's secret.
     """
     database = outputs.database
     host, port = (database.host, database.port) if tunnel_port is None else ("127.0.0.1", tunnel_port)
-    # Replicas are open to nobody outside.
-    values = {name: value for name, value in database_values(outputs).items() if name != "DATABASE_REPLICA_HOSTS"}
+    values = {name: value for name, value in database_values(outputs, role).items() if replicas or name != "DATABASE_REPLICA_HOSTS"}
     return {
         **values,
         "DATABASE_HOST": host,
@@ -78,7 +95,6 @@ def local_database_values(outputs: StackOutputs, ca: Path, tunnel_port: int | No
         "DATABASE_SERVER_NAME": database.host,
         "DATABASE_CA": str(ca),
         "DATABASE_REGION": outputs.region,
-        "DATABASE_SECRET_ARN": database.application_secret_arn or database.secret_arn,
     }
 
 
@@ -111,6 +127,24 @@ def merge(text: str, values: Mapping[str, str]) -> tuple[str, list[str], list[st
             lines.append(HEADING)
         lines += [f"{name}={_quoted(values[name])}" for name in added]
     return "\n".join(lines) + ("\n" if lines else ""), added, changed
+
+
+def prune(text: str, values: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Take out what an earlier call wrote for another place: authorities of the sandbox sign for no server on AWS.
+
+    Only below our heading; above it a key is somebody's own.
+
+    Returns:
+        The new text, and the keys taken out.
+    """
+    above, heading, below = text.partition(f"{HEADING}\n")
+    kept: list[str] = []
+    gone: list[str] = []
+    for line in below.splitlines(keepends=True):
+        found = _ASSIGNMENT.match(line)
+        stale = found is not None and found[2] in _OPTIONAL and found[2] not in values
+        (gone if stale else kept).append(line)
+    return above + heading + "".join(kept), [line.partition("=")[0].split()[-1] for line in gone]
 
 
 def lead(text: str, variables: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -149,13 +183,14 @@ def write(path: Path, values: Mapping[str, str], sdk: Mapping[str, str] = {}) ->
             "The site's directory does not exist.", where=str(path.parent), fix="set site.directory to the folder of your site"
         )
     before = path.read_text(encoding="utf-8") if path.exists() else ""
-    text, added, changed = merge(before, values)
+    text, gone = prune(before, values)
+    text, added, changed = merge(text, values)
     text, led = lead(text, sdk)
     if text != before:
         _replace(path, text)
     added += [name for name in sdk if name not in led]
     changed += [name for name in sdk if led.get(name, sdk[name]) != sdk[name]]
-    return Written(path, added, changed, [name for name in led if name not in sdk])
+    return Written(path, added, changed, gone + [name for name in led if name not in sdk])
 
 
 def _replace(path: Path, text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import secrets
 from collections.abc import Callable, Iterator
@@ -12,6 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from amianai_infra.cli.main import cli
 from amianai_infra.cli.options import App
@@ -20,7 +24,8 @@ from amianai_infra.database import admin, schema
 from amianai_infra.database.admin import Administrator
 from amianai_infra.database.audit import Trail
 from amianai_infra.database.gate import ENABLE
-from amianai_infra.errors import ConfigurationError, RefusedError
+from amianai_infra.database.session import said, translate
+from amianai_infra.errors import AmianaiError, ConfigurationError, RefusedError
 from tests.database import DOMAIN, Database
 from tests.functional.database.conftest import NewDatabase
 from tests.hostile import HOSTILE, faults
@@ -224,6 +229,105 @@ def test_reset_makes_everything_anew_and_keeps_the_record(run: Run, work: Databa
             connection.execute("SELECT * FROM amianai_audit.records")
 
 
+# Kinds of what a migration may make; `{n}` tells one from the next.
+MAKES = (
+    "CREATE EXTENSION citext",
+    "CREATE EXTENSION hstore",
+    "CREATE TYPE span{n} AS RANGE (subtype = int)",
+    "CREATE TYPE pair{n} AS (a int, b text); CREATE TABLE pairs{n} (one pair{n}[]); CREATE FUNCTION of{n}(pair{n}) RETURNS int RETURN 1",
+    "CREATE COLLATION german{n} (provider = icu, locale = 'de')",
+    "CREATE TEXT SEARCH DICTIONARY words{n} (TEMPLATE = simple)",
+    "CREATE TEXT SEARCH CONFIGURATION plain{n} (COPY = simple)",
+    "CREATE PUBLICATION told{n}",
+    "SELECT lo_create(7000{n})",
+    "CREATE FUNCTION l{n}(int, text) RETURNS int RETURN 1; CREATE OPERATOR <{signs}> (LEFTARG = int, RIGHTARG = text, FUNCTION = l{n})",
+    "CREATE AGGREGATE total{n} (int) (SFUNC = int4pl, STYPE = int)",
+    "CREATE SCHEMA more{n}; CREATE TABLE more{n}.t (one int); CREATE VIEW seen{n} AS SELECT * FROM more{n}.t",
+    'CREATE TABLE "Odd; -- name{n}" (one int GENERATED ALWAYS AS IDENTITY, two text COLLATE "C"); CREATE SEQUENCE alone{n}',
+    "CREATE PROCEDURE p{n}() LANGUAGE sql AS $$$$",
+    "CREATE DOMAIN short{n} AS text CHECK (length(VALUE) < 9); CREATE TABLE uses{n} (one short{n})",
+    "CREATE CONVERSION turned{n} FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8",
+)
+
+
+def administrator_of(work: Database, own: Path) -> Administrator:
+    """As the command line makes it, with a project's own migrations."""
+
+    def migrate(connection: psycopg.Connection[Any]) -> None:
+        schema.apply(connection, work.target, work.outputs, own, say=lambda _: None)
+
+    return Administrator(work.target, work.outputs, {ENABLE: "true"}, migrate=migrate)
+
+
+CATALOGS = (
+    "pg_class pg_type pg_proc pg_operator pg_collation pg_conversion pg_ts_config pg_ts_dict pg_extension pg_publication pg_namespace"
+)
+
+
+def everything(work: Database) -> list[tuple[Any, ...]]:
+    """Each object of the database by kind and name, and what is in the ledger, without times."""
+    query = "SELECT i.type, i.identity FROM {0} x, pg_identify_object('{0}'::regclass, x.oid, 0) i WHERE x.oid >= 16384"
+    with work.connect() as connection:
+        found = [row for one in CATALOGS.split() for row in connection.execute(query.format(one).encode()) if "pg_toast" not in row[1]]
+        found += connection.execute("SELECT 'large object', oid::text FROM pg_largeobject_metadata").fetchall()
+        return sorted(found) + connection.execute("SELECT source, version, sha256 FROM amianai_migrations.applied ORDER BY 1, 2").fetchall()
+
+
+def resets_to_the_same(work: Database, folder: Path, chosen: tuple[str, ...]) -> None:
+    folder.mkdir()
+    for number, text in enumerate(chosen, 1):
+        (folder / f"{number:04d}_made.sql").write_text(text.format(n=number, signs="#" * number))
+    administrator = administrator_of(work, folder)
+    administrator.execute(administrator.reset(), reason="a test", confirmed=DOMAIN)
+    before = everything(work)
+    with work.connect() as connection:
+        connection.execute(USER.encode())
+    administrator.execute(administrator.reset(), reason="a test", confirmed=DOMAIN)
+    assert everything(work) == before
+    assert fingerprint(work)[0] == (0,)
+
+
+def test_whatever_migrations_make_a_reset_makes_anew(work: Database, tmp_path: Path) -> None:
+    resets_to_the_same(work, tmp_path / "own", MAKES)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_any_choice_of_what_migrations_make_is_made_anew(work: Database, tmp_path: Path) -> None:
+    numbers = itertools.count()
+
+    @settings(max_examples=100, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.sampled_from(MAKES), unique=True, min_size=1).map(tuple))
+    def run(chosen: tuple[str, ...]) -> None:
+        resets_to_the_same(work, tmp_path / str(next(numbers)), chosen)
+
+    run()
+
+
+def test_a_reset_whose_migrations_fail_loses_nothing_and_says_so(work: Database, tmp_path: Path) -> None:
+    """A role outlives a reset: it belongs to the server."""
+    role = f"robot_{secrets.token_hex(4)}"
+    file = tmp_path / "0001_role.sql"
+    file.write_text(f"CREATE ROLE {role}; CREATE TABLE kept (one int); INSERT INTO kept VALUES (1)")
+    administrator = administrator_of(work, tmp_path)
+    administrator.execute(administrator.reset(), reason="a test", confirmed=DOMAIN)
+    with work.connect() as connection:
+        connection.execute(USER.encode())
+    before, plan = everything(work), administrator.reset()
+    (note,) = [one for one in plan.notes if one.startswith("roles stay: ")]
+    assert "analyst" in note
+    with pytest.raises(AmianaiError, match="nothing was dropped, and it is as it was") as caught:
+        administrator.execute(plan, reason="a test", confirmed=DOMAIN)
+    assert "0001_role" in caught.value.where
+    assert "42710" in caught.value.where
+    assert (everything(work), fingerprint(work)[0]) == (before, (1,))
+    with work.connect() as connection:
+        assert connection.execute("SELECT * FROM kept").fetchall() == [(1,)]
+    detail = events(work)[-1]["detail"]
+    assert f"project 0001_role sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" in detail
+    assert "1 rows in kept" in detail
+
+
 def test_a_reset_that_cannot_be_finished_leaves_everything(work: Database) -> None:
     """Somebody else's schema: the owner may not drop it, and nothing at all is dropped."""
     with work.superuser() as connection:
@@ -268,6 +372,12 @@ def test_sql_is_whole_or_not_there(run: Run, work: Database, tmp_path: Path) -> 
         ("SELECT query_to_xml('TRUNCATE Amianai_Audit.records', true, true, '')", "audit records"),
         ('DELETE FROM U&"amianai\\005faudit".records', "Unicode escapes"),
         ('DELETE FROM "amianai_audit".records', "audit records"),
+        ("DROP TABLE E'\\x61mianai_audit'", "audit records"),
+        ("DO E'BEGIN EXECUTE \\'DROP SCHEMA \\x61mianai\\137audit\\'; END'", "audit records"),
+        ("SELECT query_to_xml(E'ALTER ROLE z \\x50ASSWORD ''hunter2''', true, true, '')", "holds a password"),
+        ("SELECT 1 AS €$$; ALTER ROLE z PASSWORD 'hunter2'; SELECT 1 AS €$$", "holds a password"),
+        ("DELETE FROM users -- \r; COMMIT", "COMMIT"),
+        ("SELECT 1 AS €$$; COMMIT; SELECT 1 AS €$$", "COMMIT"),
         ("DELETE FROM users; COMMIT", "COMMIT"),
         ("ROLLBACK; DELETE FROM users", "ROLLBACK"),
     ],
@@ -291,6 +401,76 @@ def test_sql_that_is_refused(run: Run, work: Database, text: str, why: str) -> N
 )
 def test_sql_that_only_looks_like_it_is_not_refused(text: str) -> None:
     admin._require_plain(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("DELETE FROM personas; COMMIT", "ended the transaction"),
+        ("DO $$ BEGIN EXECUTE 'DROP TRIGGER only_appended ON amianai_' || 'audit.records'; END $$", "keep the record"),
+        ("DO $$ BEGIN EXECUTE 'ALTER ROLE analyst PASS' || 'WORD ''hunter2'''; END $$", "changes roles in a way that its text"),
+        ("DO $$ BEGIN EXECUTE 'CREATE ROLE ' || 'hidden'; END $$", "changes roles in a way that its text"),
+    ],
+)
+def test_what_the_text_hides_the_server_tells(work: Database, text: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = everything(work)
+    monkeypatch.setattr(admin, "_require_plain", lambda _: None)
+    administrator = Administrator(work.target, work.outputs, {ENABLE: "true"})
+    with pytest.raises(AmianaiError, match=why):
+        administrator.execute(administrator.sql(text), reason="a test", confirmed=DOMAIN)
+    assert everything(work) == before
+    with work.superuser() as connection:
+        assert connection.execute("SELECT count(*) FROM pg_authid WHERE rolname = 'hidden' OR rolpassword ~ 'hunter2'").fetchone() == (0,)
+        assert connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = 'analyst'").fetchone() == (None,)
+
+
+def test_roles_are_changed_where_the_text_says_so(work: Database) -> None:
+    administrator = Administrator(work.target, work.outputs, {ENABLE: "true"})
+    plan = administrator.sql("ALTER ROLE analyst LOGIN; ALTER ROLE analyst NOLOGIN")
+    administrator.execute(plan, reason="a test", confirmed=DOMAIN)
+
+
+@pytest.mark.parametrize("content", [b"DELETE FROM users;\0SELECT 1", "DELETE FROM users".encode("utf-16-le"), b"SELECT '\xff'"])
+def test_a_file_that_would_not_reach_the_server_as_it_stands_is_refused(run: Run, work: Database, tmp_path: Path, content: bytes) -> None:
+    before, file = fingerprint(work), tmp_path / "fix.sql"
+    file.write_bytes(content)
+    assert "fix.sql" in run("sql", "--write", "--file", str(file), *GIVEN, code=2).stderr
+    assert fingerprint(work) == before
+    file.write_bytes(b"\xef\xbb\xbfSELECT 1 AS one")
+    assert json.loads(run("sql", "--file", str(file)).stdout) == [{"one": 1}]
+
+
+SECRET = "alice@hunter2.example"
+DATA = (
+    f"'{SECRET}'::int",
+    f"'{SECRET}'::timestamptz",
+    f"'{SECRET}'::jsonb",
+    f"'{SECRET}'::int[]",
+    f"'{SECRET}'::uuid",
+    f"to_date('{SECRET}', 'YYYY')",
+    "'9999999999999999999'::int",
+    f"convert_from('\\xe9{SECRET.encode().hex()}', 'UTF8')",
+    f"""'say "{SECRET}" "'::numeric""",
+)
+
+
+@pytest.mark.parametrize("expression", DATA)
+def test_what_the_server_says_of_data_is_told_without_the_value(work: Database, expression: str) -> None:
+    with work.connect() as connection, pytest.raises(psycopg.DataError) as caught:
+        connection.execute(f"SELECT {expression}".encode())
+    shown = f"{said(caught.value)} {translate(caught.value, 'a test')}"
+    assert "where: 22" in shown
+    assert not any(one in shown for one in ("hunter2", "99999", "0x"))
+
+
+def test_an_error_does_not_quote_rows(run: Run, work: Database) -> None:
+    """Neither on the screen, which shows the SQL itself before, nor in the record."""
+    raises = f"DO $$ BEGIN RAISE unique_violation USING MESSAGE = 'there is {SECRET} already'; END $$"
+    for text, code in ((f"UPDATE users SET preferences = to_jsonb('{SECRET}'::int)", "22P02"), (raises, "23505: unique violation")):
+        error = run("sql", "--write", text, *GIVEN, code=1).stderr.partition("Error: ")[2]
+        assert code in error
+        assert "hunter2" not in error + events(work)[-1]["error"]
+    assert "hunter2" not in run("sql", f"SELECT '{SECRET}'::int", code=1).stderr
 
 
 def test_sql_that_reads_needs_no_gate_and_is_on_record(run: Run, work: Database) -> None:

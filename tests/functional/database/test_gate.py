@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from amianai_infra.database import audit
-from amianai_infra.database.audit import Trail, audited, fill_in, listed, recorded, store
+from amianai_infra.database.audit import Trail, audited, fill_in, listed, messages, recorded, store
 from amianai_infra.database.gate import ENABLE, administration
 from amianai_infra.errors import AmianaiError, RefusedError, UnreachableError
 from tests.database import DOMAIN, Database
@@ -308,12 +309,49 @@ def test_old_events_are_looked_for_only_where_the_table_may_miss_them(watched: D
             assert fill_in(connection, trail(watched)) == added
 
 
-def test_long_texts_are_cut(watched: Database) -> None:
-    attempt(watched, detail="x" * 300_000)
-    assert {len(one["detail"]) for one in events(watched)} == {audit.LONGEST}
+LONG = "UPDATE users SET email = 'a';\n" * 300 + '-- é𝄞"\\' * 30_000 + "\nDELETE FROM users"
+
+
+@pytest.mark.parametrize("detail", [LONG[:8_100], LONG, "\x01" * 60_000], ids=["one event", "parts", "escapes"])
+def test_the_record_holds_the_whole_text(watched: Database, detail: str) -> None:
+    attempt(watched, detail=detail)
+    whole = detail.replace("\x01", "\\x01")
+    assert {one["detail"] for one in events(watched)} == {whole}
+    assert {one["detail"] for one in table(watched)} == {whole}
+    assert [one.found_in for one in listed(trail(watched), table(watched), 10)] == ["both", "both"]
     with watched.connect() as connection:
         assert store(connection, events(watched)) == 0
-    assert json.dumps(events(watched))
+
+
+def test_a_record_in_parts_says_whose_it_is_and_how_long(watched: Database) -> None:
+    attempt(watched, detail=LONG)
+    logs = watched.target.client("logs")
+    raw = [one["message"] for one in logs.filter_log_events(logGroupName=watched.outputs.audit_log_group)["events"]]
+    parts = [json.loads(one) for one in raw]
+    assert all(len(one.encode()) < 256 * 1024 - 26 for one in raw)
+    begun = [one for one in parts if one["phase"] == "begun"]
+    whole = "".join(one["text"] for one in begun)
+    assert [one["part"] for one in begun] == list(range(1, begun[0]["of"] + 1))
+    assert {(one["who"], one["action"], one["length"]) for one in begun} == {(begun[0]["who"], "truncate", len(whole))}
+    assert {one["sha256"] for one in begun} == {hashlib.sha256(whole.encode()).hexdigest()}
+
+
+def test_a_record_that_lacks_a_part_is_listed_as_such_and_not_copied(watched: Database) -> None:
+    attempt(watched)
+    event = {**events(watched)[0], "id": "00000000-0000-0000-0000-000000000001", "detail": LONG, "at": datetime.now(UTC).isoformat()}
+    logs, now = watched.target.client("logs"), int(datetime.now(UTC).timestamp() * 1000)
+    sent = [{"timestamp": now, "message": one} for one in messages(event)]
+
+    def put(some: list[dict[str, Any]]) -> None:
+        logs.put_log_events(logGroupName=watched.outputs.audit_log_group, logStreamName=f"{datetime.now(UTC):%Y-%m}", logEvents=some)
+
+    put(sent[:1] + sent[2:])
+    found = [one.event["detail"] for one in listed(trail(watched), table(watched), 10) if one.event["id"] == event["id"]]
+    assert found == [f"(1 of the {len(sent)} parts of this record are missing)"]
+    with watched.connect() as connection:
+        assert fill_in(connection, trail(watched)) == 0
+        put(sent[1:2])
+        assert fill_in(connection, trail(watched)) == 1
 
 
 def test_what_no_table_holds_is_recorded_as_escapes(watched: Database) -> None:

@@ -20,7 +20,7 @@ from psycopg import errors
 
 from amianai_infra.database import schema
 from amianai_infra.database.migrate import LOCK, Migration, ledger, locked, migrate, plan, read_all, read_folder
-from amianai_infra.errors import AmianaiError, LockedError, RefusedError
+from amianai_infra.errors import AmianaiError, ConfigurationError, LockedError, RefusedError
 from tests.database import Database
 
 TABLES = {"users", "personas", "conversations", "conversation_participants", "messages"}
@@ -424,3 +424,112 @@ def test_every_foreign_key_has_an_index_that_begins_with_it(data: Database) -> N
         AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1])"""
     with data.connect() as connection:
         assert connection.execute(query).fetchall() == []
+
+
+# ---- SQL that does not keep to its transaction, or to its own tables
+
+
+def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if our reading of SQL had missed it: what the server says must be enough."""
+    monkeypatch.setattr("amianai_infra.database.migrate.transaction_control", lambda _: "")
+    monkeypatch.setattr("amianai_infra.database.migrate.reserved", lambda _: "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE TABLE half (id int); COMMIT; SELECT 1/0",
+        "CREATE TABLE half (id int); COMMIT; BEGIN; SELECT 1/0",
+        "CREATE TABLE half (id int); COMMIT",
+        "CREATE TABLE half (id int); COMMIT; BEGIN",
+        "ROLLBACK; CREATE TABLE half (id int)",
+        "ROLLBACK; BEGIN; CREATE TABLE half (id int); COMMIT; BEGIN; SELECT 1/0",
+        "ROLLBACK; CREATE TABLE half (id int); COMMIT; BEGIN; SAVEPOINT a; SELECT 1/0",
+    ],
+)
+def test_what_left_its_transaction_is_never_said_to_have_left_nothing(
+    data: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    unseen(monkeypatch)
+    before = recorded(data)
+    with pytest.raises(AmianaiError, match="ended the transaction that it ran in") as caught:
+        run(data, [*read_all(None), *read_folder(write(tmp_path, n0001_a=text), "project")])
+    assert "A part of it may be applied" in caught.value.what
+    assert (tables(data), recorded(data)) == (TABLES | {"half"}, before)
+    with data.connect() as connection:
+        connection.execute("DROP TABLE half")
+
+
+LATE = """
+CREATE TABLE late (i int);
+CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM amianai_migrations.applied; RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER later AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION later();
+INSERT INTO late VALUES (1)
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DROP SCHEMA amianai_audit CASCADE",
+        "DO $$ BEGIN EXECUTE 'DROP TRIGGER only_appended ON amianai_' || 'audit.records'; END $$",
+        "DO $$ BEGIN EXECUTE 'ALTER TABLE amianai_' || 'audit.records DISABLE TRIGGER ALL'; END $$",
+        "CREATE VIEW seen AS SELECT * FROM amianai_audit.records",
+        "CREATE TABLE kept (id uuid, phase text, FOREIGN KEY (id, phase) REFERENCES amianai_audit.records)",
+        "CREATE TABLE heir () INHERITS (amianai_audit.records)",
+        "GRANT USAGE ON SCHEMA amianai_audit TO PUBLIC",
+        "CREATE OR REPLACE FUNCTION amianai_audit.refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
+        "DELETE FROM amianai_migrations.applied",
+        "DO $$ BEGIN UPDATE amianai_migrations.applied SET sha256 = repeat('0', 64); EXCEPTION WHEN OTHERS THEN END $$",
+        "TRUNCATE amianai_migrations.applied",
+        "REASSIGN OWNED BY CURRENT_USER TO CURRENT_USER; ALTER SCHEMA amianai_audit RENAME TO mine",
+        "INSERT INTO amianai_audit.records VALUES (gen_random_uuid(), 'ended', now(), 'me', 'h', 'a', '', '', 'done', 1, '')",
+        LATE,
+        "SET search_path = mine, pg_catalog; SET ROLE pg_monitor; RESET ROLE; DELETE FROM amianai_migrations.applied",
+    ],
+)
+def test_what_touches_our_records_is_not_kept_whatever_its_text(
+    data: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    unseen(monkeypatch)
+    before = recorded(data)
+    with pytest.raises(RefusedError, match="touches amianai_audit or amianai_migrations"):
+        run(data, [*read_all(None), *read_folder(write(tmp_path, n0001_a=text), "project")])
+    assert recorded(data) == before
+    assert tables(data) == TABLES
+
+
+def test_what_keeps_to_itself_is_let_through(database: Database, tmp_path: Path) -> None:
+    """Savepoints, roles, blocks that catch errors, constraints put off: none of it touches our records."""
+    own = write(
+        tmp_path,
+        n0001_a="CREATE TABLE a (id int PRIMARY KEY); SAVEPOINT x; INSERT INTO a VALUES (1); ROLLBACK TO x; ANALYZE; RELEASE x",
+        n0002_b="DO $$ BEGIN CREATE ROLE pg_x; EXCEPTION WHEN OTHERS THEN END $$; SET ROLE pg_monitor; SET search_path = ''",
+        n0003_c="CREATE TABLE c (a int REFERENCES a DEFERRABLE INITIALLY DEFERRED); INSERT INTO c VALUES (2); INSERT INTO a VALUES (2)",
+    )
+    with database.superuser() as connection:
+        connection.execute(f"GRANT pg_monitor TO {database.outputs.database.username}".encode())
+    assert apply(database, own)[-3:] == ["project 0001_a", "project 0002_b", "project 0003_c"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"CREATE TABLE a (i int);\n\0CREATE TABLE b (i int);", r"U\+0000 .* in line 2"),
+        ("CREATE TABLE a (i int);".encode("utf-16-le"), r"U\+0000 \(is it UTF-16\?\)"),
+        ("CREATE TABLE a (i int);".encode("utf-16"), "not UTF-8"),
+        (b"SELECT '\xe9'", "not UTF-8"),
+    ],
+)
+def test_a_file_that_would_not_reach_the_server_as_it_stands_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / "0001_a.sql").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=why) as caught:
+        read_folder(tmp_path, "project")
+    assert "0001_a.sql" in caught.value.where
+
+
+def test_the_mark_of_utf_8_at_the_beginning_is_passed_over(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "0001_a.sql").write_bytes(b"\xef\xbb\xbfCREATE TABLE a (i int);\r\n")
+    assert run(database, read_folder(tmp_path, "project")) == ["project 0001_a"]
+    (tmp_path / "0001_a.sql").write_bytes(b"CREATE TABLE a (i int);\n")
+    assert run(database, read_folder(tmp_path, "project")) == []

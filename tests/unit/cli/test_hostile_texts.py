@@ -215,6 +215,7 @@ def env(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
     written = SimpleNamespace(path=Path("a"), added=[text], changed=[text], removed=[], same=False)
     written.text = lambda: __import__("amianai_infra.operations.env_file", fromlist=["Written"]).Written.text(written)
     patch.setattr("amianai_infra.operations.env_file.write", giving(written))
+    patch.setattr("amianai_infra.operations.env_file.database_values", giving({}))
     patch.setattr("amianai_infra.site.environment.public_environment", giving({}))
 
 

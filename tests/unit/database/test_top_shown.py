@@ -26,7 +26,7 @@ from amianai_infra.database.top import shown
         ("VACUUM", "VACUUM"),
         ("COMMIT;", "COMMIT;"),
         ("SELECT 'cut off he", "SELECT ?"),
-        ("SELECT E'cut off \\", "SELECT E?"),
+        ("SELECT E'cut off \\", "SELECT ?"),
         ("SELECT $tag$cut off", "SELECT ?"),
         ("", ""),
     ],

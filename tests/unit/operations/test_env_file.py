@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amianai_infra.errors import ConfigurationError
+from amianai_infra.database.credentials import Role
+from amianai_infra.errors import ConfigurationError, NotFoundError
 from amianai_infra.operations.env_file import HEADING, database_values, lead, local_database_values, merge, write
+from amianai_infra.outputs import StackOutputs
 from tests.unit.operations.fakes import OUTPUTS
 
 VALUES = {"NEXT_PUBLIC_SITE_URL": "https://example.com/", "DATABASE_HOST": "db"}
@@ -126,23 +129,35 @@ def test_a_missing_site_directory_is_named(tmp_path: Path) -> None:
         write(tmp_path / "absent" / ".env.local", VALUES)
 
 
-def test_the_database_is_named_by_its_secret_never_by_a_password() -> None:
-    values = database_values(OUTPUTS)
-    assert values["DATABASE_SECRET_ARN"] == OUTPUTS.database.secret_arn
-    assert not [name for name in values if "PASSWORD" in name]
+SECRETS = {"application_secret_arn": "arn:of:the:application", "readonly_secret_arn": "arn:of:the:readonly"}
+MADE = OUTPUTS.model_copy({"database": OUTPUTS.database.model_copy({**SECRETS, "replica_hosts": ["one", "two"]})})
+CA = Path("/ca.pem")
+
+
+def all_values(outputs: StackOutputs, role: Role) -> list[dict[str, str]]:
+    """What is written for each place a program may run at."""
+    here = (local_database_values(outputs, CA, role, tunnel_port=port) for port in (None, 15432))
+    return [database_values(outputs, role), *here, local_database_values(outputs, CA, role, replicas=True)]
+
+
+@pytest.mark.parametrize("role", ["application", "readonly"])
+def test_no_program_is_handed_the_owner_or_a_password(role: Role) -> None:
+    for values in all_values(MADE, role):
+        assert values["DATABASE_SECRET_ARN"] == f"arn:of:the:{role}"
+        assert not [name for name in values if "PASSWORD" in name]
+    with pytest.raises(NotFoundError, match=f"no secret for the {role} role yet"):  # a stack that is older than the role's secret
+        all_values(OUTPUTS, role)
 
 
 def test_replicas_are_named_where_they_can_be_reached() -> None:
-    outputs = OUTPUTS.model_copy({"database": OUTPUTS.database.model_copy({"replica_hosts": ["one.internal", "two.internal"]})})
-    assert database_values(outputs)["DATABASE_REPLICA_HOSTS"] == "one.internal,two.internal"
-    assert "DATABASE_REPLICA_HOSTS" not in database_values(OUTPUTS)
-    assert "DATABASE_REPLICA_HOSTS" not in local_database_values(outputs, Path("/ca.pem")), "they are open to nobody outside"
+    assert database_values(MADE, "application")["DATABASE_REPLICA_HOSTS"] == "one,two"
+    opened, tunnelled, sandbox = all_values(MADE, "application")[1:]
+    assert sandbox["DATABASE_REPLICA_HOSTS"] == "one,two"
+    assert not {"DATABASE_REPLICA_HOSTS"} & (opened.keys() | tunnelled.keys()), "they are open to nobody outside"
 
 
-def test_a_program_on_this_machine_is_told_where_and_with_which_authorities_and_no_password() -> None:
-    outputs = OUTPUTS.model_copy({"database": OUTPUTS.database.model_copy({"application_secret_arn": "arn:of:the:application"})})
-    opened = local_database_values(outputs, Path("/ca.pem"))
-    assert opened == {
+def test_a_program_on_this_machine_is_told_where_and_with_which_authorities() -> None:
+    assert local_database_values(MADE, CA, "application") == {
         "DATABASE_HOST": "db.example.internal",
         "DATABASE_PORT": "5432",
         "DATABASE_NAME": "amianai",
@@ -151,8 +166,17 @@ def test_a_program_on_this_machine_is_told_where_and_with_which_authorities_and_
         "DATABASE_REGION": "us-east-1",
         "DATABASE_SECRET_ARN": "arn:of:the:application",
     }
-    tunnel = local_database_values(OUTPUTS, Path("/ca.pem"), 15432)
+    tunnel = local_database_values(MADE, CA, "application", tunnel_port=15432)
     assert (tunnel["DATABASE_HOST"], tunnel["DATABASE_PORT"]) == ("127.0.0.1", "15432")
     assert tunnel["DATABASE_SERVER_NAME"] == "db.example.internal", "which the certificate names"
-    assert tunnel["DATABASE_SECRET_ARN"] == OUTPUTS.database.secret_arn
-    assert not any("PASSWORD" in name for name in {**opened, **tunnel})
+
+
+def test_what_was_written_for_another_place_does_not_stay(tmp_path: Path) -> None:
+    """The authorities of the sandbox sign for no server on AWS, and replicas that are gone answer nobody."""
+    file = tmp_path / ".env.local"
+    file.write_text("MINE=1\nDATABASE_URL=postgresql://mine\n")
+    write(file, local_database_values(MADE, CA, "application", replicas=True))
+    written = write(file, database_values(OUTPUTS.model_copy({"database": replace(MADE.database, replica_hosts=[])}), "application"))
+    assert written.removed == ["DATABASE_REPLICA_HOSTS", "DATABASE_SERVER_NAME", "DATABASE_CA", "DATABASE_REGION"]
+    names = [line.partition("=")[0] for line in file.read_text().splitlines() if "=" in line]
+    assert names == ["MINE", "DATABASE_URL", "DATABASE_HOST", "DATABASE_PORT", "DATABASE_NAME", "DATABASE_SECRET_ARN"]
