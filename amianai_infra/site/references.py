@@ -55,6 +55,16 @@ class Reference:
     page: bool = False
 
 
+def is_read(path: str, size: int, headers: Iterable[tuple[str, str]] = ()) -> bool:
+    """Whether a file is looked at: by its name, its bytes and the headers of its answer, since what is compressed is not."""
+    return path.lower().endswith(READ) and size <= LONGEST and "content-encoding" not in dict(headers)
+
+
+def text_of(content: bytes, content_type: str) -> str:
+    """A file's text, in the charset that its type states, else UTF-8."""
+    return content.decode(content_type.partition("charset=")[2] or "utf-8", "replace")
+
+
 def references(path: str, text: str, hosts: Collection[str] = ()) -> list[Reference]:
     """Everything that a file refers to within the site, in order.
 
@@ -104,12 +114,12 @@ class Site:
         return [one for one in found if address_of(one, self._files) is None and not self._routed(one)]
 
     def named(self, path: str, text: str) -> set[Address]:
-        """The site's addresses that a page refers to, and any that its text merely seems to."""
-        found: set[Address | None] = set()
-        for one in _quick(text):
-            if one is None:
-                return {there for one in references(path, text, self._hosts) if (there := address_of(one, self._files))}
-            found.add(self._address(path, *one))
+        """The site's addresses that a file refers to, and any that a page or a script merely seems to."""
+        name = path.lower()
+        seen = list(_quick(text)) if name.endswith(PAGES) else _imported_quickly(text) if name.endswith(SCRIPTS) else [None]
+        if None in seen:
+            return {there for one in references(path, text, self._hosts) if (there := address_of(one, self._files))}
+        found = {self._address(path, *one) for one in seen if one is not None}
         return {one for one in found if one and one != _ELSEWHERE}
 
     def _routed(self, one: Reference) -> bool:
@@ -158,6 +168,11 @@ def _quick(text: str) -> Iterator[tuple[str, bool] | None]:
             yield from ((one.address, False) for one in _imports(found[1]))
     for row in _FLIGHT.findall(text) if ":I[" in text else ():
         yield from ((address, False) for address in _scripts(row, _NEXT))
+
+
+def _imported_quickly(text: str) -> list[tuple[str, bool] | None]:
+    """Every address that a script's text could import: ten times as fast as to tell its code from its strings."""
+    return [(address, False) for address in _QUICK_IMPORT.findall(text)]
 
 
 def address_of(reference: Reference, files: Container[str]) -> Address | None:
@@ -424,6 +439,7 @@ _STATIC = re.compile(
     rf"""export{_GAP}(?:\*[^"'`;(){{]*?|\{{[^}}"'`]*\}}{_GAP})from{_GAP}){_QUOTED}""",
     re.DOTALL,
 )
+_QUICK_IMPORT = re.compile(r"""(?:import|from|URL)\s*\(?\s*["'`](\.{0,2}/[^"'`\s$]+)["'`]""")
 _OWN_ADDRESS = re.compile(r"""new\s+URL\(\s*(["'`])([^"'`\\$\n]+)\1\s*,\s*$""")
 
 
