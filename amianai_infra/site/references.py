@@ -116,7 +116,7 @@ class Site:
     def named(self, path: str, text: str) -> set[Address]:
         """The site's addresses that a file refers to, and any that a page or a script merely seems to."""
         name = path.lower()
-        seen = list(_quick(text)) if name.endswith(PAGES) else _imported_quickly(text) if name.endswith(SCRIPTS) else [None]
+        seen = list(_quick(text)) if name.endswith(PAGES) else _quoted(text) if name.endswith(SCRIPTS) else [None]
         if None in seen:
             return {there for one in references(path, text, self._hosts) if (there := address_of(one, self._files))}
         found = {self._address(path, *one) for one in seen if one is not None}
@@ -170,9 +170,9 @@ def _quick(text: str) -> Iterator[tuple[str, bool] | None]:
         yield from ((address, False) for address in _scripts(row, _NEXT))
 
 
-def _imported_quickly(text: str) -> list[tuple[str, bool] | None]:
-    """Every address that a script's text could import: ten times as fast as to tell its code from its strings."""
-    return [(address, False) for address in _QUICK_IMPORT.findall(text)]
+def _quoted(text: str) -> list[tuple[str, bool] | None]:
+    """Every path that a script's text quotes, whatever for: an import, or a picture that it shows."""
+    return [(address, False) for address in _QUOTED_PATH.findall(text)]
 
 
 def address_of(reference: Reference, files: Container[str]) -> Address | None:
@@ -439,7 +439,7 @@ _STATIC = re.compile(
     rf"""export{_GAP}(?:\*[^"'`;(){{]*?|\{{[^}}"'`]*\}}{_GAP})from{_GAP}){_QUOTED}""",
     re.DOTALL,
 )
-_QUICK_IMPORT = re.compile(r"""(?:import|from|URL)\s*\(?\s*["'`](\.{0,2}/[^"'`\s$]+)["'`]""")
+_QUOTED_PATH = re.compile(r"""["'`](\.{0,2}/[^"'`\s$]+)["'`]""")
 _OWN_ADDRESS = re.compile(r"""new\s+URL\(\s*(["'`])([^"'`\\$\n]+)\1\s*,\s*$""")
 
 

@@ -393,7 +393,11 @@ PLAIN = {
 
 _FLAT = ("/", "/about", "/blog/first", "/blog/node.js")
 
-_CREATE_VITE = ((*_NPX, "create-vite@9.3.0", "vite", "--template", "react-ts", "--no-interactive", "--no-immediate"),)
+_CREATE_VITE = (
+    (*_NPX, "create-vite@9.3.0", "vite", "--template", "react-ts", "--no-interactive", "--no-immediate"),
+    # The linter's optional packages are not all there, and `npm ci` refuses the lock file that `npm install` makes of them.
+    ("npm", "pkg", "delete", "devDependencies.oxlint", "scripts.lint"),
+)
 _CREATE_SVELTE = ((*_NPX, "sv@0.9.5", "create", "svelte", "--template", "minimal", "--types", "ts", "--no-add-ons", "--no-install"),)
 _CREATE_ANGULAR = (
     (

@@ -220,9 +220,10 @@ def test_the_files_that_styles_scripts_and_manifests_name_are_named() -> None:
         Address("/assets/b.css", "assets/b.css"),
         Address("/assets/dots.svg", "assets/dots.svg"),
     }
-    assert site.named("assets/a.js", 'import("./c.js"),new URL("./dots.svg",import.meta.url);"../icon.svg"') == {
+    assert site.named("assets/a.js", 'import("./c.js"),new URL("./dots.svg",import.meta.url);use("/icon.svg#a")') == {
         Address("/assets/c.js", "assets/c.js"),
         Address("/assets/dots.svg", "assets/dots.svg"),
+        Address("/icon.svg", "icon.svg"),
     }
     assert site.named("site.webmanifest", '{"icons": [{"src": "icon.svg"}]}') == {Address("/icon.svg", "icon.svg")}
 
