@@ -425,8 +425,10 @@ _ASTRO_SITE = Framework(
     folder="astro",
     complains="data:application/javascript",
 )
+_NEXT_CHANGES = r"^_next/static/(chunks/|[^/]+/_\w+\.js$)|\.(txt|html)$"
+"""Every page and payload of Next names its build."""
 _NEXT_SITE = Framework(
-    "next", "out", _NEXT_CREATE, _NEXT, ("/", "/about", "/blog", *_FLAT[2:]), "app/about/page.tsx", ".", hashed="^_next/static/"
+    "next", "out", _NEXT_CREATE, _NEXT, ("/", "/about", "/blog", *_FLAT[2:]), "app/about/page.tsx", _NEXT_CHANGES, hashed="^_next/static/"
 )
 
 FRAMEWORKS = (
@@ -456,7 +458,7 @@ FRAMEWORKS = (
         _VITE,
         ("/", "/about", "/blog/first"),
         "src/About.tsx",
-        r"^index.html$|^assets/(About|index)-.*\.js$",
+        r"^index.html$|^assets/\w+-[\w-]{8}\.js$",
         packages=("react-router@7.9.6",),
         settings=("site.fallback=index.html",),
         hashed="^assets/",
@@ -470,7 +472,7 @@ FRAMEWORKS = (
         _SVELTE,
         _FLAT,
         "src/routes/about/+page.svelte",
-        ".",
+        r"^_app/(immutable/.*|version\.json)$|\.html$",
         packages=("@sveltejs/adapter-static@3.0.10",),
         hashed="^_app/immutable/",
     ),
