@@ -406,7 +406,7 @@ FRAMEWORKS = (
         _NEXT_SITE,
         name="next-slash",
         folder="next",
-        pages=("/", "/about/", "/blog/", "/blog/first/", "/blog/node.js/"),
+        pages=("/", "/about/", "/blog/", "/blog/first/", "/blog/node.js"),  # Next takes a dot for a file's
         settings=("site.environment=NEXT_PUBLIC_SLASH=yes",),
     ),
 )
