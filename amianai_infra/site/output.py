@@ -144,15 +144,14 @@ def check_references(
     Raises:
         BuildError: file, line and what it names.
     """
-    from amianai_infra.site.references import LONGEST, READ, Site
+    from amianai_infra.site.references import Site, is_read, text_of
 
     site = Site(files, hosts, routing)
     found: list[str] = []
     told: list[str] = []
     for upload in uploads:
-        if upload.path.lower().endswith(READ) and upload.size <= LONGEST and "content-encoding" not in dict(upload.headers):
-            charset = upload.content_type.partition("charset=")[2] or "utf-8"
-            text = _content(located(output, upload)).decode(charset, "replace")
+        if is_read(upload.path, upload.size, upload.headers):
+            text = text_of(_content(located(output, upload)), upload.content_type)
             for one in site.broken(upload.path, text):
                 if not any(let.matches(one.path) or let.matches(upload.path) for let in lets):
                     (found if one.needed else told).append(f"{upload.path}, line {one.line}: /{one.path}")

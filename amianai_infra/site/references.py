@@ -55,6 +55,16 @@ class Reference:
     page: bool = False
 
 
+def is_read(path: str, size: int, headers: Iterable[tuple[str, str]] = ()) -> bool:
+    """Whether a file is looked at: by its name, its bytes and the headers of its answer, since what is compressed is not."""
+    return path.lower().endswith(READ) and size <= LONGEST and "content-encoding" not in dict(headers)
+
+
+def text_of(content: bytes, content_type: str) -> str:
+    """A file's text, in the charset that its type states, else UTF-8."""
+    return content.decode(content_type.partition("charset=")[2] or "utf-8", "replace")
+
+
 def references(path: str, text: str, hosts: Collection[str] = ()) -> list[Reference]:
     """Everything that a file refers to within the site, in order.
 
@@ -105,11 +115,15 @@ class Site:
         return [one for one in found if address_of(one, self._files) is None and not self._routed(one)]
 
     def named(self, path: str, text: str) -> set[Address]:
-        """The site's addresses that a page refers to, and any that its text merely seems to."""
-        if _needs_parser(text):
+        """The site's addresses that a file refers to, and any that a page or a script merely seems to."""
+        name = path.lower()
+        if name.endswith(SCRIPTS):  # every path that it quotes, whatever for: an import, or a picture that it shows
+            found = {self._address(path, address) for address in _QUOTED_PATH.findall(text)}
+        elif not name.endswith(PAGES) or _needs_parser(text):
             return {there for one in references(path, text, self._hosts) if (there := address_of(one, self._files))}
-        found = {one for attribute in set(_VALUE.findall(text)) for one in self._attribute(path, attribute)}
-        found.update(self._address(path, address) for address in _inline(text))
+        else:
+            found = {one for attribute in set(_VALUE.findall(text)) for one in self._attribute(path, attribute)}
+            found.update(self._address(path, address) for address in _inline(text))
         return {one for one in found if one and one != _ELSEWHERE}
 
     def _looks_sound(self, path: str, text: str) -> bool:
@@ -452,6 +466,7 @@ _STATIC = re.compile(
     rf"""export{_GAP}(?:\*[^"'`;(){{]*?|\{{[^}}"'`]*\}}{_GAP})from{_GAP}){_QUOTED}""",
     re.DOTALL,
 )
+_QUOTED_PATH = re.compile(r"""["'`](\.{0,2}/[^"'`\s$]+)["'`]""")
 _OWN_ADDRESS = re.compile(r"""new\s+URL\(\s*(["'`])([^"'`\\$\n]+)\1\s*,\s*$""")
 
 

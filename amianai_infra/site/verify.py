@@ -22,7 +22,7 @@ from amianai_infra.rules.header_rules import NEEDS
 from amianai_infra.rules.headers import page_policy, policy_of
 from amianai_infra.site.manifest import LOCK, Entry, Manifest
 from amianai_infra.site.plan import VERSION_FILE, Group, group_of, stays
-from amianai_infra.site.references import Site
+from amianai_infra.site.references import Site, is_read, text_of
 
 if TYPE_CHECKING:
     from amianai_infra.progress import Task
@@ -61,12 +61,14 @@ class Report:
         files: files that pages refer to.
         certificate_days: days until the certificate ends; None without TLS.
         otherwise: headers that are not what the stack says, which no other release would mend.
+        addresses: every address of the site that was asked for, in order.
     """
 
     pages: int
     files: int
     certificate_days: int | None
     otherwise: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -188,13 +190,13 @@ class _SecureConnection(http.client.HTTPSConnection):
         self.sock = self._settings.wrap_socket(self.sock, server_hostname=self._name)
 
 
-def checks_for(manifest: Manifest, changed: Iterable[str], pages: Iterable[tuple[str, str]], removed: Iterable[str] = ()) -> list[Check]:
+def checks_for(manifest: Manifest, changed: Iterable[str], texts: Iterable[tuple[str, str]], removed: Iterable[str] = ()) -> list[Check]:
     """Every request of a verification: each address as pages link it, and what leads there. Pure.
 
     Args:
         manifest: the release.
         changed: files that it uploaded.
-        pages: path and text of the changed pages, one after another.
+        texts: path and text of the changed files that can name others, one after another.
         removed: files that the release before it had.
     """
     files = manifest.files
@@ -203,7 +205,7 @@ def checks_for(manifest: Manifest, changed: Iterable[str], pages: Iterable[tuple
         if path in files and not _stands_in(path) and group_of(path, files[path].cache_control) >= Group.PAYLOADS:
             for check in _page_checks(path, manifest):
                 checks[check.path] = check
-    for check in _named_checks(manifest, pages):
+    for check in _named_checks(manifest, texts):
         checks.setdefault(check.path, check)
     for file in (VERSION_FILE, INDEX):
         for check in _page_checks(file, manifest) if file in files else ():
@@ -236,10 +238,10 @@ def _page_checks(path: str, manifest: Manifest) -> Iterator[Check]:
             yield Check(encoded(one.path), path, entry, whole=True, secure=path.endswith(".html"))
 
 
-def _named_checks(manifest: Manifest, pages: Iterable[tuple[str, str]]) -> Iterator[Check]:
-    """What pages refer to, at the very addresses that they name."""
+def _named_checks(manifest: Manifest, texts: Iterable[tuple[str, str]]) -> Iterator[Check]:
+    """What files refer to, at the very addresses that they name."""
     site = Site(manifest.files)
-    named = {one for page, text in pages for one in site.named(page, text)}
+    named = {one for path, text in texts for one in site.named(path, text)}
     for one in sorted(named, key=lambda one: one.path):
         where = one.path if manifest.table else _plain_address(one.file)
         if _stands_in(one.file) or _ruled(where, manifest):
@@ -377,8 +379,7 @@ class Verification:
             UnreachableError: there is no answer at all.
         """
         self.changed = sorted(self.changed)
-        pages = ((path, self.read(path).decode("utf-8", "replace")) for path in self.changed if path.endswith(".html"))
-        checks = checks_for(self.manifest, self.changed, pages, self._gone())
+        checks = checks_for(self.manifest, self.changed, self._texts(), self._gone())
         front = Visitor(self.address, context=self.context)
         robots = front.get("/").headers.get("x-robots-tag", "")
         if self.preview and robots != "noindex":
@@ -401,7 +402,15 @@ class Verification:
                 where=self.address.url,
             )
         compared = sum(1 for check in checks if check.secure)
-        return Report(compared, len(checks) - compared, days, tuple(otherwise))
+        addresses = tuple(sorted(check.path for check in checks))
+        return Report(compared, len(checks) - compared, days, tuple(otherwise), addresses)
+
+    def _texts(self) -> Iterator[tuple[str, str]]:
+        """What of the changed files can name others: pages, styles, scripts, manifests."""
+        for path in self.changed:
+            entry = self.manifest.files.get(path)
+            if entry is not None and is_read(path, entry.size, entry.headers):
+                yield path, text_of(self.read(path), entry.content_type)
 
     def _gone(self) -> list[str]:
         """What answered before and may not any more; a hash in the name says that it may."""

@@ -19,6 +19,8 @@ from amianai_infra.site.release import Publisher
 from amianai_infra.site.takedown import Remover
 from amianai_infra.site.texts import describe
 from amianai_infra.site.verify import checks_for
+from tests.browser.frameworks import PLAIN
+from tests.crawler import Client
 from tests.functional.site.site_world import Stage, release_settings
 
 MISSING = "<!doctype html><title>ours</title>not here"
@@ -375,6 +377,20 @@ def test_the_model_lists_what_a_crawler_finds(addressed: Stage, name: str) -> No
     assert last is not None
     asked = checks_for(last, list(last.files), [])
     assert {unquote(check.path) for check in asked if check.secure} - {"/404/"} == found, "what the verification asks for"
+
+
+def test_verification_asks_for_what_a_crawler_of_pages_styles_and_manifests_finds(addressed: Stage) -> None:
+    addressed.write(PLAIN)
+    release = addressed.deploy()
+    client = Client(f"http://site.localhost:{addressed.cdn}/")
+    crawled = client.crawl()
+    client.close()
+    assert {path: one.status for path, one in crawled.items() if one.status not in (200, 301)} == {}
+    assert {"/more.css", "/dots.svg", "/icon.svg", "/logo@2x.svg", "/LICENSE", "/docs", "/docs/"} <= crawled.keys()
+    assert release.verified is not None
+    assert crawled.keys() - set(release.verified.addresses) == set()
+    besides = {"/about/", "/docs/more", "/docs/more/", "/docs/v1.2", "/amianai-no-such-page-1"}
+    assert set(release.verified.addresses) - crawled.keys() == besides, "what leads to a page that is linked otherwise, and what is missing"
 
 
 def follow(stage: Stage, path: str) -> tuple[int, str, str]:

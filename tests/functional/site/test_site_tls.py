@@ -131,7 +131,7 @@ def verify(edge: Edge, folder: Path, context: ssl.SSLContext | None = None) -> R
 
 
 def test_a_good_site_passes_and_the_days_left_are_known(tmp_path: Path) -> None:
-    assert verify(Edge(), tmp_path) == Report(pages=1, files=0, certificate_days=60)
+    assert verify(Edge(), tmp_path) == Report(pages=1, files=0, certificate_days=60, addresses=("/",))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ OUTPUTS = StackOutputs.model_validate(
             "name": "amianai",
             "username": "amianai_admin",
             "secret_arn": f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:rds!db-1",
+            "application_secret_arn": f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:eeyore/application",
             "security_group_id": "sg-1",
             "resource_id": "db-RES",
             "instance_class": "db.t3.micro",

@@ -214,6 +214,20 @@ def test_a_page_whose_files_are_there_is_not_parsed_and_one_that_only_mentions_o
         site.broken("x/index.html", '<script src="/gone.js"></script>')
 
 
+def test_the_files_that_styles_scripts_and_manifests_name_are_named() -> None:
+    site = Site({"assets/b.css", "assets/dots.svg", "assets/c.js", "icon.svg"})
+    assert site.named("assets/a.css", "@import 'b.css'; a{background:url(dots.svg)} b{background:url(gone.svg)}") == {
+        Address("/assets/b.css", "assets/b.css"),
+        Address("/assets/dots.svg", "assets/dots.svg"),
+    }
+    assert site.named("assets/a.js", 'import("./c.js"),new URL("./dots.svg",import.meta.url);use("/icon.svg#a")') == {
+        Address("/assets/c.js", "assets/c.js"),
+        Address("/assets/dots.svg", "assets/dots.svg"),
+        Address("/icon.svg", "icon.svg"),
+    }
+    assert site.named("site.webmanifest", '{"icons": [{"src": "icon.svg"}]}') == {Address("/icon.svg", "icon.svg")}
+
+
 PIECES = (
     '<script src="{}"></script>',
     "<script type=module>import '{}'</script>",
