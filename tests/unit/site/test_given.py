@@ -135,7 +135,11 @@ def test_a_stream_that_was_cut_off_between_two_files_is_refused(unpack: Callable
         unpack(gzip.compress(cut) if mode == "w:gz" else cut)
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\x03\x04 a zip", b"<!doctype html>" * 100, tar(PAGE, mode="w:gz")[:-30], tar(PAGE)[:514]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"PK\x03\x04 a zip", b"<!doctype html>" * 100, tar(PAGE, mode="w:gz")[:-30], tar(PAGE)[:514]],
+    ids=["empty", "a zip", "a page", "a cut gzip", "a cut tar"],  # gzip writes the time: no two workers would have the same ids
+)
 def test_what_is_no_whole_tar_archive_is_refused(unpack: Callable[[bytes], dict[str, bytes]], data: bytes) -> None:
     with pytest.raises(BuildError, match="cannot be read as a tar archive"):
         unpack(data)
