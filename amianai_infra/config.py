@@ -187,6 +187,9 @@ class _Group(BaseModel):
         return value
 
 
+_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))  # RFC 1918
+
+
 class NetworkSettings(_Group):
     """The VPC."""
 
@@ -211,7 +214,7 @@ class NetworkSettings(_Group):
     def _roomy(cls, value: IPv4Network) -> IPv4Network:
         if not 16 <= value.prefixlen <= 20:
             raise ValueError("must be a /16 to /20: the plan needs thirteen /24 blocks and a VPC holds at most a /16")
-        if not value.is_private:
+        if not any(value.subnet_of(range_) for range_ in _PRIVATE):
             raise ValueError("must be a private range (10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16)")
         return value
 
@@ -766,8 +769,8 @@ NOT_SETTINGS = frozenset(
 )
 
 
-def read_stack_file(path: Path, *, required: bool = False) -> dict[str, Any]:
-    """The `config:` mapping of `Pulumi.<stack>.yaml`; empty when the file is absent and not required.
+def read_stack_document(path: Path, *, required: bool = False) -> dict[str, Any]:
+    """The whole of `Pulumi.<stack>.yaml`; empty when the file is absent and not required.
 
     Raises:
         ConfigurationError: absent though required, unreadable, or not a stack file.
@@ -783,7 +786,38 @@ def read_stack_file(path: Path, *, required: bool = False) -> dict[str, Any]:
         raise ConfigurationError("The stack file does not exist.", where=str(path), fix="name an existing file with --config") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError("The stack file cannot be read.", where=f"{path}: {error}", fix="correct or remove it") from error
-    values = document.get("config") or {} if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        raise ConfigurationError("The stack file has no `config:` mapping.", where=str(path), fix="docs/settings.md shows its form")
+    if twice := _twice(path):
+        raise ConfigurationError(
+            "The stack file says something twice, as after a merge; the engine takes no such file.",
+            where=f"{path}: {', '.join(twice)}",
+            fix="leave one line of each",
+        )
+    return document
+
+
+def _twice(path: Path) -> list[str]:
+    """Keys that a stack file has more than once, with the lines: YAML's reader would silently take the last."""
+    import yaml
+
+    root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    top = root.value if isinstance(root, yaml.MappingNode) else []
+    inner = [pair for key, node in top if key.value == "config" and isinstance(node, yaml.MappingNode) for pair in node.value]
+    lines: dict[str, list[str]] = {}
+    for level, pairs in (("", top), ("config", inner)):
+        for key, _ in pairs:
+            lines.setdefault(f"{level} {key.value}", []).append(str(key.start_mark.line + 1))
+    return [f"{key.split()[-1]} (lines {' and '.join(found)})" for key, found in lines.items() if len(found) > 1]
+
+
+def read_stack_file(path: Path, *, required: bool = False) -> dict[str, Any]:
+    """The `config:` mapping of `Pulumi.<stack>.yaml`; empty when the file is absent and not required.
+
+    Raises:
+        ConfigurationError: absent though required, unreadable, or not a stack file.
+    """
+    values = read_stack_document(path, required=required).get("config") or {}
     if not isinstance(values, dict):
         raise ConfigurationError("The stack file has no `config:` mapping.", where=str(path), fix="docs/settings.md shows its form")
     return {str(key): value for key, value in values.items()}

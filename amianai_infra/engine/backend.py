@@ -549,8 +549,9 @@ def latest(data: bytes | None, where: str) -> Deployment | None:
         return None
     try:
         found: Deployment = json.loads(data)["checkpoint"].get("latest") or {}
-        _ = found.get("resources")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not isinstance(found.get("resources") or [], list) or not isinstance(found.get("manifest") or {}, dict):
+            raise TypeError("resources or manifest")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EngineError("The stack's state cannot be understood.", where=where, fix="restore a copy: `amianai state restore`") from error
     return found
 

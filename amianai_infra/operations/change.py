@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import tempfile
 from collections import Counter
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amianai_infra.config import Settings, every_setting, read_stack_file, require_shared, to_pulumi
+from amianai_infra.config import Settings, every_setting, read_stack_document, read_stack_file, require_shared, to_pulumi
 from amianai_infra.errors import NotFoundError, RefusedError
 from amianai_infra.naming import stack_parameter
 from amianai_infra.operations import zones
@@ -192,9 +191,9 @@ def require_its_file(context: Context, engine: Engine, resources: Sequence[State
 
 
 def missing_lines(file: Path, lines: Mapping[str, str]) -> dict[str, str]:
-    """Those of the lines beside the configuration that a stack file does not have."""
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    return {key: value for key, value in lines.items() if not re.search(rf"^{key}:", text, re.MULTILINE)}
+    """Those of the lines beside the configuration that a stack file does not have, or has without a value."""
+    present = read_stack_document(file)
+    return {key: value for key, value in lines.items() if not present.get(key)}
 
 
 def require_same_domain(context: Context, resources: Sequence[StateResource]) -> str:

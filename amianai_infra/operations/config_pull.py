@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from amianai_infra.config import every_setting, load_settings, read_stack_file
 from amianai_infra.errors import NotFoundError
 from amianai_infra.operations import change
@@ -25,6 +27,7 @@ def pull(context: Context) -> dict[str, str]:
     lines = change.missing_lines(file, engine.secrets_lines())
     if lines:
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        text = re.sub(rf"^(?:{'|'.join(lines)})\s*:.*\n?", "", text, flags=re.MULTILINE)  # what lost its value
         gap = "" if not text or text.endswith("\n") else "\n"
         file.write_text(text + gap + "".join(f"{key}: {value}\n" for key, value in lines.items()), encoding="utf-8")
     published = stack.outputs.get("settings")

@@ -117,7 +117,10 @@ def test_real_domains_are_accepted(domain: str) -> None:
 
 @pytest.mark.parametrize(
     ("cidr", "says"),
-    [("10.0.0.0/24", "/16 to /20"), ("10.0.0.0/8", "/16 to /20"), ("8.8.0.0/16", "private"), ("10.0.0.1/16", "host bits"), ("ten", "IPv4")],
+    [
+        *[("10.0.0.0/24", "/16 to /20"), ("10.0.0.0/8", "/16 to /20"), ("10.0.0.1/16", "host bits"), ("ten", "IPv4")],
+        *[(other, "private") for other in ("8.8.0.0/16", "127.0.0.0/16", "169.254.0.0/16", "198.18.0.0/16", "240.0.0.0/16")],
+    ],
 )
 def test_a_range_that_is_too_small_large_public_or_none_is_refused(cidr: str, says: str) -> None:
     text = problem({"network.cidr": cidr})
@@ -138,6 +141,21 @@ def test_unknown_keys_are_refused_in_flag_environment_and_file(
     flags: dict[str, str], environ: dict[str, str], stack: dict[str, object], says: str
 ) -> None:
     assert says in problem(flags, {**DOMAIN, **environ}, stack)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("config:\n  aws:region: a\n  x:y: 1\n  aws:region: b\n", "aws:region (lines 2 and 4)"),
+        ("encryptionsalt: a\nconfig: {}\nencryptionsalt: a\n", "encryptionsalt (lines 1 and 3)"),
+    ],
+)
+def test_a_stack_file_that_says_something_twice_is_refused_as_the_engine_would(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "Pulumi.prod.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match="twice") as caught:
+        read_stack_file(file)
+    assert caught.value.where == f"{file}: {says}"
 
 
 def test_what_belongs_to_others_is_left_alone() -> None:

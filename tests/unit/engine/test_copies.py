@@ -135,7 +135,11 @@ def test_a_missing_state_is_noticed_by_any_copy(bench: Bench, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b"[]", b'{"checkpoint": 3}', b'{"checkpoint": {"latest": 3}}', b"\x1f\x8bcut", state(1)[:90]]
+    "damage",
+    [
+        *(b"", b"{", b"[]", b"[" * 99_999, b'{"checkpoint": 3}', b'{"checkpoint": {"latest": 3}}', b"\x1f\x8bcut", state(1)[:90]),
+        *(b'{"checkpoint": {"latest": {"manifest": 5, "resources": []}}}', b'{"checkpoint": {"latest": {"resources": {"a": 1}}}}'),
+    ],
 )
 def test_a_damaged_state_is_noticed_and_never_put_back(bench: Bench, damage: bytes) -> None:
     bench.put(CHECKPOINT, damage)

@@ -290,6 +290,24 @@ def test_a_missing_file_gets_the_lines_of_the_states_secrets_too(context: Contex
     change.up(context)  # though the stack, built by hand, published no suffix
 
 
+@pytest.mark.parametrize("line", ["\ufeffencryptionsalt: v1:abc", '"encryptionsalt": v1:abc', "encryptionsalt : v1:abc"])
+def test_a_line_of_the_secrets_is_found_however_an_editor_left_it(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "Pulumi.prod.yaml"
+    file.write_text(f"{line}\r\nconfig:\r\n  a: b\r\n", encoding="utf-8")
+    assert change.missing_lines(file, SALT) == {}
+
+
+def test_a_line_of_the_secrets_that_lost_its_value_is_missing_and_written_once(context: Context) -> None:
+    file = context.target.engine().project_dir / "Pulumi.prod.yaml"
+    context.answers["secrets_lines"] = SALT
+    file.write_text("encryptionsalt:\n" + file.read_text())
+    with pytest.raises(RefusedError, match="it lacks encryptionsalt"):
+        change.up(context)
+    config_pull.pull(context)
+    assert file.read_text().count("encryptionsalt") == 1
+    assert change.missing_lines(file, SALT) == {}
+
+
 def test_without_published_settings_the_lines_alone_are_written(context: Context) -> None:
     file = context.target.engine().project_dir / "Pulumi.prod.yaml"
     context.answers["secrets_lines"] = SALT
