@@ -372,7 +372,7 @@ class Publisher:
         """Refuse what must not be published or would not work; tell what is let through and what leads to nothing."""
         lets = allowed(self._settings.allow)
         check_uploads(plan.uploads, self.output, lets)
-        lost = check_references(plan.uploads, plan.paths, self.output, self._settings.hosts, lets, site.routing)
+        lost = check_references(plan.uploads, plan.paths, site.files, self.output, self._settings.hosts, lets, site.routing)
         for line in (*standing(lets), *lost, *search_engines(site.files, self.output, self._settings.hosts, site.routing)):
             self._progress.note(line)
         shapes = [upload.path for upload in plan.uploads if guessed(upload.path, upload.cache_control)]
