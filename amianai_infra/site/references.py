@@ -110,6 +110,7 @@ class Site:
         self._routing = routing
         self._read = read
         self._whole: set[str] = set()
+        self._kept = 0
         self._ids: dict[str, tuple[set[str] | None, bool]] = {}
         self._scripted = _scripted(routing, files) if routing else set()
         self._known: dict[tuple[str, ...], tuple[Address | None, ...]] = {}
@@ -132,7 +133,7 @@ class Site:
         """
         if not path.lower().endswith(PAGES) or "#" not in text:
             return []
-        if not _written_oddly(text) and self._looks_whole(path, text):
+        if not _links_oddly(text) and self._looks_whole(path, text):
             return []
         return [one for one in _page(path, text, self._hosts).parts if not self._has(one.path, one.fragment, path, text)]
 
@@ -142,7 +143,7 @@ class Site:
         own = {link[1:] for link in links if link.startswith("#")}
         if own and not (own <= _quick_ids(text) or all(self._leads(f"#{one}", path, text) for one in own)):
             return False
-        for link in links:
+        for link in sorted(links):
             if not link.startswith("#") and not self._leads(link, path, text):
                 return False
             if link.startswith(("/", "https:", "http:")) and len(self._whole) < _REMEMBERED:
@@ -168,9 +169,12 @@ class Site:
         text = None
         if file not in self._ids:
             text = read()
-            if len(self._ids) >= _KEPT:
+            found = None if text is None else _quick_ids(text)
+            self._kept += len(found or ())
+            if self._kept > _MOST_IDS:
                 self._ids.clear()
-            self._ids[file] = (None if text is None else _quick_ids(text), False)
+                self._kept = len(found or ())
+            self._ids[file] = (found, False)
         ids, parsed = self._ids[file]
         if ids is None:
             return True
@@ -238,12 +242,15 @@ class Site:
 
 def _needs_parser(text: str) -> bool:
     """Whether only a parser can tell what a page names. One sign is looked for before many: most pages have none of it."""
-    return _styled(text) or _written_oddly(text)
-
-
-def _written_oddly(text: str) -> bool:
-    """Whether a page has attributes that `_VALUE` does not find, or addresses that do not start from the page."""
+    if _styled(text):
+        return True
     spaced = "\n=" in text or "\t=" in text or (" =" in text and _SPACED.search(text) is not None)
+    return spaced or _BASE.search(text) is not None
+
+
+def _links_oddly(text: str) -> bool:
+    """Whether a page has links that `_PART` does not find, or that do not start from the page."""
+    spaced = any(sign in text for sign in (" =", "\n=", "\t=", "\f=", "\r=")) and _SPACED_LINK.search(text) is not None
     return spaced or _BASE.search(text) is not None
 
 
@@ -273,9 +280,7 @@ def _part(base: str, address: str, hosts: Collection[str]) -> tuple[str, str] | 
 
 def _quick_ids(text: str) -> set[str]:
     """The ids of a page and its anchors' names, as far as a quick look finds them, and any that scripts or text write like them."""
-    if "<template" in text:
-        return set()  # its content is no part of the page, which only a parser tells
-    text = _COMMENT.sub("", text) if "<!--" in text else text
+    text = _OUTSIDE.sub("", text) if "<!--" in text or "<template" in text else text
     return {unescape(next(filter(None, found))) for found in _ID.findall(text)}
 
 
@@ -360,15 +365,17 @@ _VALUE = re.compile(
 )
 _PART = re.compile(r"""=(?<=href=)\s*(?:"([^"#]*#[^"]+)"|'([^'#]*#[^']+)'|([^\s"'<>`#]*#[^\s"'<>`]+))""", re.IGNORECASE)
 _ID = re.compile(r"""=(?:(?<=\sid=)|(?<=<a\sname=))(?:"([^"]+)"|'([^']+)'|([^\s"'<>`]+))""", re.IGNORECASE)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_SPACED_LINK = re.compile(r"href\s+=", re.IGNORECASE)
+_OUTSIDE = re.compile(r"<(?:!--.*?-->|template\b.*?</template)", re.DOTALL)
+"""What is no part of a page."""
 _URL = re.compile(r"(?<=url)\(", re.IGNORECASE)
 _IMPORT = re.compile("@import", re.IGNORECASE)
 _BASE = re.compile(r"<base\b", re.IGNORECASE)
 _MODULE = re.compile(r"<script\b(?![^>]*\bsrc\b)[^>]*\bmodule\b[^>]*>(.*?)</script", re.IGNORECASE | re.DOTALL)
 _SPACED = re.compile(r"(?:src|href|srcset|poster|data)\s+=", re.IGNORECASE)
 _REMEMBERED = 50_000
-_KEPT = 64
-"""Pages whose ids are kept, since what many pages link, and what one page links often, is the same few pages."""
+_MOST_IDS = 100_000
+"""How many ids of pages are kept, since many pages link the same ones; some 10 MB."""
 
 _SCRIPT_TYPES = frozenset(("", "module", "text/javascript", "application/javascript", "text/ecmascript", "application/ecmascript"))
 _SOURCES: dict[str, str] = {

@@ -374,3 +374,28 @@ def test_a_page_that_many_link_is_looked_at_once() -> None:
         assert site.astray(f"{number}.html", '<a href="/docs/#intro"><a href="/docs/#bare"><a href="/docs/#old">') == []
     assert read.count("docs/index.html") == 1
     assert site.astray("0.html", '<a href="/8#anything">') == [], "what cannot be read is not judged"
+
+
+PARTS = (
+    '<h2 id="{}">x</h2>',
+    "<a name={}>x</a>",
+    '<i class=x ID = "{}">x</i>',
+    '<!-- <i id="{}">x</i> -->',
+    '<template><i id="{}">x</i></template>',
+    '<input name="{}">',
+    '<p data-id="{}">x</p>',
+    '<a href="#{}">x</a>',
+    "<a\nhref=/#{}>x</a>",
+    '<a href = "#{}">x</a>',
+    '<!-- <a href="#{}">x</a> -->',
+    '<svg><use href="#{}"/></svg>',
+)
+
+
+@given(st.integers())
+def test_the_quick_look_at_links_to_parts_says_what_the_parser_says(seed: int) -> None:
+    draw = random.Random(seed)
+    text = "\n".join(draw.choice(PARTS).format(draw.choice("abc")) for _ in range(draw.randrange(8)))
+    told = Site({"index.html"}).astray("index.html", text)
+    # A base element that changes nothing leaves the whole page to the parser.
+    assert told == Site({"index.html"}).astray("index.html", f"{text}<base href=/>")
