@@ -217,7 +217,7 @@ class Previews:
         plan = plan_release(site.files, Bucket({}, {}), None, 0.0, site.cache_control)
         lets = allowed(self._settings.allow)
         check_uploads(plan.uploads, self._output, lets)
-        lost = check_references(plan.uploads, plan.paths, self._output, self._settings.hosts, lets, site.routing)
+        lost = check_references(plan.uploads, plan.paths, site.files, self._output, self._settings.hosts, lets, site.routing)
         self._progress.note([*standing(lets), *lost, *blocked(plan, self._output, self._settings, self._outputs)])
 
     def _preview(self, name: str, site: Publication, before: Preview | None, seconds: float) -> Preview:

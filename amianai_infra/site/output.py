@@ -123,6 +123,7 @@ def check_uploads(uploads: Sequence[Upload], output: Path, lets: Sequence[Allowe
 def check_references(
     uploads: Sequence[Upload],
     files: Collection[str],
+    sources: Iterable[File],
     output: Path,
     hosts: Collection[str],
     lets: Sequence[Allowed] = (),
@@ -133,28 +134,34 @@ def check_references(
     Args:
         uploads: what a release uploads; what is published already was looked at when it was published.
         files: all files of the release.
+        sources: the files of the build, for the parts of pages that links lead to.
         output: the folder.
         hosts: the site's own host names.
         lets: files that may be missing, and files that may name what is missing.
         routing: what else answers.
 
     Returns:
-        Whatever else leads to nothing: links, pictures, fonts.
+        Whatever else leads to nothing: links, also to a part of a page, pictures, fonts.
 
     Raises:
         BuildError: file, line and what it names.
     """
-    from amianai_infra.site.references import Site, is_read, text_of
+    from amianai_infra.site.references import Site
 
-    site = Site(files, hosts, routing)
+    known = {file.path: file for file in sources}
+    site = Site(files, hosts, routing, lambda path: _text(known[path], output) if path in known else None)
     found: list[str] = []
     told: list[str] = []
     for upload in uploads:
-        if is_read(upload.path, upload.size, upload.headers):
-            text = text_of(_content(located(output, upload)), upload.content_type)
-            for one in site.broken(upload.path, text):
+        text = _text(upload, output)
+        if text is not None:
+            for one in (*site.broken(upload.path, text), *site.astray(upload.path, text)):
                 if not any(let.matches(one.path) or let.matches(upload.path) for let in lets):
-                    (found if one.needed else told).append(f"{upload.path}, line {one.line}: /{one.path}")
+                    line = f"{upload.path}, line {one.line}: /{one.path}"
+                    if one.needed:
+                        found.append(line)
+                    else:
+                        told.append(f"{line}#{one.fragment}: the page has no such part" if one.fragment else f"{line} leads to nothing")
     if found:
         raise BuildError(
             "Scripts or styles are named that the build did not emit, so that what names them would not work:",
@@ -163,7 +170,14 @@ def check_references(
             fix="correct the build or the reference; what comes from elsewhere is let through by "
             f"--set 'site.allow={found[0].rpartition(': /')[2]} WHERE IT COMES FROM'; nothing was uploaded",
         )
-    return first([f"{line} leads to nothing" for line in told], _SHOWN)
+    return first(told, _SHOWN)
+
+
+def _text(one: File | Upload, output: Path) -> str | None:
+    """What can name others, in its own charset; None for what cannot, is too large to look at, or is packed."""
+    from amianai_infra.site.references import is_read, text_of
+
+    return text_of(_content(located(output, one)), one.content_type) if is_read(one.path, one.size, one.headers) else None
 
 
 def search_engines(files: Sequence[File], output: Path, hosts: Collection[str], routing: Routing) -> list[str]:
@@ -187,15 +201,15 @@ def check_outside(uploads: Sequence[Upload], output: Path, hosts: Collection[str
         sources: what `site.csp_sources` allows already; None where the policy is the user's own.
     """
     from amianai_infra.site.outside import READ, loaded, origin_of, refused, setting
-    from amianai_infra.site.references import LONGEST
+    from amianai_infra.site.references import is_read, text_of
 
     found: dict[tuple[str, str], list[str]] = {}
     for upload in uploads:
-        if not upload.path.lower().endswith(READ) or upload.size > LONGEST or "content-encoding" in dict(upload.headers):
+        if not (upload.path.lower().endswith(READ) and is_read(upload.path, upload.size, upload.headers)):
             continue
         data = _content(located(output, upload))
         if b"//" in data:
-            text = data.decode(upload.content_type.partition("charset=")[2] or "utf-8", "replace")
+            text = text_of(data, upload.content_type)
             in_force = dict(upload.headers).get("content-security-policy", policy)
             for one in loaded(upload.path, text):
                 if refused(one, in_force, hosts):

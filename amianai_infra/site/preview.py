@@ -100,7 +100,8 @@ class Checkout:
         everything = plan_release(site.files, Bucket({}, {}), None, 0.0, site.cache_control)
         lets = allowed(self._settings.allow)
         check_uploads(everything.uploads, self._site.output, lets)
-        lost = check_references(everything.uploads, everything.paths, self._site.output, self._settings.hosts, lets, site.routing)
+        paths, hosts = everything.paths, self._settings.hosts
+        lost = check_references(everything.uploads, paths, site.files, self._site.output, hosts, lets, site.routing)
         self._progress.note([*site.notes, *lost])
         return Built(chosen, tuple(site.files), self.sources.fingerprint)
 

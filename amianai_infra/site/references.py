@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass
 from html import unescape
 from html.parser import HTMLParser
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -47,12 +48,14 @@ class Reference:
         line: where it is written, from 1.
         needed: whether the page does not work without: scripts, their modules, styles. The rest is missed where it is shown.
         page: whether it leads to another page, and not to a file of its own.
+        fragment: the part of the page that it leads to, as written; empty for its top.
     """
 
     path: str
     line: int
     needed: bool = False
     page: bool = False
+    fragment: str = ""
 
 
 def is_read(path: str, size: int, headers: Iterable[tuple[str, str]] = ()) -> bool:
@@ -76,10 +79,7 @@ def references(path: str, text: str, hosts: Collection[str] = ()) -> list[Refere
     name = path.lower()
     base = f"https://{_HOST}/{path}"
     if name.endswith(PAGES):
-        page = _Page(base, (_HOST, *hosts))
-        page.feed(text)
-        page.close()
-        return page.found
+        return _page(path, text, hosts).found
     if name.endswith(SCRIPTS):
         raw = _imports(text)
     elif name.endswith(STYLES):
@@ -91,6 +91,13 @@ def references(path: str, text: str, hosts: Collection[str] = ()) -> list[Refere
     return [Reference(where, lines.at(one.position), one.needed) for where, one in resolved if where is not None]
 
 
+def _page(path: str, text: str, hosts: Collection[str] = ()) -> _Page:
+    page = _Page(f"https://{_HOST}/{path}", (_HOST, *hosts))
+    page.feed(text)
+    page.close()
+    return page
+
+
 class Site:
     """The files of a site, and whether references lead to them.
 
@@ -98,12 +105,24 @@ class Site:
         files: all of them.
         hosts: the site's own host names.
         routing: what answers besides its files.
+        read: gives the text of a page; None for one that cannot be judged.
     """
 
-    def __init__(self, files: Container[str], hosts: Collection[str] = (), routing: Routing | None = None) -> None:
+    def __init__(
+        self,
+        files: Container[str],
+        hosts: Collection[str] = (),
+        routing: Routing | None = None,
+        read: Callable[[str], str | None] = lambda path: None,
+    ) -> None:
         self._files = files
         self._hosts = hosts
         self._routing = routing
+        self._read = read
+        self._whole: set[str] = set()
+        self._kept = 0
+        self._ids: dict[str, tuple[set[str] | None, bool]] = {}
+        self._scripted = _scripted(routing, files) if routing else set()
         self._known: dict[tuple[str, ...], tuple[Address | None, ...]] = {}
         self._sound: set[tuple[str, ...]] = set()
 
@@ -113,6 +132,71 @@ class Site:
             return []
         found = references(path, text, self._hosts)
         return [one for one in found if address_of(one, self._files) is None and not self._routed(one)]
+
+    def astray(self, path: str, text: str) -> list[Reference]:
+        """The links of a page to parts of the site's pages that are not there: no element has that id, no anchor that name.
+
+        Not judged are the page that answers where nothing else does, whose parts its scripts make, and links that are none to an element:
+        to the top, to a text (`#:~:text=`), to an address that a script understands (`#/` and `#!`).
+
+        Source: WHATWG HTML, "Scrolling to a fragment".
+        """
+        if not path.lower().endswith(PAGES) or "#" not in text:
+            return []
+        if not _links_oddly(text) and self._looks_whole(path, text):
+            return []
+        return [one for one in _page(path, text, self._hosts).parts if not self._has(one.path, one.fragment, path, text)]
+
+    def _looks_whole(self, path: str, text: str) -> bool:
+        """Whether whatever parts of pages a page's text could lead to are there. What many pages link is understood once in a site."""
+        links = {unescape(next(filter(None, link))) for link in set(_PART.findall(text))} - self._whole
+        own = {link[1:] for link in links if link.startswith("#")}
+        if own and not (own <= _quick_ids(text) or all(self._leads(f"#{one}", path, text) for one in own)):
+            return False
+        for link in sorted(links):
+            if not link.startswith("#") and not self._leads(link, path, text):
+                return False
+            if link.startswith(("/", "https:", "http:")) and len(self._whole) < _REMEMBERED:
+                self._whole.add(link)
+        return True
+
+    def _leads(self, link: str, path: str, text: str) -> bool:
+        part = _part(f"https://{_HOST}/{path}", link, (_HOST, *self._hosts))
+        return part is None or self._has(*part, path, text)
+
+    def _has(self, where: str, fragment: str, path: str, text: str) -> bool:
+        """Whether a page has a part; also where that cannot be judged. `text` is that of the page `path`, which is at hand."""
+        there = _answering(where, self._files, page=True)
+        if there is None or not there.file.lower().endswith(PAGES) or there.file in self._scripted or self._overruled(where):
+            return True
+        names = {fragment, unquote(fragment)}
+        if there.file == path:
+            return self._identifies(path, names, lambda: text)
+        return self._identifies(there.file, names, lambda: self._read(there.file))
+
+    def _identifies(self, file: str, names: set[str], read: Callable[[], str | None]) -> bool:
+        """Whether a page has an element of one of these names: by a quick look first, where that finds none by a parser."""
+        text = None
+        if file not in self._ids:
+            text = read()
+            found = None if text is None else _quick_ids(text)
+            self._kept += len(found or ())
+            if self._kept > _MOST_IDS:
+                self._ids.clear()
+                self._kept = len(found or ())
+            self._ids[file] = (found, False)
+        ids, parsed = self._ids[file]
+        if ids is None:
+            return True
+        if not parsed and names.isdisjoint(ids):
+            ids |= _page(file, text or read() or "").ids
+            self._ids[file] = (ids, True)
+        return not names.isdisjoint(ids)
+
+    def _overruled(self, where: str) -> bool:
+        """Whether a rule answers although a page is there."""
+        rules = self._routing.rules if self._routing else ()
+        return any(rule.forced and rule.leads(where.strip("/")) for rule in rules)
 
     def named(self, path: str, text: str) -> set[Address]:
         """The site's addresses that a file refers to, and any that a page or a script merely seems to."""
@@ -178,6 +262,12 @@ def _needs_parser(text: str) -> bool:
     return spaced or _BASE.search(text) is not None
 
 
+def _links_oddly(text: str) -> bool:
+    """Whether a page has links that `_PART` does not find, or that do not start from the page."""
+    spaced = any(sign in text for sign in (" =", "\n=", "\t=", "\f=", "\r=")) and _SPACED_LINK.search(text) is not None
+    return spaced or _BASE.search(text) is not None
+
+
 def _styled(text: str) -> bool:
     """Whether a text could name files as style sheets do."""
     return ("(" in text and _URL.search(text) is not None) or ("@" in text and _IMPORT.search(text) is not None)
@@ -190,6 +280,28 @@ def _named(link: str, candidates: str, *values: str) -> Iterator[tuple[str, bool
         yield from ((address, False) for address in _candidates(value))
     else:
         yield value, bool(link)
+
+
+def _part(base: str, address: str, hosts: Collection[str]) -> tuple[str, str] | None:
+    """The page below the site's root and the part of it that a link leads to; None where it leads to no part of a page of ours."""
+    address, _, fragment = address.strip().partition("#")
+    fragment = fragment.partition(":~:")[0]
+    if not fragment or fragment.lower() == "top" or fragment.startswith(("/", "!")) or _TEMPLATE.search(fragment):
+        return None
+    where = _resolved(base, address or base, hosts)
+    return None if where is None else (where, fragment)
+
+
+def _quick_ids(text: str) -> set[str]:
+    """The ids of a page and its anchors' names, as far as a quick look finds them, and any that scripts or text write like them."""
+    text = _OUTSIDE.sub("", text) if "<!--" in text or "<template" in text else text
+    return {unescape(next(filter(None, found))) for found in _ID.findall(text)}
+
+
+def _scripted(routing: Routing, files: Container[str]) -> set[str]:
+    """The pages that answer for many addresses, and whose scripts make what they show."""
+    rewritten = (address_at(rule.target, files) for rule in routing.rules if rule.is_pattern and rule.status == HTTPStatus.OK)
+    return {routing.fallback, *(there.file for there in rewritten if there)}
 
 
 def _inline(text: str) -> Iterator[str]:
@@ -265,12 +377,19 @@ def _resolved(base: str, address: str, hosts: Collection[str]) -> str | None:
 _VALUE = re.compile(
     r"""=(?:(?<=src=)|(?<=h(r)ef=)|(?<=src(s)et=)|(?<=poster=)|(?<=data=))\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>`]+))""", re.IGNORECASE
 )
+_PART = re.compile(r"""=(?<=href=)\s*(?:"([^"#]*#[^"]+)"|'([^'#]*#[^']+)'|([^\s"'<>`#]*#[^\s"'<>`]+))""", re.IGNORECASE)
+_ID = re.compile(r"""=(?:(?<=\sid=)|(?<=<a\sname=))(?:"([^"]+)"|'([^']+)'|([^\s"'<>`]+))""", re.IGNORECASE)
+_SPACED_LINK = re.compile(r"href\s+=", re.IGNORECASE)
+_OUTSIDE = re.compile(r"<(?:!--.*?-->|template\b.*?</template)", re.DOTALL)
+"""What is no part of a page."""
 _URL = re.compile(r"(?<=url)\(", re.IGNORECASE)
 _IMPORT = re.compile("@import", re.IGNORECASE)
 _BASE = re.compile(r"<base\b", re.IGNORECASE)
 _MODULE = re.compile(r"<script\b(?![^>]*\bsrc\b)[^>]*\bmodule\b[^>]*>(.*?)</script", re.IGNORECASE | re.DOTALL)
 _SPACED = re.compile(r"(?:src|href|srcset|poster|data)\s+=", re.IGNORECASE)
 _REMEMBERED = 50_000
+_MOST_IDS = 100_000
+"""How many ids of pages are kept, since many pages link the same ones; some 10 MB."""
 
 _SCRIPT_TYPES = frozenset(("", "module", "text/javascript", "application/javascript", "text/ecmascript", "application/ecmascript"))
 _SOURCES: dict[str, str] = {
@@ -299,6 +418,8 @@ class _Page(HTMLParser):
     def __init__(self, base: str, hosts: Collection[str]) -> None:
         super().__init__(convert_charrefs=True)
         self.found: list[Reference] = []
+        self.parts: list[Reference] = []
+        self.ids: set[str] = set()
         self._base, self._hosts = base, hosts
         self._text_only = ""
         self._templates = 0
@@ -317,6 +438,7 @@ class _Page(HTMLParser):
         if self._templates:
             return
         values = {name: value or "" for name, value in reversed(attrs)}
+        self.ids.update(filter(None, (values.get("id"), values.get("name") if tag == "a" else None)))
         handler = _ELEMENTS.get(tag)
         if handler is not None:
             handler(self, values)
@@ -359,9 +481,12 @@ class _Page(HTMLParser):
             self._base = urljoin(self._base, values["href"].strip())
 
     def anchor(self, values: dict[str, str]) -> None:
-        """A link to another page."""
+        """A link to another page, or to a part of one."""
         if "href" in values and "download" not in values:
             self._add(values["href"], page=True)
+            part = _part(self._base, values["href"], self._hosts)
+            if part is not None:
+                self.parts.append(Reference(part[0], self.getpos()[0], page=True, fragment=part[1]))
 
     def link(self, values: dict[str, str]) -> None:
         """A style sheet, a module to load ahead, an icon and the like; not what only names an address."""

@@ -390,7 +390,7 @@ class Publisher:
         """Refuse what must not be published or would not work; tell what is let through and what leads to nothing."""
         lets = allowed(self._settings.allow)
         check_uploads(plan.uploads, self.output, lets)
-        lost = check_references(plan.uploads, plan.paths, self.output, self._settings.hosts, lets, site.routing)
+        lost = check_references(plan.uploads, plan.paths, site.files, self.output, self._settings.hosts, lets, site.routing)
         searched = search_engines(site.files, self.output, self._settings.hosts, site.routing)
         for line in (*standing(lets), *lost, *searched, *blocked(plan, self.output, self._settings, self._outputs)):
             self._progress.note(line)

@@ -100,6 +100,16 @@ def test_links_and_pictures_that_lead_to_nothing_are_told_and_what_is_allowed_is
     ]
 
 
+def test_links_to_parts_of_pages_that_are_not_there_are_told_also_where_only_the_link_changed(stage: Stage) -> None:
+    docs = '<h1 id="intro">x</h1><a href="#gone">x</a>'
+    stage.write({"index.html": "x", "docs/index.html": docs})
+    assert told(stage) == ["docs/index.html, line 1: /docs/index.html#gone: the page has no such part"]
+    stage.write({"index.html": '<a href="/docs/#intro">x</a>\n<a href="/docs/#lost">x</a>', "docs/index.html": docs})
+    assert told(stage) == ["index.html, line 2: /docs/#lost: the page has no such part"]
+    stage.write({"index.html": '<a href="/docs/#lost">y</a>', "docs/index.html": docs})
+    assert told(stage, allow=["docs/ its script adds parts"]) == ["site.allow lets docs/ through: its script adds parts"]
+
+
 def test_a_pattern_may_also_name_the_page_and_a_page_is_read_in_its_own_charset(stage: Stage) -> None:
     old = '<meta charset="iso-8859-1"><script src=/old.js></script>'
     stage.write({"index.html": "x", "archive/1998/index.html": old})

@@ -304,3 +304,112 @@ def test_a_style_sheet_in_whatever_case_is_looked_at() -> None:
     assert [one.path for one in references("s.css", "@Import 'a.css';")] == ["a.css"]
     assert [one.path for one in references("s.css", "a{background:uRL(b.png)}")] == ["b.png"]
     assert Site({"a.css"}).broken("index.html", "<style>@imporT 'gone.css';</style>") == [Reference("gone.css", 1, needed=True)]
+
+
+DOCS = """<!doctype html><h1 id="intro">x</h1><a name=old></a><h2 ID = 'spaced'>x</h2><h2 id="caf\u00e9">x</h2><h2 id="a&amp;b">x</h2>
+<!-- <h2 id="commented"> --><p data-id="no" class="id=no"><input name="field"><template><i id="inert"></i></template>
+<p id=bare>x"""
+
+
+def astray(page: str, text: str, routing: Routing | None = None, **others: str) -> list[tuple[str, int]]:
+    files = {"index.html": "", "docs/index.html": DOCS, "about.html": "<p id=us>", "guide.pdf": "", page: text, **others}
+    site = Site(files, ("example.com",), routing, lambda path: files[path])
+    return [(f"/{one.path}#{one.fragment}", one.line) for one in site.astray(page, text)]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "/docs/#intro",
+        "/docs/#old",
+        "/docs/#spaced",
+        "/docs/#bare",
+        "/docs/#caf\u00e9",
+        "/docs/#caf%C3%A9",
+        "/docs/#a&amp;b",
+        "/docs#intro",
+        "docs/index.html?x=1#intro",
+        "https://example.com/docs/#intro",
+        "/about#us",
+        "#own",
+        "#",
+        "#top",
+        "#TOP",
+        "/docs/#",
+        "/docs/#:~:text=gone",
+        "/docs/#intro:~:text=gone",
+        "#/route",
+        "#!route",
+        "/docs/#${part}",
+        "/guide.pdf#page=2",
+        "https://elsewhere.example/docs/#gone",
+        "mailto:a@example.com#gone",
+        "/gone#gone",
+    ],
+)
+def test_parts_of_pages_that_are_there_and_links_to_none(link: str) -> None:
+    assert astray("start.html", f'<p id="own"><a href="{link}">x</a>') == []
+
+
+@pytest.mark.parametrize("part", ["gone", "Intro", "commented", "no", "field", "inert", "gone:~:text=x", "caf%E9"])
+def test_a_link_to_a_part_that_is_not_there_is_told_with_its_line(part: str) -> None:
+    shown = part.partition(":~:")[0]
+    assert astray("start.html", f"<p>\n\n<a href='/docs/#{part}'>x</a>") == [(f"/docs/#{shown}", 3)]
+    assert astray("x/start.html", f"{DOCS}<a\nhref = #{part}>x</a>") == [(f"/x/start.html#{shown}", 3)], "in the page itself"
+
+
+def test_only_links_lead_to_parts() -> None:
+    page = """<svg><use href="#sprite"/></svg><img src="/i.svg#gone"><!-- <a href="#gone"> --><code>&lt;a href="#gone"&gt;</code>
+<template><a href="#gone">x</a></template><a download href="#gone">x</a><button data-href="#gone"></button>"""
+    assert astray("start.html", page) == []
+    assert astray("start.html", "<base href=/docs/><a href=#intro>x</a><a href=#us>x</a>") == [("/docs/#us", 1)]
+
+
+def test_a_page_that_answers_for_others_is_not_judged() -> None:
+    link = '<a href="/docs/#gone">x</a>'
+    told = [("/docs/#gone", 1)]
+    assert astray("start.html", link) == astray("start.html", link, Routing(fallback="index.html")) == told
+    assert astray("start.html", link, Routing(fallback="docs/index.html")) == []
+    assert astray("start.html", link, Routing(rules=(Rule("app/*", "/docs/", 200),))) == []
+    assert astray("start.html", link, Routing(rules=(Rule("docs", "/about", 302, forced=True),))) == []
+    assert astray("start.html", link, Routing(rules=(Rule("docs", "/about", 302), Rule("x", "/docs/", 200)))) == told
+
+
+def test_a_page_that_many_link_is_looked_at_once() -> None:
+    read: list[str] = []
+    files = {"docs/index.html": DOCS, **{f"{number}.html": "" for number in range(9)}}
+
+    def text(path: str) -> str | None:
+        read.append(path)
+        return files[path] if path == "docs/index.html" else None
+
+    site = Site(files, (), None, text)
+    for number in range(9):
+        assert site.astray(f"{number}.html", '<a href="/docs/#intro"><a href="/docs/#bare"><a href="/docs/#old">') == []
+    assert read.count("docs/index.html") == 1
+    assert site.astray("0.html", '<a href="/8#anything">') == [], "what cannot be read is not judged"
+
+
+PARTS = (
+    '<h2 id="{}">x</h2>',
+    "<a name={}>x</a>",
+    '<i class=x ID = "{}">x</i>',
+    '<!-- <i id="{}">x</i> -->',
+    '<template><i id="{}">x</i></template>',
+    '<input name="{}">',
+    '<p data-id="{}">x</p>',
+    '<a href="#{}">x</a>',
+    "<a\nhref=/#{}>x</a>",
+    '<a href = "#{}">x</a>',
+    '<!-- <a href="#{}">x</a> -->',
+    '<svg><use href="#{}"/></svg>',
+)
+
+
+@given(st.integers())
+def test_the_quick_look_at_links_to_parts_says_what_the_parser_says(seed: int) -> None:
+    draw = random.Random(seed)
+    text = "\n".join(draw.choice(PARTS).format(draw.choice("abc")) for _ in range(draw.randrange(8)))
+    told = Site({"index.html"}).astray("index.html", text)
+    # A base element that changes nothing leaves the whole page to the parser.
+    assert told == Site({"index.html"}).astray("index.html", f"{text}<base href=/>")
