@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,6 +114,8 @@ class Endpoint:
     def from_environment(cls, environ: Mapping[str, str]) -> tuple[Self, str]:
         """Read DATABASE_URL, or DATABASE_HOST, DATABASE_PORT and DATABASE_NAME; DATABASE_CA names another authority's file.
 
+        DATABASE_SERVER_NAME is what the certificate must name where that is not DATABASE_HOST: through a tunnel.
+
         Raises:
             ConfigurationError: neither is set, or a value is not usable.
         """
@@ -127,12 +130,27 @@ class Endpoint:
         port = environ.get("DATABASE_PORT") or "5432"
         if not port.isdigit():
             raise ConfigurationError(f"DATABASE_PORT = {port!r} is not a number.", where="environment")
-        return cls(environ["DATABASE_HOST"], int(port), environ["DATABASE_NAME"], ca), environ.get("DATABASE_USER", "")
+        found = cls(environ["DATABASE_HOST"], int(port), environ["DATABASE_NAME"], ca)
+        return found.named(environ.get("DATABASE_SERVER_NAME", "")), environ.get("DATABASE_USER", "")
+
+    def named(self, server_name: str) -> Self:
+        """The same server where its certificate is for another name than `host`, at whose address it is reached, as through a tunnel.
+
+        Raises:
+            ConfigurationError: `host` is a name that has no address.
+        """
+        if server_name in ("", self.host):
+            return self
+        try:
+            address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0][4][0]
+        except OSError as error:
+            raise ConfigurationError(f"DATABASE_HOST = {self.host!r} has no address.", where="environment") from error
+        return replace(self, host=server_name, address=str(address))
 
     def replicas_from_environment(self, environ: Mapping[str, str]) -> list[Self]:
         """The read replicas that DATABASE_REPLICA_HOSTS names, separated by commas: as this server, on other hosts."""
         hosts = (host.strip() for host in environ.get("DATABASE_REPLICA_HOSTS", "").split(","))
-        return [replace(self, host=host) for host in hosts if host]
+        return [replace(self, host=host, address="") for host in hosts if host]
 
 
 def _authorities(file: str | Path) -> Path:

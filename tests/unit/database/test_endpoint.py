@@ -92,3 +92,13 @@ def test_from_the_environment(tmp_path: Path) -> None:
         Endpoint.from_environment({})
     with pytest.raises(ConfigurationError, match="not a number"):
         Endpoint.from_environment({**environ, "DATABASE_PORT": "x"})
+
+
+def test_through_a_tunnel_the_environment_says_what_the_certificate_names() -> None:
+    environ = {"DATABASE_HOST": "127.0.0.1", "DATABASE_PORT": "15432", "DATABASE_NAME": "amianai"}
+    found, _ = Endpoint.from_environment({**environ, "DATABASE_SERVER_NAME": "db.example.com"})
+    assert found == Endpoint("db.example.com", 15432, "amianai", RDS_CA, "127.0.0.1")
+    assert found.replicas_from_environment({"DATABASE_REPLICA_HOSTS": "one.example.com"})[0].address == ""
+    assert Endpoint.from_environment({**environ, "DATABASE_SERVER_NAME": "127.0.0.1"})[0].address == ""
+    with pytest.raises(ConfigurationError, match="has no address"):
+        Endpoint.from_environment({**environ, "DATABASE_HOST": "nowhere.invalid", "DATABASE_SERVER_NAME": "db.example.com"})
