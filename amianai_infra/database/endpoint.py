@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -19,6 +21,20 @@ CONNECT_SECONDS = 10
 # A peer that vanishes without a word is noticed within half a minute while idle, and within ten seconds while it owes an answer.
 _ALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 _SECURE = {"sslmode": "verify-full", "gssencmode": "disable"}
+
+# libpq takes these for every connection of the process, whatever its parameters say.
+_REDIRECTING = ("PGSERVICE", "PGDATESTYLE")
+# What stands for "not given" where libpq does not take an empty text for it.
+_NOT_GIVEN = {"sslcertmode": "allow", "min_protocol_version": "3.0", "max_protocol_version": "3.0"}
+
+
+@cache
+def _defaults() -> dict[str, str]:
+    """libpq's own default for every parameter that it would take from a PG* variable; the password and the service aside."""
+    from psycopg.pq import Conninfo
+
+    known = {one.keyword.decode(): (one.compiled or b"").decode() for one in Conninfo.get_defaults() if one.envvar}
+    return {name: _NOT_GIVEN.get(name, value) for name, value in known.items() if name not in ("password", "service")}
 
 
 @dataclass(frozen=True)
@@ -40,8 +56,18 @@ class Endpoint:
     address: str = ""
 
     def parameters(self, user: str, application_name: str) -> dict[str, Any]:
-        """The driver's connection parameters, without the password."""
+        """The driver's connection parameters, without the password. Nothing of them is left to the environment.
+
+        Raises:
+            ConfigurationError: the environment has a variable of libpq's that no parameter outranks.
+        """
+        redirecting = [name for name in _REDIRECTING if os.environ.get(name)]
+        if redirecting:
+            raise ConfigurationError(
+                f"{' and '.join(redirecting)} would change the connection to the database.", where="environment", fix="unset it"
+            )
         known = {
+            **_defaults(),
             "host": self.host,
             "port": self.port,
             "dbname": self.database,
