@@ -25,7 +25,7 @@ _SECURE = {"sslmode": "verify-full", "gssencmode": "disable"}
 # libpq takes these for every connection of the process, whatever its parameters say.
 _REDIRECTING = ("PGSERVICE", "PGDATESTYLE")
 # What stands for "not given" where libpq does not take an empty text for it.
-_NOT_GIVEN = {"sslcertmode": "allow", "min_protocol_version": "3.0", "max_protocol_version": "3.0"}
+_NOT_GIVEN = {"require_auth": "!gss,!sspi", "sslcertmode": "allow", "min_protocol_version": "3.0", "max_protocol_version": "3.0"}
 
 
 @cache
