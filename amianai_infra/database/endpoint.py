@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -18,6 +21,20 @@ CONNECT_SECONDS = 10
 # A peer that vanishes without a word is noticed within half a minute while idle, and within ten seconds while it owes an answer.
 _ALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 _SECURE = {"sslmode": "verify-full", "gssencmode": "disable"}
+
+# libpq takes these for every connection of the process, whatever its parameters say.
+_REDIRECTING = ("PGSERVICE", "PGDATESTYLE")
+# What stands for "not given" where libpq does not take an empty text for it.
+_NOT_GIVEN = {"require_auth": "!gss,!sspi", "sslcertmode": "allow", "min_protocol_version": "3.0", "max_protocol_version": "3.0"}
+
+
+@cache
+def _defaults() -> dict[str, str]:
+    """libpq's own default for every parameter that it would take from a PG* variable; the password and the service aside."""
+    from psycopg.pq import Conninfo
+
+    known = {one.keyword.decode(): (one.compiled or b"").decode() for one in Conninfo.get_defaults() if one.envvar}
+    return {name: _NOT_GIVEN.get(name, value) for name, value in known.items() if name not in ("password", "service")}
 
 
 @dataclass(frozen=True)
@@ -39,8 +56,18 @@ class Endpoint:
     address: str = ""
 
     def parameters(self, user: str, application_name: str) -> dict[str, Any]:
-        """The driver's connection parameters, without the password."""
+        """The driver's connection parameters, without the password. Nothing of them is left to the environment.
+
+        Raises:
+            ConfigurationError: the environment has a variable of libpq's that no parameter outranks.
+        """
+        redirecting = [name for name in _REDIRECTING if os.environ.get(name)]
+        if redirecting:
+            raise ConfigurationError(
+                f"{' and '.join(redirecting)} would change the connection to the database.", where="environment", fix="unset it"
+            )
         known = {
+            **_defaults(),
             "host": self.host,
             "port": self.port,
             "dbname": self.database,
@@ -113,6 +140,8 @@ class Endpoint:
     def from_environment(cls, environ: Mapping[str, str]) -> tuple[Self, str]:
         """Read DATABASE_URL, or DATABASE_HOST, DATABASE_PORT and DATABASE_NAME; DATABASE_CA names another authority's file.
 
+        DATABASE_SERVER_NAME is what the certificate must name where that is not DATABASE_HOST: through a tunnel.
+
         Raises:
             ConfigurationError: neither is set, or a value is not usable.
         """
@@ -127,12 +156,27 @@ class Endpoint:
         port = environ.get("DATABASE_PORT") or "5432"
         if not port.isdigit():
             raise ConfigurationError(f"DATABASE_PORT = {port!r} is not a number.", where="environment")
-        return cls(environ["DATABASE_HOST"], int(port), environ["DATABASE_NAME"], ca), environ.get("DATABASE_USER", "")
+        found = cls(environ["DATABASE_HOST"], int(port), environ["DATABASE_NAME"], ca)
+        return found.named(environ.get("DATABASE_SERVER_NAME", "")), environ.get("DATABASE_USER", "")
+
+    def named(self, server_name: str) -> Self:
+        """The same server where its certificate is for another name than `host`, at whose address it is reached, as through a tunnel.
+
+        Raises:
+            ConfigurationError: `host` is a name that has no address.
+        """
+        if server_name in ("", self.host):
+            return self
+        try:
+            address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0][4][0]
+        except OSError as error:
+            raise ConfigurationError(f"DATABASE_HOST = {self.host!r} has no address.", where="environment") from error
+        return replace(self, host=server_name, address=str(address))
 
     def replicas_from_environment(self, environ: Mapping[str, str]) -> list[Self]:
         """The read replicas that DATABASE_REPLICA_HOSTS names, separated by commas: as this server, on other hosts."""
         hosts = (host.strip() for host in environ.get("DATABASE_REPLICA_HOSTS", "").split(","))
-        return [replace(self, host=host) for host in hosts if host]
+        return [replace(self, host=host, address="") for host in hosts if host]
 
 
 def _authorities(file: str | Path) -> Path:

@@ -33,6 +33,8 @@ FOLDER = Path(__file__).parent / "migrations"
 # "amianai", as PostgreSQL's advisory locks want it: two numbers of 32 bits.
 LOCK = (0x616D6961, 0x6E6169)
 LOCK_WAIT = timedelta(minutes=15)
+LOCK_POLL = 0.2
+_OTHERS = "Another `db migrate`, `db rotate` or `db admin reset`"
 # A migration that waits for a table's lock makes everybody behind it wait too: it gives up soon, and tries again a little later.
 LOCK_TIMEOUT = timedelta(seconds=5)
 ATTEMPTS = 5
@@ -255,27 +257,30 @@ def locked(connection: Connection[Any], say: Callable[[str], None], wait: timede
     Raises:
         LockedError: it took longer than `wait`.
     """
-    from psycopg import errors
     from psycopg.pq import TransactionStatus
 
-    free = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", LOCK).fetchone() == (True,)
+    free = _taken(connection)
     if not free:
         holder = _holder(connection)
-        say(f"Another `db migrate` is running ({holder}); waiting for it")
-        connection.execute("SELECT set_config('lock_timeout', %s, false)", (str(int(wait / timedelta(milliseconds=1))),))
-        try:
-            connection.execute("SELECT pg_advisory_lock(%s, %s)", LOCK)
-        except errors.LockNotAvailable as error:
-            raise LockedError(
-                "Another `db migrate` is still running.", where=holder, fix="wait for it; a lock ends with the connection that holds it"
-            ) from error
-        connection.execute("SET lock_timeout = 0")
+        say(f"{_OTHERS} is running ({holder}); waiting for it")
+        deadline = time.monotonic() + wait.total_seconds()
+        # Asked again and again: a statement that waits holds a snapshot, for which CREATE INDEX CONCURRENTLY elsewhere waits in turn.
+        while not _taken(connection):
+            if time.monotonic() > deadline:
+                raise LockedError(
+                    f"{_OTHERS} is still running.", where=holder, fix="wait for it; a lock ends with the connection that holds it"
+                )
+            time.sleep(LOCK_POLL)
     try:
         yield not free
     finally:
         # In a transaction that has failed nothing can be said any more; the lock then ends with the connection.
         if connection.info.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", LOCK)
+
+
+def _taken(connection: Connection[Any]) -> bool:
+    return connection.execute("SELECT pg_try_advisory_lock(%s, %s)", LOCK).fetchone() == (True,)
 
 
 def _holder(connection: Connection[Any]) -> str:

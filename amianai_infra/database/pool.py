@@ -20,7 +20,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from amianai_infra.database import pool_core as core
 from amianai_infra.database.credentials import Credentials, Role, SecretCredentials
 from amianai_infra.database.endpoint import Endpoint
-from amianai_infra.database.pool_core import Link, Options, Phase, Timings
+from amianai_infra.database.pool_core import Attempt, Link, Options, Timings
 from amianai_infra.database.session import credentials as credentials_of
 from amianai_infra.database.session import failure, settings, translate
 from amianai_infra.errors import ConfigurationError
@@ -30,7 +30,6 @@ from amianai_infra.target import Target
 
 Result = TypeVar("Result")
 _SLICE = 0.2
-_WORK: tuple[Phase] = ("work",)
 
 
 PooledConnection = Connection[Any]
@@ -131,12 +130,14 @@ class _Server:
                 if not dead:
                     return
 
-    def fetch(self, query: Any, params: Any) -> list[Any]:
+    def fetch(self, query: Any, params: Any, attempt: Attempt) -> list[Any]:
         """All rows of one statement."""
+        attempt.phase, attempt.lost = "work", True
         connection = self.take()
         try:
             return connection.cursor().execute(query, params).fetchall()
         except Error as error:
+            attempt.failed(error, connection)
             if core.outdated(error):
                 connection.close()
             raise
@@ -218,7 +219,7 @@ class Pool:
         """Seconds that the database takes to answer, for a health check; raises as `fetch` does, without repeating."""
         started = time.perf_counter()
         try:
-            self._primary.fetch("SELECT 1", None)
+            self._primary.fetch("SELECT 1", None, Attempt())
         except Error as error:
             raise translate(error, "asking for a sign of life", self._primary.link.endpoint) from error
         return time.perf_counter() - started
@@ -237,12 +238,12 @@ class Pool:
             params: its parameters.
             stale: it may be answered by a replica, which lags behind.
         """
-        server = self._reader() if stale else self._primary
+        server, attempt = self._reader() if stale else self._primary, Attempt()
         try:
-            return server.fetch(query, params)
+            return server.fetch(query, params, attempt)
         except Error as error:
             first = error
-        return self._repeated(lambda: (self._reader(but=server) if stale else server).fetch(query, params), first, _WORK)
+        return self._repeated(lambda: (self._reader(but=server) if stale else server).fetch(query, params, attempt), first, attempt)
 
     def read(self, work: Callable[[Connection[Any]], Result], *, stale: bool = False) -> Result:
         """What `work` makes of a transaction that only reads. Repeated when the connection is lost: it may run more than once."""
@@ -274,19 +275,17 @@ class Pool:
     @contextmanager
     def transaction(self) -> Iterator[Connection[Any]]:
         """A transaction for a `with` block, committed at its end. Runs once; raises as `run` does."""
-        phase: list[Phase] = ["before"]
         connection = self._begun(core.BEGIN_WRITE, self._primary)
+        attempt = Attempt("work")
         try:
-            phase[0] = "work"
             try:
                 yield connection
             except BaseException as error:
-                _roll_back(connection, error)
+                _roll_back(connection, error, attempt)
                 raise
-            phase[0] = "commit"
-            _commit(connection)
+            _commit(connection, attempt)
         except Error as error:
-            raised = core.judge(error, phase[0], idempotent=False)
+            raised = core.judge(error, attempt, idempotent=False)
             if raised is None or raised is error:
                 raise
             raise raised from error
@@ -296,22 +295,21 @@ class Pool:
     # -- repetition
 
     def _transacted(self, work: Callable[[Connection[Any]], Result], begin: str, *, idempotent: bool, stale: bool = False) -> Result:
-        phase: list[Phase] = ["before"]
+        attempt = Attempt()
 
         def once() -> Result:
-            phase[0] = "before"
+            attempt.phase, attempt.lost = "before", True
             server = self._reader() if stale else self._primary
             connection = server.take()
             try:
                 connection.execute(begin)
-                phase[0] = "work"
+                attempt.phase = "work"
                 try:
                     result = work(connection)
                 except BaseException as error:
-                    _roll_back(connection, error)
+                    _roll_back(connection, error, attempt)
                     raise
-                phase[0] = "commit"
-                _commit(connection)
+                _commit(connection, attempt)
                 return result
             finally:
                 server.give(connection)
@@ -320,7 +318,7 @@ class Pool:
             return once()
         except Error as error:
             first = error
-        return self._repeated(once, first, phase, idempotent=idempotent)
+        return self._repeated(once, first, attempt, idempotent=idempotent)
 
     def _begun(self, begin: str, server: _Server) -> PooledConnection:
         """A connection in a transaction: nothing was done on it yet, so that this may be repeated."""
@@ -338,16 +336,14 @@ class Pool:
             return once()
         except Error as error:
             first = error
-        return self._repeated(once, first)
+        return self._repeated(once, first, Attempt())
 
-    def _repeated(
-        self, once: Callable[[], Result], error: Error, phase: Sequence[Phase] = ("before",), *, idempotent: bool = True
-    ) -> Result:
+    def _repeated(self, once: Callable[[], Result], error: Error, attempt: Attempt, *, idempotent: bool = True) -> Result:
         """Do it again after a failure, for as long as the failures are of the passing kind and patience lasts."""
         deadline = time.monotonic() + self.options.patience
         delays = core.REPEATING.delays(random.random)
         while True:
-            raised = core.judge(error, phase[0], idempotent=idempotent)
+            raised = core.judge(error, attempt, idempotent=idempotent)
             if raised is not None:
                 raise raised from (None if raised is error else error)
             self._primary.weed()
@@ -361,13 +357,20 @@ class Pool:
                 error = another
 
 
-def _commit(connection: Connection[Any]) -> None:
-    if connection.execute("COMMIT").statusmessage != "COMMIT":
+def _commit(connection: Connection[Any], attempt: Attempt) -> None:
+    attempt.phase = "commit"
+    try:
+        done = connection.execute("COMMIT")
+    except Error as error:
+        attempt.failed(error, connection)
+        raise
+    if done.statusmessage != "COMMIT":
         raise core.RolledBackError
 
 
-def _roll_back(connection: Connection[Any], because: BaseException) -> None:
+def _roll_back(connection: Connection[Any], because: BaseException, attempt: Attempt) -> None:
     """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
+    attempt.failed(because, connection)
     try:
         connection.execute("ROLLBACK")
     except Error:

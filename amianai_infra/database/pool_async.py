@@ -17,7 +17,7 @@ from amianai_infra.database import pool_core as core
 from amianai_infra.database.credentials import Credentials, Role
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.pool import environment_credentials
-from amianai_infra.database.pool_core import Link, Options, Phase, Timings
+from amianai_infra.database.pool_core import Attempt, Link, Options, Timings
 from amianai_infra.database.session import credentials as credentials_of
 from amianai_infra.database.session import failure, settings, translate
 from amianai_infra.outputs import StackOutputs
@@ -26,7 +26,6 @@ from amianai_infra.target import Target
 
 Result = TypeVar("Result")
 _SLICE = 0.2
-_WORK: tuple[Phase] = ("work",)
 
 
 PooledConnection = AsyncConnection[Any]
@@ -123,12 +122,14 @@ class _Server:
                 if not dead:
                     return
 
-    async def fetch(self, query: Any, params: Any) -> list[Any]:
+    async def fetch(self, query: Any, params: Any, attempt: Attempt) -> list[Any]:
         """All rows of one statement."""
+        attempt.phase, attempt.lost = "work", True
         connection = await self.take()
         try:
             return await (await connection.cursor().execute(query, params)).fetchall()
         except Error as error:
+            attempt.failed(error, connection)
             if core.outdated(error):
                 await connection.close()
             raise
@@ -210,7 +211,7 @@ class AsyncPool:
         """Seconds that the database takes to answer, for a health check; raises as `fetch` does, without repeating."""
         started = time.perf_counter()
         try:
-            await self._primary.fetch("SELECT 1", None)
+            await self._primary.fetch("SELECT 1", None, Attempt())
         except Error as error:
             raise translate(error, "asking for a sign of life", self._primary.link.endpoint) from error
         return time.perf_counter() - started
@@ -223,12 +224,12 @@ class AsyncPool:
 
     async def fetch(self, query: Any, params: Any = None, *, stale: bool = False) -> list[Any]:
         """All rows of one statement that reads. Repeated when the connection is lost."""
-        server = self._reader() if stale else self._primary
+        server, attempt = self._reader() if stale else self._primary, Attempt()
         try:
-            return await server.fetch(query, params)
+            return await server.fetch(query, params, attempt)
         except Error as error:
             first = error
-        return await self._repeated(lambda: (self._reader(but=server) if stale else server).fetch(query, params), first, _WORK)
+        return await self._repeated(lambda: (self._reader(but=server) if stale else server).fetch(query, params, attempt), first, attempt)
 
     async def read(self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], *, stale: bool = False) -> Result:
         """What `work` makes of a transaction that only reads. It may run more than once."""
@@ -247,18 +248,17 @@ class AsyncPool:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection[Any]]:
         """A transaction for an `async with` block, committed at its end. Runs once; raises as `run` does."""
-        phase: Phase = "work"
         connection = await self._begun(core.BEGIN_WRITE)
+        attempt = Attempt("work")
         try:
             try:
                 yield connection
             except BaseException as error:
-                await _roll_back(connection, error)
+                await _roll_back(connection, error, attempt)
                 raise
-            phase = "commit"
-            await _commit(connection)
+            await _commit(connection, attempt)
         except Error as error:
-            raised = core.judge(error, phase, idempotent=False)
+            raised = core.judge(error, attempt, idempotent=False)
             if raised is None or raised is error:
                 raise
             raise raised from error
@@ -270,22 +270,21 @@ class AsyncPool:
     async def _transacted(
         self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], begin: str, *, idempotent: bool, stale: bool = False
     ) -> Result:
-        phase: list[Phase] = ["before"]
+        attempt = Attempt()
 
         async def once() -> Result:
-            phase[0] = "before"
+            attempt.phase, attempt.lost = "before", True
             server = self._reader() if stale else self._primary
             connection = await server.take()
             try:
                 await connection.execute(begin)
-                phase[0] = "work"
+                attempt.phase = "work"
                 try:
                     result = await work(connection)
                 except BaseException as error:
-                    await _roll_back(connection, error)
+                    await _roll_back(connection, error, attempt)
                     raise
-                phase[0] = "commit"
-                await _commit(connection)
+                await _commit(connection, attempt)
                 return result
             finally:
                 await server.give(connection)
@@ -294,7 +293,7 @@ class AsyncPool:
             return await once()
         except Error as error:
             first = error
-        return await self._repeated(once, first, phase, idempotent=idempotent)
+        return await self._repeated(once, first, attempt, idempotent=idempotent)
 
     async def _begun(self, begin: str) -> PooledConnection:
         async def once() -> PooledConnection:
@@ -310,15 +309,13 @@ class AsyncPool:
             return await once()
         except Error as error:
             first = error
-        return await self._repeated(once, first)
+        return await self._repeated(once, first, Attempt())
 
-    async def _repeated(
-        self, once: Callable[[], Awaitable[Result]], error: Error, phase: Sequence[Phase] = ("before",), *, idempotent: bool = True
-    ) -> Result:
+    async def _repeated(self, once: Callable[[], Awaitable[Result]], error: Error, attempt: Attempt, *, idempotent: bool = True) -> Result:
         deadline = time.monotonic() + self.options.patience
         delays = core.REPEATING.delays(random.random)
         while True:
-            raised = core.judge(error, phase[0], idempotent=idempotent)
+            raised = core.judge(error, attempt, idempotent=idempotent)
             if raised is not None:
                 raise raised from (None if raised is error else error)
             await self._primary.weed()
@@ -332,13 +329,20 @@ class AsyncPool:
                 error = another
 
 
-async def _commit(connection: AsyncConnection[Any]) -> None:
-    if (await connection.execute("COMMIT")).statusmessage != "COMMIT":
+async def _commit(connection: AsyncConnection[Any], attempt: Attempt) -> None:
+    attempt.phase = "commit"
+    try:
+        done = await connection.execute("COMMIT")
+    except Error as error:
+        attempt.failed(error, connection)
+        raise
+    if done.statusmessage != "COMMIT":
         raise core.RolledBackError
 
 
-async def _roll_back(connection: AsyncConnection[Any], because: BaseException) -> None:
+async def _roll_back(connection: AsyncConnection[Any], because: BaseException, attempt: Attempt) -> None:
     """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
+    attempt.failed(because, connection)
     try:
         await connection.execute("ROLLBACK")
     except Error:

@@ -188,19 +188,40 @@ def outdated(error: BaseException) -> bool:
     return isinstance(error, Error) and failure(error) == "outdated"
 
 
-def judge(error: Exception, phase: Phase, *, idempotent: bool) -> Exception | None:
+@dataclass(slots=True)
+class Attempt:
+    """How far an attempt at some work came, and how it failed.
+
+    Attributes:
+        phase: before anything was executed, while the work was done, or while it was committed.
+        lost: whether it ended with its connection closed or broken; so it did as well where there was none.
+    """
+
+    phase: Phase = "before"
+    lost: bool = True
+
+    def failed(self, error: BaseException, connection: Any) -> None:
+        """Look whether the connection outlived an error. The server's farewell can come before the end of the connection."""
+        farewell = isinstance(error, Error) and error.diag.severity_nonlocalized in ("FATAL", "PANIC")
+        self.lost = connection.closed or farewell
+
+
+def judge(error: Exception, attempt: Attempt, *, idempotent: bool) -> Exception | None:
     """What to raise after a failure, or None where the work is done again.
 
     Args:
         error: what psycopg raised.
-        phase: how far it came: before anything was executed, while the work was done, or while it was committed.
+        attempt: how far it came.
         idempotent: whether doing the work twice is doing it once.
     """
+    phase = attempt.phase
     if isinstance(error, PoolClosed):
         return AmianaiError("The pool is closed.")
     if isinstance(error, PoolTimeout) or not isinstance(error, Error):
         return error
     kind = failure(error)
+    if kind == "gone" and not attempt.lost:  # a closed cursor, parameters that do not fit
+        return error
     # Once a transaction has begun for writing, "read-only" is of the work's own making.
     passing = kind in _PASSING and (phase == "before" or kind != "standby")
     if passing and (phase == "before" or idempotent):

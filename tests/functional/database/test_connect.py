@@ -131,7 +131,10 @@ def test_a_server_without_tls(shared: Database) -> None:
     assert "offers no TLS" in error.what
 
 
-@pytest.mark.parametrize("variable", ["PGSSLMODE=disable", "PGSSLROOTCERT=/nowhere", "PGHOST=elsewhere", "PGUSER=postgres"])
+OUTRANKED = ("PGHOSTADDR=10.255.255.1", "PGREQUIREAUTH=none", "PGTARGETSESSIONATTRS=standby", "PGSSLCERTMODE=require", "PGSSLCRL=/nowhere")
+
+
+@pytest.mark.parametrize("variable", ["PGSSLMODE=disable", "PGSSLROOTCERT=/nowhere", "PGHOST=elsewhere", "PGUSER=postgres", *OUTRANKED])
 def test_the_environment_does_not_lower_it(shared: Database, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(*variable.split("="))
     with shared.connect() as connection:

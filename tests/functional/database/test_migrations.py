@@ -213,7 +213,7 @@ def test_two_at_once_one_runs_and_one_waits(database: Database, tmp_path: Path) 
         thread.join(30)
     assert sorted(results) == [[], [], ["project 0001_a", "project 0002_b"]]
     assert len(said) == 2
-    assert all("Another `db migrate` is running" in text and "process" in text for text in said)
+    assert all("Another `db migrate`, `db rotate` or `db admin reset` is running" in text and "process" in text for text in said)
     assert recorded(database) == ["project 0001_a", "project 0002_b"]
 
 
@@ -221,6 +221,22 @@ def test_waiting_has_an_end(database: Database) -> None:
     with database.connect() as holder, locked(holder, silent), pytest.raises(LockedError, match="still running"):
         run(database, [], wait=timedelta(milliseconds=200))
     assert run(database, []) == []
+
+
+def test_waiting_holds_no_snapshot(database: Database) -> None:
+    """For one that is held CREATE INDEX CONCURRENTLY waits, whoever runs it."""
+    said: list[str] = []
+    with database.connect() as holder, locked(holder, silent):
+        waiter = threading.Thread(target=lambda: run(database, [], say=said.append))
+        waiter.start()
+        within(20, lambda: bool(said))
+        with database.superuser() as connection:
+            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND NOT granted"
+            for _ in range(10):
+                time.sleep(0.02)
+                assert connection.execute(waiting, LOCK).fetchone() == (0,)
+    waiter.join(20)
+    assert not waiter.is_alive()
 
 
 CHILD = """

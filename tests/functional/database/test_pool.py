@@ -313,6 +313,37 @@ def test_a_commit_whose_outcome_is_not_known_is_an_error_of_its_own(data: Databa
     assert len(calls) == 1
 
 
+def closed_cursor(db: psycopg.Connection[Any]) -> None:
+    cursor = db.cursor()
+    cursor.close()
+    cursor.fetchall()
+
+
+def misfit(db: psycopg.Connection[Any]) -> None:
+    db.execute("SELECT $2::int, %s::int", (1,))
+
+
+@pytest.mark.parametrize("mistake", [closed_cursor, misfit])
+def test_a_mistake_of_the_work_is_no_outage(data: Database, mistake: Callable[[psycopg.Connection[Any]], None]) -> None:
+    """Also where psycopg calls it an operational error: the connection outlived it, so that it is said at once, as it is."""
+    attempts: list[int] = []
+
+    def work(db: psycopg.Connection[Any]) -> None:
+        attempts.append(1)
+        mistake(db)
+
+    with Pool.of(data.target, data.outputs, options=Options(size=PoolSize(1, 1), patience=0.3)) as pool:
+        for call in (pool.read, partial(pool.run, idempotent=True), pool.run):
+            with pytest.raises(psycopg.Error):
+                call(work)
+        with pytest.raises(psycopg.Error), pool.transaction() as db:
+            work(db)
+        with pytest.raises(errors.ProtocolViolation):
+            pool.fetch("SELECT $2::int, %s::int", (1,))
+        assert pool.fetch("SELECT 1") == [(1,)]
+    assert len(attempts) == 4
+
+
 def test_patience_has_an_end(data: Database) -> None:
     attempts: list[int] = []
 

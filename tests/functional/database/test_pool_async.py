@@ -135,6 +135,29 @@ def test_what_is_repeated_and_what_is_not(data: Database) -> None:
     within(data, work)
 
 
+def test_a_mistake_of_the_work_is_no_outage(data: Database) -> None:
+    attempts: list[int] = []
+
+    async def closed_cursor(db: Connection) -> None:
+        attempts.append(1)
+        cursor = db.cursor()
+        await cursor.close()
+        await cursor.fetchall()
+
+    async def work(pool: AsyncPool) -> None:
+        for call in (pool.read(closed_cursor), pool.run(closed_cursor, idempotent=True), pool.run(closed_cursor)):
+            with pytest.raises(psycopg.InterfaceError):
+                await call
+        with pytest.raises(psycopg.InterfaceError):
+            async with pool.transaction() as db:
+                await closed_cursor(db)
+        with pytest.raises(errors.ProtocolViolation):
+            await pool.fetch("SELECT $2::int, %s::int", (1,))
+
+    within(data, work, patience=0.3)
+    assert len(attempts) == 4
+
+
 def test_patience_has_an_end_and_so_has_the_pool(data: Database) -> None:
     async def conflict(db: Connection) -> None:
         await db.execute("DO $$ BEGIN RAISE EXCEPTION 'passing' USING ERRCODE = '40001'; END $$")

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
 
 from amianai_infra.database.endpoint import RDS_CA, Endpoint
 from amianai_infra.errors import ConfigurationError
@@ -92,3 +95,52 @@ def test_from_the_environment(tmp_path: Path) -> None:
         Endpoint.from_environment({})
     with pytest.raises(ConfigurationError, match="not a number"):
         Endpoint.from_environment({**environ, "DATABASE_PORT": "x"})
+
+
+def test_through_a_tunnel_the_environment_says_what_the_certificate_names() -> None:
+    environ = {"DATABASE_HOST": "127.0.0.1", "DATABASE_PORT": "15432", "DATABASE_NAME": "amianai"}
+    found, _ = Endpoint.from_environment({**environ, "DATABASE_SERVER_NAME": "db.example.com"})
+    assert found == Endpoint("db.example.com", 15432, "amianai", RDS_CA, "127.0.0.1")
+    assert found.replicas_from_environment({"DATABASE_REPLICA_HOSTS": "one.example.com"})[0].address == ""
+    assert Endpoint.from_environment({**environ, "DATABASE_SERVER_NAME": "127.0.0.1"})[0].address == ""
+    with pytest.raises(ConfigurationError, match="has no address"):
+        Endpoint.from_environment({**environ, "DATABASE_HOST": "nowhere.invalid", "DATABASE_SERVER_NAME": "db.example.com"})
+
+
+HOSTILE = {
+    "PGHOST": "elsewhere.example.com",
+    "PGHOSTADDR": "10.0.0.1",
+    "PGOPTIONS": "-csearch_path=theirs",
+    "PGREQUIREAUTH": "none",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGSSLMODE": "disable",
+    "PGSSLCERT": "/theirs.crt",
+    "PGSSLCERTMODE": "require",
+    "PGSSLCRL": "/theirs.crl",
+    "PGREQUIREPEER": "somebody",
+    "PGCLIENTENCODING": "LATIN1",
+    "PGAPPNAME": "theirs",
+}
+
+
+def libpq_sees() -> dict[bytes, bytes | None]:
+    """What libpq makes of the parameters and the environment. Nothing is connected to: the attempt is only begun."""
+    conninfo = make_conninfo("", **HERE.at(("127.0.0.1", 9)).parameters("someone", "test"))
+    return {one.keyword: one.val for one in pq.PGconn.connect_start(conninfo.encode()).info}
+
+
+def test_the_environment_of_libpq_does_not_reach_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
+    plain = libpq_sees()
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+    assert libpq_sees() == plain
+    assert (plain[b"hostaddr"], plain[b"target_session_attrs"]) == (b"127.0.0.1", b"any")
+
+
+@pytest.mark.parametrize("name", ["PGSERVICE", "PGDATESTYLE"])
+def test_what_no_parameter_outranks_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "german")
+    with pytest.raises(ConfigurationError, match=f"{name} would change"):
+        HERE.parameters("someone", "test")

@@ -10,7 +10,7 @@ from psycopg import InterfaceError, OperationalError, errors
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from amianai_infra import database
-from amianai_infra.database.pool_core import ConnectionLostError, Phase, UnknownOutcomeError, judge, shown
+from amianai_infra.database.pool_core import Attempt, ConnectionLostError, Phase, UnknownOutcomeError, judge, shown
 from amianai_infra.errors import AmianaiError
 
 LOST = (OperationalError("the connection is closed"), errors.AdminShutdown("x"), errors.CrashShutdown("x"), InterfaceError("closed"))
@@ -21,34 +21,40 @@ OWN = (errors.UniqueViolation("x"), errors.SyntaxError("x"), errors.QueryCancele
 @pytest.mark.parametrize("error", [*LOST, *CONFLICTS, errors.ReadOnlySqlTransaction("x"), errors.TooManyConnections("x")])
 @pytest.mark.parametrize("idempotent", [True, False])
 def test_before_anything_was_done_it_is_done_again(error: Exception, idempotent: bool) -> None:
-    assert judge(error, "before", idempotent=idempotent) is None
+    assert judge(error, Attempt("before"), idempotent=idempotent) is None
 
 
 @pytest.mark.parametrize("error", [*LOST, *CONFLICTS])
 @pytest.mark.parametrize("phase", ["work", "commit"])
 def test_idempotent_work_is_done_again(error: Exception, phase: Phase) -> None:
-    assert judge(error, phase, idempotent=True) is None
+    assert judge(error, Attempt(phase), idempotent=True) is None
 
 
 @pytest.mark.parametrize("error", LOST)
 def test_other_work_is_not(error: Exception) -> None:
-    assert isinstance(judge(error, "work", idempotent=False), ConnectionLostError)
-    assert isinstance(judge(error, "commit", idempotent=False), UnknownOutcomeError)
+    assert isinstance(judge(error, Attempt("work"), idempotent=False), ConnectionLostError)
+    assert isinstance(judge(error, Attempt("commit"), idempotent=False), UnknownOutcomeError)
 
 
 @pytest.mark.parametrize("error", [*CONFLICTS, *OWN])
 @pytest.mark.parametrize("phase", ["work", "commit"])
 def test_what_the_database_says_of_the_work_is_said_as_it_is(error: Exception, phase: Phase) -> None:
-    assert judge(error, phase, idempotent=False) is error
+    assert judge(error, Attempt(phase), idempotent=False) is error
 
 
 @pytest.mark.parametrize("error", [*OWN, errors.ReadOnlySqlTransaction("x"), ValueError("x"), PoolTimeout("x")])
 def test_what_would_not_pass_is_never_repeated(error: Exception) -> None:
-    assert judge(error, "work", idempotent=True) is error
+    assert judge(error, Attempt("work"), idempotent=True) is error
+
+
+@pytest.mark.parametrize("error", [InterfaceError("the cursor is closed"), errors.ProtocolViolation("x"), OperationalError("busy")])
+@pytest.mark.parametrize("phase", ["work", "commit"])
+def test_what_the_connection_outlived_is_no_outage(error: Exception, phase: Phase) -> None:
+    assert judge(error, Attempt(phase, lost=False), idempotent=True) is error
 
 
 def test_a_closed_pool_is_not_waited_for() -> None:
-    assert type(judge(PoolClosed("x"), "before", idempotent=True)) is AmianaiError
+    assert type(judge(PoolClosed("x"), Attempt("before"), idempotent=True)) is AmianaiError
 
 
 def test_an_unknown_kind_of_statement_is_named_only() -> None:
