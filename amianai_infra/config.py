@@ -810,23 +810,30 @@ NOT_SETTINGS = frozenset(
 )
 
 
+_PULLED = "`amianai config pull`, which writes it back from what the stack was last built from"
+_CONFLICT = re.compile(r"[<>]{7}(\s|$)")
+
+
 def read_stack_document(path: Path, *, required: bool = False) -> dict[str, Any]:
     """The whole of `Pulumi.<stack>.yaml`; empty when the file is absent and not required.
 
     Raises:
-        ConfigurationError: absent though required, unreadable, or not a stack file.
+        ConfigurationError: absent though required, unreadable, with a merge's conflict markers, or not a stack file.
     """
     import yaml
 
     try:
+        text = path.read_text(encoding="utf-8")
+        _require_merged(path, text)
         # Every scalar stays text: YAML would read version 16.10 as the number 16.1.
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}  # noqa: S506 (BaseLoader makes text only)
+        document = yaml.load(text, Loader=yaml.BaseLoader) or {}  # noqa: S506 (BaseLoader makes text only)
     except FileNotFoundError as error:
         if not required:
             return {}
         raise ConfigurationError("The stack file does not exist.", where=str(path), fix="name an existing file with --config") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError("The stack file cannot be read.", where=f"{path}: {error}", fix="correct or remove it") from error
+        fix = f"correct it, or remove it and run {_PULLED}"
+        raise ConfigurationError("The stack file cannot be read.", where=f"{path}: {error}", fix=fix) from error
     if not isinstance(document, dict):
         raise ConfigurationError("The stack file has no `config:` mapping.", where=str(path), fix="docs/settings.md shows its form")
     if twice := _twice(path):
@@ -836,6 +843,16 @@ def read_stack_document(path: Path, *, required: bool = False) -> dict[str, Any]
             fix="leave one line of each",
         )
     return document
+
+
+def _require_merged(path: Path, text: str) -> None:
+    marks = [str(number) for number, line in enumerate(text.splitlines(), start=1) if _CONFLICT.match(line)]
+    if marks:
+        raise ConfigurationError(
+            "The stack file has the conflict markers of a merge.",
+            where=f"{path}: lines {', '.join(marks)}",
+            fix=f"keep one side of each and remove the markers, or remove the file and run {_PULLED}",
+        )
 
 
 def _twice(path: Path) -> list[str]:

@@ -204,6 +204,13 @@ def require_same_domain(context: Context, resources: Sequence[StateResource]) ->
     """
     configured = context.settings.domain_name
     built = domain_of(resources) or configured
+    file = stack_file(context.target.engine())
+    if built != configured and file.exists() and not read_stack_file(file):
+        raise RefusedError(
+            f"The stack was built for {built}, and its stack file is empty; nothing was changed.",
+            where=f"{file}; without it the settings say {configured}",
+            fix=f"bring it from git, or run `DOMAIN_NAME={built} amianai config pull`, which writes it back from the state",
+        )
     if built != configured:
         raise RefusedError(
             f"The stack was built for {built}, and the settings say {configured}; nothing was changed.",

@@ -476,6 +476,26 @@ def test_a_file_that_is_no_stack_file_is_refused(tmp_path: Path, text: str) -> N
         read_stack_file(file)
 
 
+@pytest.mark.parametrize("before", ["", "config:\n  aws:region: us-east-1\n"])
+def test_a_stack_file_in_the_middle_of_a_merge_is_told_as_one(tmp_path: Path, before: str) -> None:
+    file = tmp_path / "Pulumi.prod.yaml"
+    sides = "<<<<<<< HEAD\n  amianai-infra:prefix: a\n=======\n  amianai-infra:prefix: b\n>>>>>>> other\n"
+    file.write_text(before + sides)
+    with pytest.raises(ConfigurationError, match="conflict markers of a merge") as caught:
+        read_stack_file(file)
+    first = before.count("\n") + 1
+    assert caught.value.where == f"{file}: lines {first}, {first + 4}"
+    assert "remove the file and run `amianai config pull`" in caught.value.fix
+
+
+def test_a_stack_file_that_cannot_be_read_can_be_written_back(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.prod.yaml"
+    file.write_text("config: {a: ")
+    with pytest.raises(ConfigurationError, match="cannot be read") as caught:
+        read_stack_file(file)
+    assert "remove it and run `amianai config pull`" in caught.value.fix
+
+
 def test_an_empty_stack_file_is_empty(tmp_path: Path) -> None:
     file = tmp_path / "Pulumi.prod.yaml"
     file.write_text("")

@@ -182,6 +182,19 @@ def test_the_settings_of_another_domain_are_not_written(tmp_path: Path, kind: st
     assert context.log == []
 
 
+@pytest.mark.parametrize("text", ["", "# nothing\n", "config:\n"])
+def test_a_stack_file_that_lost_everything_is_the_cause_and_not_the_domain(tmp_path: Path, text: str) -> None:
+    context = Context(tmp_path, flags={"domain_name": "example.test"})
+    context.state = [resource("zone", change.ZONE_TYPE, "Z1", {"name": "example.com"})]
+    file = change.stack_file(context.target.engine())
+    file.write_text(text)
+    with pytest.raises(RefusedError, match=r"built for example\.com, and its stack file is empty") as caught:
+        change.up(context)
+    assert str(file) in caught.value.where
+    assert "`DOMAIN_NAME=example.com amianai config pull`" in caught.value.fix
+    assert names(context.log) == []
+
+
 def test_the_domain_of_a_state() -> None:
     published = StateResource("urn::stack", "pulumi:pulumi:Stack", "", {}, {"domain": "example.com"})
     adopted = resource("urn::zone", change.ZONE_TYPE, "Z1", {"name": "other.example"}, external=True)
