@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amianai_infra.config import Settings, every_setting, read_stack_document, read_stack_file, require_shared, to_pulumi
-from amianai_infra.errors import NotFoundError, RefusedError
+from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, RefusedError
 from amianai_infra.naming import stack_parameter
 from amianai_infra.operations import zones
 from amianai_infra.operations.built import Built, refused
@@ -204,6 +204,13 @@ def require_same_domain(context: Context, resources: Sequence[StateResource]) ->
     """
     configured = context.settings.domain_name
     built = domain_of(resources) or configured
+    file = stack_file(context.target.engine())
+    if built != configured and file.exists() and not read_stack_file(file):
+        raise RefusedError(
+            f"The stack was built for {built}, and its stack file is empty; nothing was changed.",
+            where=f"{file}; without it the settings say {configured}",
+            fix=f"bring it from git, or run `DOMAIN_NAME={built} amianai config pull`, which writes it back from the state",
+        )
     if built != configured:
         raise RefusedError(
             f"The stack was built for {built}, and the settings say {configured}; nothing was changed.",
@@ -308,10 +315,11 @@ def _up(context: Context, engine: Engine, found: zones.Survey | None, *, refresh
         _make_ready(context, through, refresh=refresh)
         return _bring(context, through, found, switch)
 
-    if not values or not is_built(engine.resources()):
+    before = engine.resources()
+    if not values or not is_built(before):
         summary = bring(engine)
     else:
-        summary = _try_out(context, bring)
+        summary = _try_out(context, bring, before)
         engine.configure(values)
     if summary.changed:
         forget_outputs(context.target)
@@ -427,15 +435,27 @@ def tally(summary: Summary) -> str:
     return ", ".join(parts) or "no changes"
 
 
-def _try_out(context: Context, bring: Callable[[Engine], Summary]) -> Summary:
+def _try_out(context: Context, bring: Callable[[Engine], Summary], before: Sequence[StateResource]) -> Summary:
     with variant(context.target.engine()) as other:
+        engine = context.engine(other)
         try:
-            return bring(context.engine(other))
-        except BaseException:
-            context.progress.note(
-                "The stack file stays as it was: `up` with the same settings goes on, `up` without them takes back what was done."
-            )
+            return bring(engine)
+        except LockedError:
             raise
+        except BaseException:
+            if not _is_still(engine, before):
+                context.progress.note(
+                    "The stack file stays as it was: `up` with the same settings goes on, `up` without them takes back what was done."
+                )
+            raise
+
+
+def _is_still(engine: Engine, before: Sequence[StateResource]) -> bool:
+    """Whether the state holds what it did; False where it cannot be read, too."""
+    try:
+        return engine.resources() == before
+    except AmianaiError:
+        return False
 
 
 def _bring(context: Context, engine: Engine, found: zones.Survey | None, switch: Switch) -> Summary:
