@@ -3,8 +3,7 @@
 `serving` starts the provider in a process of its own. Each resource is one file `<id>.json`. A file
 `lost` with a word makes the creation of names that hold it fail after the resource exists, as a lost answer does. A file
 `slow` with a number makes every create and update take that many seconds *after* the resource exists: that is where the tests
-kill. A file `refuse` with a word makes the creation of names that hold it fail. A resource with a property `deleted` is still
-listed, and cannot be read any more.
+kill. A file `refuse` with a word makes the creation of names that hold it fail.
 """
 
 from __future__ import annotations
@@ -121,7 +120,7 @@ def _serve(folder: Path, told: Connection) -> None:  # noqa: C901  (one small me
 
         def Read(self, request: Any, context: Any) -> Any:
             props = cloud.get(request.id)
-            if props is None or "deleted" in props:
+            if props is None:
                 return provider_pb2.ReadResponse()
             inputs = {key: value for key, value in props.items() if key != "arn"}
             return provider_pb2.ReadResponse(id=request.id, properties=struct(props), inputs=struct(inputs))
