@@ -22,7 +22,7 @@ from amianai_infra.rules.zone_records import described
 from amianai_infra.target import fetch_outputs, forget_outputs
 
 if TYPE_CHECKING:
-    from amianai_infra.engine import Engine, StateResource, Summary
+    from amianai_infra.engine import Engine, Existing, StateResource, Summary
     from amianai_infra.target import EngineEnvironment
 
 ACCOUNT = "amianai-infra:account"
@@ -239,10 +239,12 @@ class Foreseen:
     Attributes:
         plan: what it would change.
         drift: what was found changed or gone since the last `up`; None where it was not looked for.
+        existing: what it would take into the state first, because AWS has it and the state lost it.
     """
 
     plan: Summary
     drift: Summary | None = None
+    existing: Sequence[Existing] = ()
 
 
 def preview(context: Context, *, refresh: bool = False) -> Foreseen:
@@ -266,7 +268,14 @@ def preview(context: Context, *, refresh: bool = False) -> Foreseen:
 def _foresee(context: Context, rehearsal: Engine, *, refresh: bool) -> Foreseen:
     configure(context, rehearsal)
     drift = _make_ready(context, rehearsal, refresh=refresh)
-    return Foreseen(rehearsal.preview(), drift)
+    if not is_published(rehearsal.resources()):
+        return Foreseen(rehearsal.preview(), drift)
+    plan, existing = rehearsal.foresee()
+    for one in existing:
+        context.progress.note(f"{one.title}: AWS has it and the state lost it. `up` adopts {one.id} and makes no second one")
+        for other in one.others:
+            context.progress.note(f"{other} (carries the same tag and is not in use)")
+    return Foreseen(plan, drift, existing)
 
 
 @dataclass(frozen=True)
@@ -305,14 +314,23 @@ def up(context: Context, engine: Engine | None = None, *, refresh: bool = False,
     return _up(context, engine, found, refresh=refresh, switch=switch)
 
 
-def _up(context: Context, engine: Engine, found: zones.Survey | None, *, refresh: bool, switch: Switch) -> Summary:
-    """`up` after the look at the zone."""
+def _up(
+    context: Context,
+    engine: Engine,
+    found: zones.Survey | None,
+    *,
+    refresh: bool,
+    switch: Switch,
+    existing: Sequence[Existing] = (),
+) -> Summary:
+    """`up` after the look at the zone; what the plan found to exist is adopted first."""
     values = news(context, engine)
 
     def bring(through: Engine) -> Summary:
         if values:
             through.configure(values)
         _make_ready(context, through, refresh=refresh)
+        through.adopt(existing)
         return _bring(context, through, found, switch)
 
     before = engine.resources()
@@ -410,12 +428,12 @@ def agreed_up(
         foreseen = _foresee(context, rehearsal, refresh=refresh)
     waiting = found is not None and bool(found.foreign or found.ours > found.recorded)
     drift = foreseen.drift is not None and foreseen.drift.changed
-    if not (foreseen.plan.changed or drift or waiting or differences(context)):
+    if not (foreseen.plan.changed or drift or waiting or foreseen.existing or differences(context)):
         for line in engine.recover():
             context.progress.note(line)
         return replace(foreseen.plan, operation="up")
     _agree(context, consent, foreseen.plan)
-    return _up(context, engine, found, refresh=refresh, switch=switch)
+    return _up(context, engine, found, refresh=refresh, switch=switch, existing=foreseen.existing)
 
 
 def _agree(context: Context, consent: Consent, plan: Summary) -> None:
