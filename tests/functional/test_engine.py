@@ -712,11 +712,13 @@ def test_a_disk_that_fills_up_is_told_at_once_the_last_whole_state_stays_and_oth
     running = stage.start("up")
     stage.wait(lambda: any("vpc1" in str(one["props"]) for one in stage.cloud.all().values()))
     filler = small_disk / "filler"
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as full:
-        while True:
-            full.write(bytes(1 << 20))
     checkpoint = small_disk / ".pulumi/stacks/amianai-infra/prod.json"
-    stage.wait(lambda: running.poll() is not None or not _understood(checkpoint), 90)
+
+    def broken() -> bool:
+        _fill(filler)  # again and again: the engine itself makes room by removing what it is done with
+        return running.poll() is not None or not _understood(checkpoint)
+
+    stage.wait(broken, 90)
     assert running.poll() is None, running.communicate()
     for attempt in ("up", "preview", "destroy", "resources"):
         with pytest.raises(LockedError, match=f"process {stage.engine_process()}"):
@@ -732,6 +734,15 @@ def test_a_disk_that_fills_up_is_told_at_once_the_last_whole_state_stays_and_oth
     stage.engine().up()
     assert (stage.count("vpc-"), stage.count("subnet-")) == (2, 2)
     assert not stage.engine().preview().changed
+
+
+def _fill(filler: Path) -> None:
+    """Leave no room on its disk: large pieces first, then small ones."""
+    with filler.open("ab", buffering=0) as full:
+        for size in (1 << 20, 1 << 12):
+            with contextlib.suppress(OSError):
+                while True:
+                    full.write(bytes(size))
 
 
 def _understood(checkpoint: Path) -> bool:
