@@ -11,12 +11,14 @@ Precedence: flag, environment, stack file, default.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -33,7 +35,7 @@ from pydantic.fields import FieldInfo
 
 from amianai_infra.dns_records import record_sets
 from amianai_infra.errors import ConfigurationError
-from amianai_infra.naming import CSP_SOURCES, DOMAIN, ORIGIN, PROJECT, SANDBOX_VARIABLE, database_identifier, tag_problems
+from amianai_infra.naming import COGNITO_RESERVED, CSP_SOURCES, DOMAIN, ORIGIN, PROJECT, SANDBOX_VARIABLE, database_identifier, tag_problems
 
 _HEADER = r"[\x20-\x7e]+"
 _ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#\"<>\\^`{|}]+"
@@ -68,6 +70,17 @@ _RETURN = re.compile(
 )
 # RDS refuses most of them itself, late; `postgres` is the superuser of the sandbox's server and a database of every server.
 _RESERVED = frozenset({"admin", "user", "public", "none", "postgres", "template0", "template1"})
+# Source: PostgreSQL 16, appendix "SQL Key Words", what is reserved there (categories R and T of `pg_get_keywords()`). RDS API reference,
+# CreateDBInstance: neither the database nor the master user may bear a word that the engine reserves.
+_KEY_WORDS = re.compile(
+    "all|analyse|analyze|and|any|array|as|asc|asymmetric|authorization|binary|both|case|cast|check|collate|collation|column|"
+    "concurrently|constraint|create|cross|current_catalog|current_date|current_role|current_schema|current_time|"
+    "current_timestamp|current_user|default|deferrable|desc|distinct|do|else|end|except|false|fetch|for|foreign|freeze|from|"
+    "full|grant|group|having|ilike|in|initially|inner|intersect|into|is|isnull|join|lateral|leading|left|like|limit|"
+    "localtime|localtimestamp|natural|not|notnull|null|offset|on|only|or|order|outer|overlaps|placing|primary|references|"
+    "returning|right|select|session_user|similar|some|symmetric|system_user|table|tablesample|then|to|trailing|true|union|"
+    "unique|user|using|variadic|verbose|when|where|window|with"
+)
 
 LogRetention = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
 
@@ -306,6 +319,8 @@ class DatabaseSettings(_Group):
     def _free(cls, value: str) -> str:
         if value in _RESERVED or value.startswith(("pg_", "rds")):
             raise ValueError("is a name that RDS or PostgreSQL keeps for itself (in the sandbox, too): choose another one")
+        if _KEY_WORDS.fullmatch(value):
+            raise ValueError("is a reserved word of PostgreSQL's SQL, which RDS refuses: choose another one")
         return value
 
     @field_validator("migrations")
@@ -362,6 +377,14 @@ def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return (other[0] - one[0]) % _WEEK < one[1] or (one[0] - other[0]) % _WEEK < other[1]
 
 
+def _has_port(url: str) -> bool:
+    """Whether an address names a port that there is, or none."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:  # what is beyond 65535, no number, or a host in brackets that is no address
+        return False
+
+
 class AuthSettings(_Group):
     """Sign-in."""
 
@@ -369,7 +392,7 @@ class AuthSettings(_Group):
     mfa: Literal["OFF", "OPTIONAL", "ON"] = Field("OPTIONAL", description="Time-based one-time passwords (TOTP)")
     hosted_domain: str = Field(
         "",
-        pattern=r"^[a-z0-9-]{0,63}$",
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$",  # Cognito API reference, CreateUserPoolDomain
         description="Prefix of the hosted domain; empty: made from prefix and domain",
         json_schema_extra=_fixed(
             "sign-in pages and what other identity providers were told live there, and anybody may take a name given up"
@@ -404,6 +427,13 @@ class AuthSettings(_Group):
     )
     deletion_protection: bool = Field(True, description="Refuse deletion of the user pool; `destroy` lifts it itself after confirmation")
 
+    @field_validator("hosted_domain")
+    @classmethod
+    def _unreserved(cls, value: str) -> str:
+        if found := [word for word in COGNITO_RESERVED if word in value]:
+            raise ValueError(f"must not contain {found[0]}: Cognito refuses {', '.join(COGNITO_RESERVED)} anywhere in it")
+        return value
+
     @field_validator("callback_urls", "development_urls")
     @classmethod
     def _returns(cls, value: list[str]) -> list[str]:
@@ -412,6 +442,8 @@ class AuthSettings(_Group):
             raise ValueError(
                 f"{', '.join(wrong)}: must be https://, http://localhost or an application's scheme such as myapp://, without a fragment"
             )
+        if unreachable := [url for url in value if not _has_port(url)]:
+            raise ValueError(f"{', '.join(unreachable)}: the host or its port is none; a port is 1 to 65535")
         return value
 
     @field_validator("profile_attributes")
@@ -541,6 +573,15 @@ class SiteSettings(_Group):
     def _relative(cls, value: str | list[str]) -> str | list[str]:
         if any(Path(one).is_absolute() for one in ([value] if isinstance(value, str) else value)):
             raise ValueError("must be relative to the site's directory")
+        return value
+
+    @field_validator("output")
+    @classmethod
+    def _is_its_own(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("must name a folder, such as out")
+        if Path(os.path.normpath(value)).name == "..":
+            raise ValueError("is a folder that the site lies in: all of it would be published. It must be inside the site, or beside it")
         return value
 
 
@@ -769,23 +810,30 @@ NOT_SETTINGS = frozenset(
 )
 
 
+_PULLED = "`amianai config pull`, which writes it back from what the stack was last built from"
+_CONFLICT = re.compile(r"[<>]{7}(\s|$)")
+
+
 def read_stack_document(path: Path, *, required: bool = False) -> dict[str, Any]:
     """The whole of `Pulumi.<stack>.yaml`; empty when the file is absent and not required.
 
     Raises:
-        ConfigurationError: absent though required, unreadable, or not a stack file.
+        ConfigurationError: absent though required, unreadable, with a merge's conflict markers, or not a stack file.
     """
     import yaml
 
     try:
+        text = path.read_text(encoding="utf-8")
+        _require_merged(path, text)
         # Every scalar stays text: YAML would read version 16.10 as the number 16.1.
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}  # noqa: S506 (BaseLoader makes text only)
+        document = yaml.load(text, Loader=yaml.BaseLoader) or {}  # noqa: S506 (BaseLoader makes text only)
     except FileNotFoundError as error:
         if not required:
             return {}
         raise ConfigurationError("The stack file does not exist.", where=str(path), fix="name an existing file with --config") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError("The stack file cannot be read.", where=f"{path}: {error}", fix="correct or remove it") from error
+        fix = f"correct it, or remove it and run {_PULLED}"
+        raise ConfigurationError("The stack file cannot be read.", where=f"{path}: {error}", fix=fix) from error
     if not isinstance(document, dict):
         raise ConfigurationError("The stack file has no `config:` mapping.", where=str(path), fix="docs/settings.md shows its form")
     if twice := _twice(path):
@@ -795,6 +843,16 @@ def read_stack_document(path: Path, *, required: bool = False) -> dict[str, Any]
             fix="leave one line of each",
         )
     return document
+
+
+def _require_merged(path: Path, text: str) -> None:
+    marks = [str(number) for number, line in enumerate(text.splitlines(), start=1) if _CONFLICT.match(line)]
+    if marks:
+        raise ConfigurationError(
+            "The stack file has the conflict markers of a merge.",
+            where=f"{path}: lines {', '.join(marks)}",
+            fix=f"keep one side of each and remove the markers, or remove the file and run {_PULLED}",
+        )
 
 
 def _twice(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from amianai_infra.errors import RefusedError
@@ -99,17 +99,17 @@ def close_to_others(folder: Path) -> None:
 
 
 @contextmanager
-def locked(file: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def locked(file: Path, waiting: Callable[[], AbstractContextManager[object]] = nullcontext) -> Iterator[None]:
     """Hold the lock file; the kernel releases it when the process ends, however it ends.
 
     Args:
         file: the lock file, made when it is not there.
-        waiting: called once when somebody else holds it.
+        waiting: what shows the wait, entered only where somebody else holds it, such as a task of the progress.
     """
     with file.open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            with waiting():
+                fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -100,13 +100,14 @@ def proxy_role_name(prefix: str, identifier: str) -> str:
     return _of_database(prefix, identifier, "-proxy")
 
 
-def user_pool_domain(prefix: str, domain: str) -> str:
-    """A Cognito hosted-domain prefix of at most 63 characters, without the reserved words.
+COGNITO_RESERVED = ("aws", "amazon", "cognito")
+"""What the prefix of a hosted domain must not contain. Source: Cognito Developer Guide, "Using the Amazon Cognito domain"."""
 
-    Source: Cognito Developer Guide, "Using the Amazon Cognito domain": aws, amazon and cognito are refused.
-    """
+
+def user_pool_domain(prefix: str, domain: str) -> str:
+    """A Cognito hosted-domain prefix of at most 63 characters, without the reserved words."""
     name = slug(f"{prefix}-{domain}")
-    for word in ("aws", "amazon", "cognito"):
+    for word in COGNITO_RESERVED:
         name = name.replace(word, "x")
     return name[:63].strip("-")
 

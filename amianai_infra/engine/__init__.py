@@ -10,6 +10,7 @@ from amianai_infra.engine.events import Step, Summary
 from amianai_infra.engine.install import MINIMUM, VERSION, engine_version, ensure_engine, find_engine
 from amianai_infra.engine.locks import Lock
 from amianai_infra.engine.plugin import NEEDED_BYTES, ensure_plugin, find_plugin, plugin_version, plugins_folder
+from amianai_infra.engine.recovery import Existing
 
 __all__ = [
     "MINIMUM",
@@ -17,6 +18,7 @@ __all__ = [
     "VERSION",
     "Candidate",
     "Engine",
+    "Existing",
     "Lock",
     "StateResource",
     "Step",

@@ -36,11 +36,11 @@ from amianai_infra.engine.display import Display, display_for
 from amianai_infra.engine.events import Operation, Record, Summary
 from amianai_infra.engine.install import engine_version, ensure_engine
 from amianai_infra.engine.locks import Lock, Runs, judge, refuse
-from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup, removal, shows_late
+from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup, is_asked_for, removal, shows_late
 from amianai_infra.engine.plugin import ensure_plugin, plugin_version
 from amianai_infra.engine.process import Completed, alive, environment, run
 from amianai_infra.engine.watch import PATIENCE, Watch
-from amianai_infra.errors import AmianaiError, ConfigurationError, EngineError, NotFoundError, UnreachableError
+from amianai_infra.errors import AmianaiError, ConfigurationError, EngineError, NotFoundError, RefusedError, UnreachableError
 from amianai_infra.folders import cache_folder
 from amianai_infra.naming import TAG_URN, urn_tag
 from amianai_infra.printing import under
@@ -185,6 +185,64 @@ class Engine:
             summary = other._operate("preview", targets=targets)
         self._expected = sum(summary.counts.values())
         return summary
+
+    def foresee(self) -> tuple[Summary, list[recovery.Existing]]:
+        """What `up` would change once the state knows again what it lost; and what that is. It adopts it: meant for a copy.
+
+        Only what would be created is looked for. What depends on something else that was lost comes after it, with inputs that are known.
+
+        Raises:
+            RefusedError: something exists, and cannot be adopted.
+        """
+        adopted: list[recovery.Existing] = []
+        gone: dict[str, set[str]] = {}
+        while True:
+            plan = self.preview()
+            found = self._existing(plan.creates, gone)
+            if not found:
+                return plan, adopted
+            tried = [one for one in found if one.whole] or found
+            known = self.adopt(tried)
+            adopted += known
+            for one in tried:
+                if one not in known:
+                    gone.setdefault(one.urn, set()).add(one.id)
+
+    def _existing(self, creates: Sequence[Mapping[str, Any]], gone: Mapping[str, set[str]]) -> list[recovery.Existing]:
+        asked = [one for one in creates if is_asked_for(one["type"])]
+        if not asked or self._clients is None:
+            return []
+        deployment = self._deployment() or {}
+        lookup = Lookup(self._clients, self.environment.variables.get("AWS_REGION", ""))
+        found: list[recovery.Existing] = []
+        strays: list[str] = []
+        with self._progress.task("Looking for what would be created") as task:
+            for resource in asked:
+                task.say(resource["urn"].rpartition("::")[2])
+                question = recovery.planned(resource, deployment, gone.get(resource["urn"], ()))
+                ids = lookup.find(question)
+                lines = [f"{recovery.title(question.urn)}: {one}: {removal(question, one)}" for one in ids]
+                if not recovery.has_place(resource, deployment):
+                    strays += lines
+                elif ids:
+                    found.append(recovery.Existing(resource, ids[0], tuple(lines[1:])))
+        if strays:
+            raise RefusedError(
+                "These exist in AWS already, and the state knows neither them nor what they belong to: `up` would make second ones.",
+                details=strays,
+                where=f"state of {self.environment.project}/{self.environment.stack}",
+                fix="`amianai state copies` lists the state's copies, and `state restore` puts back one that knows them; or remove them",
+            )
+        return found
+
+    def adopt(self, found: Sequence[recovery.Existing]) -> list[recovery.Existing]:
+        """Take what exists into the state, and read it; those that were really there."""
+        if not found:
+            return []
+        self._edit(lambda deployment: recovery.adopted(deployment, found))
+        self._operate("refresh", targets=sorted(one.urn for one in found), recover=False)
+        known = {entry.urn for entry in self.resources()}
+        return [one for one in found if one.urn in known]
 
     @contextmanager
     def copy(self) -> Iterator[Engine]:

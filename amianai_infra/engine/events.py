@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from amianai_infra.progress import duration
 
 if TYPE_CHECKING:
-    from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
+    from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata, StepEventStateMetadata
 
 Operation = Literal["preview", "up", "refresh", "destroy"]
 
@@ -56,6 +56,7 @@ class Summary:
         steps: the resources that changed, in the order they were finished.
         seconds: how long it took.
         changed: whether anything differs from before; for a preview, whether anything would.
+        creates: what a preview would create, as the state would hold it; what is not known before it exists is `pulumi`'s `UNKNOWN`.
     """
 
     operation: Operation
@@ -63,6 +64,7 @@ class Summary:
     steps: list[Step]
     seconds: float
     changed: bool
+    creates: tuple[dict[str, Any], ...] = ()
 
     def __str__(self) -> str:
         same = self.counts.get("same", 0)
@@ -122,6 +124,7 @@ class Record:
 
     Attributes:
         failed_creates: what creations that failed were to make, by URN.
+        planned_creates: what a preview would create that takes no other one's place, by URN.
         replacing: those of them that were to take another one's place.
         waiting: what the engine waits for instead of a resource, one clause; empty while nothing is known to be in its way.
     """
@@ -134,6 +137,7 @@ class Record:
     finished: dict[str, Item] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     failed_creates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    planned_creates: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     replacing: set[str] = field(default_factory=set)
     resource_changes: dict[str, int] = field(default_factory=dict)
@@ -168,6 +172,8 @@ class Record:
         if not _counts(metadata):
             return
         op = str(_value(metadata.op))
+        if self.operation == "preview" and op == "create" and metadata.new is not None:
+            self.planned_creates[metadata.urn] = _entry(metadata, metadata.new)
         before = self.items.get(metadata.urn)
         started = before.started if before is not None else self.clock()
         self.items[metadata.urn] = Item(
@@ -201,15 +207,7 @@ class Record:
         if new is not None and str(_value(metadata.op)) in _CREATING and _counts(metadata):
             if str(_value(metadata.op)) in _REPLACING:
                 self.replacing.add(metadata.urn)
-            self.failed_creates[metadata.urn] = {
-                "urn": metadata.urn,
-                "type": metadata.type,
-                "custom": True,
-                "inputs": dict(new.inputs or {}),
-                "parent": new.parent,
-                "provider": new.provider,
-                "protect": bool(new.protect),
-            }
+            self.failed_creates[metadata.urn] = _entry(metadata, new)
 
     def said(self, urn: str) -> str:
         """All that was said about one resource."""
@@ -255,7 +253,8 @@ class Record:
                 item.op if differs(item.op) else "same" for item in self.finished.values() if item.state == "done"
             )
         others = any(differs(op) and count for op, count in self.resource_changes.items())
-        return Summary(self.operation, dict(counts), steps, self.seconds(), bool(steps) or others)
+        creates = tuple(self.planned_creates.values())
+        return Summary(self.operation, dict(counts), steps, self.seconds(), bool(steps) or others, creates)
 
     def causes(self) -> list[Problem]:
         """The problems without those that only say that there were problems."""
@@ -300,6 +299,19 @@ def _counts(metadata: StepEventMetadata) -> bool:
     """Components, the stack and providers are bookkeeping: no resource of the cloud."""
     state = metadata.new or metadata.old
     return bool(state and state.custom) and not metadata.type.startswith("pulumi:")
+
+
+def _entry(metadata: StepEventMetadata, new: StepEventStateMetadata) -> dict[str, Any]:
+    """What was to be created, as the state would hold it. The event stream tells no dependencies."""
+    return {
+        "urn": metadata.urn,
+        "type": metadata.type,
+        "custom": True,
+        "inputs": dict(new.inputs or {}),
+        "parent": new.parent,
+        "provider": new.provider,
+        "protect": bool(new.protect),
+    }
 
 
 def _diffs(metadata: StepEventMetadata) -> tuple[str, ...]:

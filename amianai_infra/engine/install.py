@@ -162,7 +162,7 @@ def installing(environ: Mapping[str, str], progress: Progress, what: str) -> Ite
         raise EngineError("The cache cannot be written.", where=str(error), fix="make it writable or set AMIANAI_CACHE") from error
     require_ours(cache_folder(environ))
     require_ours(folder)
-    with locked(lock, lambda: progress.note(f"Another process is installing {what}; waiting for it.")):
+    with locked(lock, lambda: progress.task(f"Waiting for another process that installs {what}")):
         for leftover in folder.glob("building-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield folder

@@ -18,6 +18,13 @@ from amianai_infra.errors import ForbiddenError, NotFoundError
 from amianai_infra.naming import TAG_URN, urn_tag
 from amianai_infra.target import aws_error
 
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""What stands in a plan for text that nobody knows before something else exists. Source: pulumi, `resource.UnknownStringValue`."""
+
+
+class NotKnownYet(Exception):
+    """An input that a resource would be found by is not known before something else exists."""
+
 
 @dataclass(frozen=True)
 class Interrupted:
@@ -43,8 +50,14 @@ class Interrupted:
         return {TAG_URN: urn_tag(self.urn), **({"Name": name} if isinstance(name, str) else {})}
 
     def text(self, key: str) -> str:
-        """An input as text; empty when it is absent or not plain."""
+        """An input as text; empty when it is absent or not plain.
+
+        Raises:
+            NotKnownYet: it comes from something that does not exist yet.
+        """
         value = self.inputs.get(key)
+        if value == UNKNOWN:
+            raise NotKnownYet(key)
         return value if isinstance(value, str) else ""
 
     @property
@@ -66,14 +79,18 @@ class Lookup:
         self._region = region
 
     def find(self, resource: Interrupted) -> list[str]:
-        """The identifiers to import it by; empty when it does not exist.
+        """The identifiers to import it by; empty when it does not exist, or can only exist once something else does.
 
         Raises:
             AmianaiError: AWS did not answer the question.
             KeyError: nobody knows how to look this type up.
         """
-        found = [self._qualified(resource, identifier) for identifier in FINDERS[resource.type](resource, self)]
-        return [identifier for identifier in found if identifier not in resource.known]
+        try:
+            found = [identifier for identifier in FINDERS[resource.type](resource, self) if identifier not in resource.known]
+        except NotKnownYet:
+            return []
+        qualified = [self._qualified(resource, identifier) for identifier in found]
+        return [identifier for identifier in qualified if identifier not in resource.known]
 
     def _qualified(self, resource: Interrupted, identifier: str) -> str:
         """The provider wants `id@region` for a resource outside its own region.
@@ -133,6 +150,16 @@ def _ours(resource: Interrupted, tags: Any, *, untagged: bool = True) -> bool:
     return resource.tags.items() <= carried.items() if carried else untagged
 
 
+_UNASKED: set[Finder] = set()
+
+
+def _unasked(finder: Finder) -> Finder:
+    """Marks a finder that asks AWS nothing: it only says what the identifier would be."""
+    _UNASKED.add(finder)
+    return finder
+
+
+@_unasked
 def _nothing(_resource: Interrupted, _look: Lookup) -> list[str]:
     """Creating it again changes nothing: it only adopts or waits for what exists."""
     return []
@@ -145,7 +172,7 @@ def _natural(*keys: str, between: str = "/") -> Finder:
         parts = [resource.text(key) for key in keys]
         return [between.join(parts)] if all(parts) else []
 
-    return find
+    return _unasked(find)
 
 
 def _ec2(prefix: str) -> Finder:
@@ -156,11 +183,21 @@ def _ec2(prefix: str) -> Finder:
     return find
 
 
+def _nat_gateway(resource: Interrupted, look: Lookup) -> list[str]:
+    """One that was deleted is shown, with its tags, for about an hour. Source: Amazon VPC User Guide, "Delete a NAT gateway"."""
+    found = _ec2("nat-")(resource, look)
+    if not found:
+        return []
+    answer = look.call(resource, "ec2", "describe_nat_gateways", NatGatewayIds=found) or {}
+    return sorted(one["NatGatewayId"] for one in answer.get("NatGateways", []) if one["State"] in ("pending", "available"))
+
+
 def _ec2_carriers(resource: Interrupted, look: Lookup, key: str, value: str) -> set[str]:
     filters = [{"Name": "key", "Values": [key]}, {"Name": "value", "Values": [value]}]
     return {tag["ResourceId"] for page in look.pages(resource, "ec2", "describe_tags", Filters=filters) for tag in page.get("Tags", [])}
 
 
+@_unasked
 def _route(resource: Interrupted, _look: Lookup) -> list[str]:
     destinations = ("destinationCidrBlock", "destinationIpv6CidrBlock", "destinationPrefixListId")
     destination = next((resource.text(key) for key in destinations if resource.text(key)), "")
@@ -168,6 +205,7 @@ def _route(resource: Interrupted, _look: Lookup) -> list[str]:
     return [f"{table}_{destination}"] if table and destination else []
 
 
+@_unasked
 def _association(resource: Interrupted, _look: Lookup) -> list[str]:
     side = resource.text("subnetId") or resource.text("gatewayId")
     table = resource.text("routeTableId")
@@ -214,6 +252,7 @@ def _rds(operation: str, argument: str, answer: str, key: str, arn: str) -> Find
     return find
 
 
+@_unasked
 def _proxy_target(resource: Interrupted, _look: Lookup) -> list[str]:
     parts = [resource.text(key) for key in ("dbProxyName", "targetGroupName", "dbInstanceIdentifier")]
     return [f"{parts[0]}/{parts[1]}/RDS_INSTANCE/{parts[2]}"] if all(parts) else []
@@ -241,7 +280,10 @@ def _is_our_key(resource: Interrupted, look: Lookup, identifier: str) -> bool:
         tags = (look.call(resource, "kms", "list_resource_tags", KeyId=identifier) or {}).get("Tags")
     except ForbiddenError:
         return False  # keys of AWS itself and of others may not be asked
-    return _ours(resource, {tag["TagKey"]: tag["TagValue"] for tag in tags or []}, untagged=False)
+    if not _ours(resource, {tag["TagKey"]: tag["TagValue"] for tag in tags or []}, untagged=False):
+        return False
+    answer = look.call(resource, "kms", "describe_key", KeyId=identifier) or {}
+    return bool(answer) and answer["KeyMetadata"]["KeyState"] != "PendingDeletion"  # which it is for days, with its tags
 
 
 def _user_pool(resource: Interrupted, look: Lookup) -> list[str]:
@@ -347,6 +389,7 @@ def _zone(resource: Interrupted, look: Lookup) -> list[str]:
     return found
 
 
+@_unasked
 def _record(resource: Interrupted, _look: Lookup) -> list[str]:
     parts = [resource.text("zoneId"), resource.text("name").rstrip("."), resource.text("type")]
     if not all(parts):
@@ -458,7 +501,7 @@ FINDERS: dict[str, Finder] = {
     "aws:ec2/route:Route": _route,
     "aws:ec2/routeTableAssociation:RouteTableAssociation": _association,
     "aws:ec2/eip:Eip": _ec2("eipalloc-"),
-    "aws:ec2/natGateway:NatGateway": _ec2("nat-"),
+    "aws:ec2/natGateway:NatGateway": _nat_gateway,
     "aws:ec2/vpcEndpoint:VpcEndpoint": _ec2("vpce-"),
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": _nothing,
     "aws:ec2/securityGroup:SecurityGroup": _ec2("sg-"),
@@ -519,6 +562,11 @@ FINDERS: dict[str, Finder] = {
     "aws:acm/certificateValidation:CertificateValidation": _nothing,
     "aws:ssm/parameter:Parameter": _parameter,
 }
+
+
+def is_asked_for(kind: str) -> bool:
+    """Whether AWS is asked for resources of this type. Of the others there is one at most: a second creation writes or is refused."""
+    return kind in FINDERS and FINDERS[kind] not in _UNASKED
 
 
 def shows_late(kind: str) -> bool:

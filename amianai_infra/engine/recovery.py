@@ -15,7 +15,7 @@ from typing import Any
 
 from amianai_infra.engine.backend import Deployment, FailedCreate, mask
 from amianai_infra.engine.events import type_of
-from amianai_infra.engine.lookup import Interrupted
+from amianai_infra.engine.lookup import UNKNOWN, Interrupted
 from amianai_infra.errors import NotFoundError, RefusedError
 
 
@@ -49,12 +49,16 @@ def with_failed(deployment: Deployment, failed: Iterable[Mapping[str, Any]]) -> 
     resources = deployment.get("resources") or []
     pending = list(deployment.get("pending_operations") or [])
     noted = {operation["resource"]["urn"] for operation in pending}
-    here = {entry["urn"] for entry in resources}
     for resource in failed:
-        ready = (resource.get("provider") or "").rpartition("::")[0] in here and resource.get("parent", "") in {*here, ""}
-        if resource["urn"] not in noted and ready:
+        if resource["urn"] not in noted and has_place(resource, deployment):
             pending.append({"type": "creating", "resource": {**resource, "dependencies": _needed(resource, resources)}})
     return {**deployment, "pending_operations": pending} if pending else deployment
+
+
+def has_place(resource: Mapping[str, Any], deployment: Deployment) -> bool:
+    """Whether the state holds what a resource belongs to: its provider and its parent."""
+    here = {entry["urn"] for entry in deployment.get("resources") or []}
+    return (resource.get("provider") or "").rpartition("::")[0] in here and resource.get("parent", "") in {*here, ""}
 
 
 def unrecorded(deployment: Deployment, failed: Iterable[FailedCreate]) -> list[FailedCreate]:
@@ -257,6 +261,66 @@ def take_back(deployment: Deployment, identifier: str) -> Deployment:
             resources[place], resources[index] = old, {**resources[place], "delete": True}
             old.pop("delete")
     return after
+
+
+@dataclass(frozen=True)
+class Existing:
+    """What a plan would create, though AWS has it: nobody knows any more that it is there, and there would be two.
+
+    Attributes:
+        resource: as the state would hold it.
+        id: what the provider imports it by.
+        others: further ones of the same tags, a line each with the command that removes it.
+    """
+
+    resource: Mapping[str, Any]
+    id: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def urn(self) -> str:
+        """Which resource."""
+        return str(self.resource["urn"])
+
+    @property
+    def title(self) -> str:
+        """As a line may begin with it."""
+        return title(self.urn)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of its inputs are known before anything else exists."""
+        return UNKNOWN not in _texts(self.resource["inputs"])
+
+
+def planned(resource: Mapping[str, Any], deployment: Deployment, gone: Iterable[str] = ()) -> Interrupted:
+    """The question whether something that would be created exists.
+
+    Args:
+        resource: as the state would hold it.
+        deployment: as exported; what it holds already under any URN is not meant.
+        gone: identifiers that turned out to stand for nothing.
+    """
+    known = {entry.get("id", "") for entry in deployment.get("resources") or [] if entry["type"] == resource["type"]}
+    return Interrupted(resource["urn"], resource["type"], resource["inputs"], frozenset({*known, *gone} - {""}))
+
+
+def adopted(deployment: Deployment, found: Iterable[Existing]) -> Deployment:
+    """The state with what exists in it, to be read. What it holds already, by another run, stays as it is.
+
+    Args:
+        deployment: as exported, recovered before.
+        found: what exists, each behind those that it depends on.
+    """
+    live = {entry["urn"] for entry in deployment.get("resources") or [] if not entry.get("delete")}
+    for one in found:
+        if one.urn not in live:
+            deployment = settle(with_failed(deployment, [_without_unknown(one.resource)]), {one.urn: one.id})
+    return deployment
+
+
+def _without_unknown(resource: Mapping[str, Any]) -> dict[str, Any]:
+    return {**resource, "inputs": {key: value for key, value in resource["inputs"].items() if UNKNOWN not in _texts(value)}}
 
 
 def title(urn: str) -> str:

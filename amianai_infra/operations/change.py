@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amianai_infra.config import Settings, every_setting, read_stack_document, read_stack_file, require_shared, to_pulumi
-from amianai_infra.errors import NotFoundError, RefusedError
+from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, RefusedError
 from amianai_infra.naming import stack_parameter
 from amianai_infra.operations import zones
 from amianai_infra.operations.built import Built, refused
@@ -22,7 +22,7 @@ from amianai_infra.rules.zone_records import described
 from amianai_infra.target import fetch_outputs, forget_outputs
 
 if TYPE_CHECKING:
-    from amianai_infra.engine import Engine, StateResource, Summary
+    from amianai_infra.engine import Engine, Existing, StateResource, Summary
     from amianai_infra.target import EngineEnvironment
 
 ACCOUNT = "amianai-infra:account"
@@ -204,6 +204,13 @@ def require_same_domain(context: Context, resources: Sequence[StateResource]) ->
     """
     configured = context.settings.domain_name
     built = domain_of(resources) or configured
+    file = stack_file(context.target.engine())
+    if built != configured and file.exists() and not read_stack_file(file):
+        raise RefusedError(
+            f"The stack was built for {built}, and its stack file is empty; nothing was changed.",
+            where=f"{file}; without it the settings say {configured}",
+            fix=f"bring it from git, or run `DOMAIN_NAME={built} amianai config pull`, which writes it back from the state",
+        )
     if built != configured:
         raise RefusedError(
             f"The stack was built for {built}, and the settings say {configured}; nothing was changed.",
@@ -232,10 +239,12 @@ class Foreseen:
     Attributes:
         plan: what it would change.
         drift: what was found changed or gone since the last `up`; None where it was not looked for.
+        existing: what it would take into the state first, because AWS has it and the state lost it.
     """
 
     plan: Summary
     drift: Summary | None = None
+    existing: Sequence[Existing] = ()
 
 
 def preview(context: Context, *, refresh: bool = False) -> Foreseen:
@@ -259,7 +268,14 @@ def preview(context: Context, *, refresh: bool = False) -> Foreseen:
 def _foresee(context: Context, rehearsal: Engine, *, refresh: bool) -> Foreseen:
     configure(context, rehearsal)
     drift = _make_ready(context, rehearsal, refresh=refresh)
-    return Foreseen(rehearsal.preview(), drift)
+    if not is_published(rehearsal.resources()):
+        return Foreseen(rehearsal.preview(), drift)
+    plan, existing = rehearsal.foresee()
+    for one in existing:
+        context.progress.note(f"{one.title}: AWS has it and the state lost it. `up` adopts {one.id} and makes no second one")
+        for other in one.others:
+            context.progress.note(f"{other} (carries the same tag and is not in use)")
+    return Foreseen(plan, drift, existing)
 
 
 @dataclass(frozen=True)
@@ -298,20 +314,30 @@ def up(context: Context, engine: Engine | None = None, *, refresh: bool = False,
     return _up(context, engine, found, refresh=refresh, switch=switch)
 
 
-def _up(context: Context, engine: Engine, found: zones.Survey | None, *, refresh: bool, switch: Switch) -> Summary:
-    """`up` after the look at the zone."""
+def _up(
+    context: Context,
+    engine: Engine,
+    found: zones.Survey | None,
+    *,
+    refresh: bool,
+    switch: Switch,
+    existing: Sequence[Existing] = (),
+) -> Summary:
+    """`up` after the look at the zone; what the plan found to exist is adopted first."""
     values = news(context, engine)
 
     def bring(through: Engine) -> Summary:
         if values:
             through.configure(values)
         _make_ready(context, through, refresh=refresh)
+        through.adopt(existing)
         return _bring(context, through, found, switch)
 
-    if not values or not is_built(engine.resources()):
+    before = engine.resources()
+    if not values or not is_built(before):
         summary = bring(engine)
     else:
-        summary = _try_out(context, bring)
+        summary = _try_out(context, bring, before)
         engine.configure(values)
     if summary.changed:
         forget_outputs(context.target)
@@ -402,12 +428,12 @@ def agreed_up(
         foreseen = _foresee(context, rehearsal, refresh=refresh)
     waiting = found is not None and bool(found.foreign or found.ours > found.recorded)
     drift = foreseen.drift is not None and foreseen.drift.changed
-    if not (foreseen.plan.changed or drift or waiting or differences(context)):
+    if not (foreseen.plan.changed or drift or waiting or foreseen.existing or differences(context)):
         for line in engine.recover():
             context.progress.note(line)
         return replace(foreseen.plan, operation="up")
     _agree(context, consent, foreseen.plan)
-    return _up(context, engine, found, refresh=refresh, switch=switch)
+    return _up(context, engine, found, refresh=refresh, switch=switch, existing=foreseen.existing)
 
 
 def _agree(context: Context, consent: Consent, plan: Summary) -> None:
@@ -427,15 +453,27 @@ def tally(summary: Summary) -> str:
     return ", ".join(parts) or "no changes"
 
 
-def _try_out(context: Context, bring: Callable[[Engine], Summary]) -> Summary:
+def _try_out(context: Context, bring: Callable[[Engine], Summary], before: Sequence[StateResource]) -> Summary:
     with variant(context.target.engine()) as other:
+        engine = context.engine(other)
         try:
-            return bring(context.engine(other))
-        except BaseException:
-            context.progress.note(
-                "The stack file stays as it was: `up` with the same settings goes on, `up` without them takes back what was done."
-            )
+            return bring(engine)
+        except LockedError:
             raise
+        except BaseException:
+            if not _is_still(engine, before):
+                context.progress.note(
+                    "The stack file stays as it was: `up` with the same settings goes on, `up` without them takes back what was done."
+                )
+            raise
+
+
+def _is_still(engine: Engine, before: Sequence[StateResource]) -> bool:
+    """Whether the state holds what it did; False where it cannot be read, too."""
+    try:
+        return engine.resources() == before
+    except AmianaiError:
+        return False
 
 
 def _bring(context: Context, engine: Engine, found: zones.Survey | None, switch: Switch) -> Summary:

@@ -139,7 +139,7 @@ def _once(home: Path, build: Callable[[Path], None], progress: Progress, title: 
     if home.is_dir():
         return
     home.parent.mkdir(parents=True, exist_ok=True)
-    with locked(home.with_name(f"{home.name}.lock")):
+    with locked(home.with_name(f"{home.name}.lock"), lambda: progress.task(f"Waiting for another process: {title}")):
         if home.is_dir():
             return
         # Each attempt has a folder of its own: the installer of a command that was killed may still write to the last one.

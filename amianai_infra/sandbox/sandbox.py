@@ -318,8 +318,8 @@ class Sandbox:
 
     @contextmanager
     def _locked(self, progress: Progress) -> Iterator[None]:
-        waiting = "Another command is starting or stopping this sandbox; waiting for it."
-        with self._writing(), locked(self.local / origin.LOCK, lambda: progress.note(waiting)):
+        waiting = "Waiting for another command that starts or stops this sandbox"
+        with self._writing(), locked(self.local / origin.LOCK, lambda: progress.task(waiting)):
             yield
 
     @contextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amianai_infra.errors import BuildError, MissingToolError
+from amianai_infra.folders import cache_folder, locked
 from amianai_infra.site import process
 from amianai_infra.site.environment import Surroundings, names_in
 
@@ -163,7 +164,7 @@ def _includes(root: Path, folder: Path) -> bool:
 
 
 def prepare(folder: Path, surroundings: Surroundings, progress: Progress, local: Path) -> Surroundings:
-    """Install the site's packages where they are missing or not those of its lock file.
+    """Install the site's packages where they are missing or not those of its lock file; of two commands one does and the other waits.
 
     Args:
         folder: the site.
@@ -186,16 +187,46 @@ def prepare(folder: Path, surroundings: Surroundings, progress: Progress, local:
             progress.note(f"{folder / MANIFEST} names packages and no lock file says which: install them, or commit the lock file.")
         return surroundings
     surroundings = _with_manager(packages, surroundings, progress, local)
-    mark = packages.root / "node_modules" / ".amianai-packages"
-    wanted = packages.digest()
-    if mark.is_file() and mark.read_text(encoding="ascii", errors="replace") == wanted:
+    if _are_installed(packages):
         return surroundings
+    waiting = f"Waiting for another command that installs the packages of {packages.root}"
+    with locked(_lock(packages), lambda: progress.task(waiting)):
+        if not _are_installed(packages):
+            _renew(packages, surroundings, progress, local)
+    return surroundings
+
+
+def _mark(packages: Packages) -> Path:
+    """Says of which digest the packages are that were last installed as a whole."""
+    return packages.root / "node_modules" / ".amianai-packages"
+
+
+def _are_installed(packages: Packages) -> bool:
+    mark = _mark(packages)
+    return mark.is_file() and mark.read_text(encoding="ascii", errors="replace") == packages.digest()
+
+
+def _lock(packages: Packages) -> Path:
+    """The lock of the folder that they are installed in, whichever project and target installs them: `npm ci` empties it first."""
+    name = hashlib.sha256(os.fsencode(packages.root)).hexdigest()[:16]
+    file = cache_folder() / "packages" / f"{name}.lock"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    except OSError as error:
+        raise BuildError("The cache cannot be written.", where=str(error), fix="make it writable or set AMIANAI_CACHE") from error
+    return file
+
+
+def _renew(packages: Packages, surroundings: Surroundings, progress: Progress, local: Path) -> None:
+    """Install them. What is cut short, or was changed meanwhile, bears no mark."""
+    mark, wanted = _mark(packages), packages.digest()
+    mark.unlink(missing_ok=True)
     with progress.task("Packages of the site") as task:
         _install(packages, surroundings, task, local / "logs" / "site-packages.log")
         task.say(" ".join(packages.command[:2]))
-    if mark.parent.is_dir():  # Yarn's Plug'n'Play has none, and installs in a moment what is there
+    if mark.parent.is_dir() and packages.digest() == wanted:  # Yarn's Plug'n'Play has none, and installs in a moment what is there
         mark.write_text(wanted, encoding="ascii")
-    return surroundings
 
 
 def _install(packages: Packages, surroundings: Surroundings, task: Task, log: Path) -> None:

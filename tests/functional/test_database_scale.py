@@ -21,7 +21,7 @@ from tests.functional.conftest import Bench, changed
 from tests.functional.test_provider import stack
 from tests.functional.test_provider_rds import connect, one
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
+pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")]
 
 ID, NAME = "scale-postgres", "scale"
 

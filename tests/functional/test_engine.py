@@ -32,6 +32,7 @@ from tests.project import trace
 
 ROOT = Path(__file__).parents[2]
 VPC0 = urn("aws:ec2/vpc:Vpc", "vpc0")
+SUBNET0 = urn("aws:ec2/subnet:Subnet", "subnet0")
 
 
 class Stage:
@@ -438,6 +439,30 @@ def test_what_exists_already_and_is_somebody_elses_is_left_alone(stage: Stage) -
     engine._patience = 1.0
     engine.destroy()
     assert list(stage.cloud.all()) == ["eeyore-logs"]
+
+
+def test_what_a_state_lost_is_adopted_and_not_made_twice(stage: Stage) -> None:
+    """Before, `up` made second ones beside them without a word."""
+    engine = stage.engine()
+    engine.up()
+    before = {entry.urn: entry.id for entry in engine.resources()}
+    stage.cloud.put("eeyore-logs", "aws:s3/bucket:Bucket", {"bucket": "eeyore-logs", "tags": {TAG_URN: "somebody else's"}})
+    engine.forget([VPC0, SUBNET0])
+    there, state = set(stage.cloud.all()), stage.state()
+    stage.set(vpcs=3, bucket="eeyore-logs")
+    with engine.copy() as rehearsal:
+        plan, existing = rehearsal.foresee()
+    assert {one.urn: one.id for one in existing} == {VPC0: before[VPC0], SUBNET0: before[SUBNET0]}
+    assert plan.counts == {"same": 4, "create": 3}, "what is new or somebody else's is no matter of adoption"
+    assert stage.state() == state
+
+    stage.set()
+    engine.adopt(existing)
+    (subnet,) = [entry for entry in stage.state()["resources"] if entry["urn"] == SUBNET0]
+    assert VPC0 in subnet["dependencies"]
+    assert not engine.up().changed
+    assert {entry.urn: entry.id for entry in engine.resources()} == before
+    assert set(stage.cloud.all()) == there
 
 
 def test_one_press_of_ctrl_c_that_arrives_twice_stops_gracefully(stage: Stage) -> None:

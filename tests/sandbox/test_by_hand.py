@@ -16,7 +16,7 @@ import pytest
 
 from tests.project import Deployed
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.soak]
 
 MODULE = Path(__file__).parent / "language_host"
 PACKAGE = "github.com/pulumi/pulumi/sdk/v3"

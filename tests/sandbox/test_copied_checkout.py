@@ -13,7 +13,7 @@ from amianai_infra.sandbox import Sandbox
 from amianai_infra.sandbox import postgres as database
 from tests.project import Project, copy_project
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.soak]
 
 DOMAIN = "example.test"
 

@@ -73,6 +73,7 @@ def audit_group(project: Project) -> tuple[str, int]:
     return group["logGroupName"], group["creationTime"]
 
 
+@pytest.mark.soak
 def test_killed_at_random_moments_setup_converges_and_creates_nothing_twice(small: Project) -> None:
     small.run("sandbox", "up")
     moments = random.Random(20)

@@ -15,7 +15,7 @@ from amianai_infra.errors import EngineError
 from amianai_infra.operations import change
 from tests.project import Deployed
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.soak]
 
 
 def networks(deployed: Deployed) -> list[dict[str, Any]]:

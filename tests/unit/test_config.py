@@ -197,6 +197,24 @@ def test_all_problems_are_reported_at_once_with_key_value_place_unit_and_range()
         ("database.username", "rdsadmin", "keeps for itself"),
         ("database.username", "pg_boss", "keeps for itself"),
         ("database.name", "template1", "keeps for itself"),
+        ("database.name", "order", "reserved word of PostgreSQL"),
+        ("database.name", "authorization", "reserved word of PostgreSQL"),
+        ("database.username", "select", "reserved word of PostgreSQL"),
+        ("auth.hosted_domain", "-x-", "right form"),
+        ("auth.hosted_domain", "x-", "right form"),
+        ("auth.hosted_domain", "a-w-s", None),
+        ("auth.hosted_domain", "laws", "must not contain aws"),
+        ("auth.hosted_domain", "my-cognito", "must not contain cognito"),
+        ("auth.hosted_domain", "amazonas", "must not contain amazon"),
+        ("auth.callback_urls", "http://localhost:99999/", "http://localhost:99999/: the host or its port is none"),
+        ("auth.callback_urls", "https://a.example:0/", "a port is 1 to 65535"),
+        ("auth.development_urls", "http://localhost:3000/,http://localhost:x/", "http://localhost:x/: the host or its port"),
+        ("site.output", "..", "a folder that the site lies in"),
+        ("site.output", "../../..", "a folder that the site lies in"),
+        ("site.output", "dist/../..", "a folder that the site lies in"),
+        ("site.output", " ", "must name a folder"),
+        ("site.output", "../dist", None),
+        ("site.output", ".", None),
         ("auth.callback_urls", "ftp://x", "ftp://x: must be https://, http://localhost"),
         ("auth.callback_urls", "http://example.com/", "http://example.com/: must be"),
         ("auth.callback_urls", "javascript:alert(1)", "must be https://"),
@@ -456,6 +474,26 @@ def test_a_file_that_is_no_stack_file_is_refused(tmp_path: Path, text: str) -> N
     file.write_text(text)
     with pytest.raises(ConfigurationError, match="stack file"):
         read_stack_file(file)
+
+
+@pytest.mark.parametrize("before", ["", "config:\n  aws:region: us-east-1\n"])
+def test_a_stack_file_in_the_middle_of_a_merge_is_told_as_one(tmp_path: Path, before: str) -> None:
+    file = tmp_path / "Pulumi.prod.yaml"
+    sides = "<<<<<<< HEAD\n  amianai-infra:prefix: a\n=======\n  amianai-infra:prefix: b\n>>>>>>> other\n"
+    file.write_text(before + sides)
+    with pytest.raises(ConfigurationError, match="conflict markers of a merge") as caught:
+        read_stack_file(file)
+    first = before.count("\n") + 1
+    assert caught.value.where == f"{file}: lines {first}, {first + 4}"
+    assert "remove the file and run `amianai config pull`" in caught.value.fix
+
+
+def test_a_stack_file_that_cannot_be_read_can_be_written_back(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.prod.yaml"
+    file.write_text("config: {a: ")
+    with pytest.raises(ConfigurationError, match="cannot be read") as caught:
+        read_stack_file(file)
+    assert "remove it and run `amianai config pull`" in caught.value.fix
 
 
 def test_an_empty_stack_file_is_empty(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_what_may_not_be_read_is_passed_over_and_cannot_be_run() -> None:
         assert os.waitpid(child, 0)[1] == 0
 
 
-def test_a_waiter_is_told_once(tmp_path: Path) -> None:
+def test_a_wait_is_shown_as_long_as_it_lasts(tmp_path: Path) -> None:
     told: list[str] = []
     inside = threading.Event()
 
@@ -131,10 +132,18 @@ def test_a_waiter_is_told_once(tmp_path: Path) -> None:
             inside.set()
             time.sleep(0.2)
 
+    @contextmanager
+    def shown() -> Iterator[None]:
+        told.append("waiting")
+        yield
+        told.append("over")
+
     holder = threading.Thread(target=hold)
     holder.start()
     inside.wait()
-    with locked(tmp_path / "lock", lambda: told.append("waiting")):
-        pass
+    with locked(tmp_path / "lock", shown):
+        told.append("held")
     holder.join()
-    assert told == ["waiting"]
+    with locked(tmp_path / "lock", shown):
+        told.append("free")
+    assert told == ["waiting", "over", "held", "free"]

@@ -273,6 +273,9 @@ _CREATE_ONLY: Final = {
     "storageEncrypted": "StorageEncrypted",
     "username": "MasterUsername",
 }
+# Source: RDS User Guide, "DB instance class types" and "Supported DB engines for DB instance classes", column PostgreSQL: burstable (t),
+# general purpose (m) and memory optimized (r, x), with their sizes. Generations come with the years and regions, and are not checked.
+_CLASS: Final = r"db\.(t\d[a-z]*\.(micro|small|medium|large|xlarge|2xlarge)|[mrx]\d[a-z]*\.(medium|large|\d{0,2}xlarge))"
 _LOGS: Final = ("postgresql", "upgrade", "iam-db-auth-error")
 _RESERVED_USERS: Final = ("admin", "postgres", "rdsadmin", "rds_superuser", "public", "none", "user")
 _PASSWORD_ALPHABET: Final = string.ascii_letters + string.digits + "!#$%&()*+,-.:;<=>?[]^_{|}~"
@@ -559,11 +562,15 @@ def _check_version(known: Inputs) -> list[tuple[str, str]]:
 
 
 def _check_operation(inputs: Inputs, known: Inputs) -> list[tuple[str, str]]:
-    """Storage, monitoring, logs: the rules of CreateDBInstance that its model does not hold."""
+    """Class, storage, monitoring, logs: the rules of CreateDBInstance that its model does not hold."""
     found = []
     storage = known.get("allocatedStorage")
     if storage is not None and not 20 <= storage <= 65536:
         found.append(("allocatedStorage", f"allocatedStorage = {storage} GiB must be 20 to 65536"))
+    kind = known.get("instanceClass")
+    if kind is not None and not re.fullmatch(_CLASS, kind):
+        reason = f"RDS for PostgreSQL has no class {kind!r}, such as db.t4g.micro or db.m7g.large: database.instance_class"
+        found.append(("instanceClass", reason))
     if not 1150 <= known.get("port", 5432) <= 65535:
         found.append(("port", f"port = {known['port']} must be 1150 to 65535"))
     if inputs["monitoringInterval"] and not inputs.get("monitoringRoleArn"):

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from amianai_infra.engine import Engine
+from amianai_infra.engine import Engine, Existing, Summary
 from amianai_infra.engine import driver as module
 from amianai_infra.engine.backend import FailedCreate, FolderStore, StateFiles
 from amianai_infra.engine.locks import Runs
 from amianai_infra.engine.process import Completed
-from amianai_infra.errors import ConfigurationError, EngineError, ForbiddenError, LockedError, NotFoundError
+from amianai_infra.errors import ConfigurationError, EngineError, ForbiddenError, LockedError, NotFoundError, RefusedError
 from amianai_infra.machine import machine
 from amianai_infra.progress import Progress
 from amianai_infra.target import EngineEnvironment
@@ -204,6 +204,55 @@ def test_a_type_nobody_knows_is_named_and_cleared(fake: Fake) -> None:
     assert "cannot be looked up" in line
     assert fake.verbs() == ["stack export", "stack import"]
     assert "pending_operations" not in json.loads(fake.inputs[1])["deployment"]
+
+
+LOST = {"urn": VPC, "type": "aws:ec2/vpc:Vpc", "custom": True, "inputs": {}, "parent": "", "provider": "urn::provider::1"}
+
+
+class Tagged:
+    """EC2, where some resources carry the tags that are asked for."""
+
+    def __init__(self, *ids: str) -> None:
+        self.ids = ids
+
+    def get_paginator(self, operation: str) -> Tagged:
+        assert operation == "describe_tags"
+        return self
+
+    def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        return [{"Tags": [{"ResourceId": one} for one in self.ids]}]
+
+
+@pytest.mark.parametrize(("alive", "tried"), [("vpc-2", ["vpc-1", "vpc-2"]), ("", ["vpc-1", "vpc-2"]), ("vpc-1", ["vpc-1"])])
+def test_what_is_shown_and_was_deleted_does_not_hide_what_exists(fake: Fake, alive: str, tried: list[str]) -> None:
+    fake.state({"resources": [{"urn": "urn::provider", "type": "pulumi:providers:aws", "custom": True, "id": "1"}]})
+    fake.engine._clients = lambda _service, _region: Tagged("vpc-1", "vpc-2")
+    adopted: list[str] = []
+
+    def preview() -> Summary:
+        return Summary("preview", {}, [], 0, True, () if alive in adopted else (LOST,))
+
+    def adopt(found: list[Existing]) -> list[Existing]:
+        adopted.extend(one.id for one in found)
+        return [one for one in found if one.id == alive]
+
+    fake.monkeypatch.setattr(fake.engine, "preview", preview)
+    fake.monkeypatch.setattr(fake.engine, "adopt", adopt)
+    plan, existing = fake.engine.foresee()
+    assert adopted == tried
+    assert [one.id for one in existing] == ([alive] if alive else [])
+    assert bool(plan.creates) is not bool(alive)
+
+
+def test_what_has_no_place_in_the_state_is_refused_with_the_commands_that_remove_it(fake: Fake) -> None:
+    fake.state({"resources": []})
+    fake.engine._clients = lambda _service, _region: Tagged("vpc-1", "vpc-2")
+    fake.monkeypatch.setattr(fake.engine, "preview", lambda: Summary("preview", {}, [], 0, True, (LOST,)))
+    with pytest.raises(RefusedError, match="`up` would make second ones") as caught:
+        fake.engine.foresee()
+    name = "resource vpc (aws:ec2/vpc:Vpc)"
+    assert list(caught.value.details) == [f"{name}: {one}: aws ec2 delete-vpc --vpc-id {one}" for one in ("vpc-1", "vpc-2")]
+    assert fake.calls == []
 
 
 def test_without_clients_nothing_is_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,19 @@ def test_a_replacement_is_one_step_with_its_reasons() -> None:
     assert len(told) == 1
 
 
+def test_a_plan_tells_what_it_would_create_and_in_nobodys_place() -> None:
+    seen = record("preview")
+    feed(seen, "create", "new", planning=True)
+    feed(seen, "same", "old")
+    feed(seen, "create-replacement", "other", planning=True)
+    (one,) = seen.summary().creates
+    assert one["urn"].endswith("::new")
+    assert one["inputs"] == {}
+    built = record("up")
+    feed(built, "create", "new")
+    assert built.summary().creates == ()
+
+
 def test_a_refresh_is_known_by_its_result() -> None:
     seen = record("refresh")
     feed(seen, "refresh", "a", final="same")

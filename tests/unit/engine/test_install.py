@@ -10,13 +10,16 @@ import threading
 import time
 from collections.abc import Iterator
 from importlib import resources
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from amianai_infra.engine import install
 from amianai_infra.engine.install import VERSION, BuildMeter, engine_version, ensure_engine, find_engine, go_needed, release_name
 from amianai_infra.errors import ConfigurationError, EngineError, MissingToolError, RefusedError, UnreachableError
+from amianai_infra.folders import locked
 from amianai_infra.progress import Progress
 from tests.downloads import packed, serving
 
@@ -208,6 +211,26 @@ def test_two_at_once_build_once(machine: Machine) -> None:
         thread.join()
     assert found == [machine.installed()] * 3
     assert machine.log.read_text().count("build -v") == 1
+
+
+def test_the_wait_for_another_installation_is_seen_to_go_on(machine: Machine) -> None:
+    """In a terminal with the seconds that run, elsewhere with those it took."""
+    machine.go()
+    lock = machine.cache / "engine" / "lock"
+    lock.parent.mkdir(parents=True)
+    screen = StringIO()
+    seen = Progress(console=Console(file=screen, force_terminal=True, width=100, color_system=None))
+    waiter = threading.Thread(target=lambda: ensure_engine(seen, machine.root, machine.environ))
+    title = "Waiting for another process that installs the Pulumi engine"
+    with locked(lock):
+        waiter.start()
+        patience = time.monotonic() + 30
+        while f"{title}" not in screen.getvalue() or "0:00:01" not in screen.getvalue():
+            assert time.monotonic() < patience, screen.getvalue()
+            time.sleep(0.02)
+    waiter.join()
+    assert f"✓ {title}" in screen.getvalue()
+    assert machine.installed().exists()
 
 
 def release(version: str = VERSION) -> bytes:

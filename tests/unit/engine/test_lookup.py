@@ -9,10 +9,11 @@ from typing import Any
 from unittest.mock import Mock
 
 import boto3
+import pulumi
 import pytest
 from moto import mock_aws
 
-from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup, removal, tags_of
+from amianai_infra.engine.lookup import FINDERS, UNKNOWN, Interrupted, Lookup, is_asked_for, removal, tags_of
 from amianai_infra.errors import ForbiddenError
 from amianai_infra.naming import TAG_STACK, TAG_URN, urn_tag
 from amianai_infra.sandbox.provider.registry import resources
@@ -394,6 +395,44 @@ def test_a_key_is_known_by_its_tag_in_its_own_region() -> None:
     kms.create_key(Description="somebody else's")
     ours = kms.create_key(Tags=[{"TagKey": key, "TagValue": value} for key, value in tags(resource).items()])["KeyMetadata"]["KeyId"]
     assert find(resource) == [f"{ours}@us-west-2"]
+
+
+def test_a_key_that_waits_for_its_deletion_is_gone() -> None:
+    resource = interrupted("aws:kms/key:Key")
+    kms = client("kms")
+    ours = kms.create_key(Tags=[{"TagKey": key, "TagValue": value} for key, value in tags(resource).items()])["KeyMetadata"]["KeyId"]
+    assert find(resource) == [ours]
+    kms.schedule_key_deletion(KeyId=ours)
+    assert find(resource) == []
+
+
+@pytest.mark.parametrize("state", ["available", "deleted"])
+def test_a_nat_gateway_that_was_deleted_is_shown_for_a_while_and_is_gone(state: str) -> None:
+    resource = interrupted("aws:ec2/natGateway:NatGateway")
+    ec2 = Mock(spec=["get_paginator", "describe_nat_gateways"])
+    ec2.get_paginator.return_value.paginate.return_value = [{"Tags": [{"ResourceId": "nat-1"}]}]
+    ec2.describe_nat_gateways.return_value = {"NatGateways": [{"NatGatewayId": "nat-1", "State": state}]}
+    assert Lookup(lambda _service, _region: ec2).find(resource) == (["nat-1"] if state == "available" else [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("aws:ec2/route:Route", "routeTableId"),
+        ("aws:cognito/userPoolClient:UserPoolClient", "userPoolId"),
+        ("aws:cloudwatch/logGroup:LogGroup", "name"),
+    ],
+)
+def test_what_hangs_on_something_that_does_not_exist_yet_is_not_asked_for(kind: str, key: str) -> None:
+    silent = Mock(spec=[])
+    assert UNKNOWN == pulumi.runtime.rpc.UNKNOWN
+    assert Lookup(silent).find(interrupted(kind, **{key: UNKNOWN})) == []
+    assert not silent.called
+
+
+def test_what_is_there_once_at_most_needs_no_asking() -> None:
+    assert not any(map(is_asked_for, ["aws:route53/record:Record", "aws:iam/rolePolicy:RolePolicy", "x:y:Z"]))
+    assert all(map(is_asked_for, ["aws:ec2/eip:Eip", "aws:iam/role:Role"]))
 
 
 def test_a_copy_of_backups_is_known_by_its_source() -> None:

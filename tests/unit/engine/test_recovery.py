@@ -9,7 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amianai_infra.engine.backend import FailedCreate
-from amianai_infra.engine.recovery import forget, references, settle, stand_for, survey, take_back, unprotect, unrecorded, with_failed
+from amianai_infra.engine.lookup import UNKNOWN
+from amianai_infra.engine.recovery import (
+    Existing,
+    adopted,
+    forget,
+    planned,
+    references,
+    settle,
+    stand_for,
+    survey,
+    take_back,
+    unprotect,
+    unrecorded,
+    with_failed,
+)
 from amianai_infra.errors import NotFoundError, RefusedError
 
 PREFIX = "urn:pulumi:prod::amianai-infra::"
@@ -124,6 +138,21 @@ def test_what_was_made_and_not_completed_is_in_the_state_and_never_its_own_repla
     state = deployment(incomplete, *replaced, entry("old"), entry("adopted since"))
     noted = [failed("incomplete", False), failed("new", True), failed("old", True), failed("adopted since", False), failed("x", False)]
     assert [one.urn for one in unrecorded(state, noted)] == [urn("old"), urn("x")]
+
+
+def test_what_another_run_adopted_meanwhile_is_not_adopted_as_its_own_replacement() -> None:
+    resource = creating("a")["resource"]
+    found = Existing({**resource, "inputs": {**resource["inputs"], "poolId": UNKNOWN, "list": [{"of": UNKNOWN}]}}, "vpc-a")
+    assert not found.whole
+    assert adopted(deployment(entry("a")), [found])["resources"] == deployment(entry("a"))["resources"]
+    (made,) = [one for one in adopted(deployment(), [found])["resources"] if one["urn"] == urn("a")]
+    assert made["id"] == "vpc-a"
+    assert made["inputs"] == resource["inputs"], "what is not known yet is read"
+
+
+def test_what_the_state_holds_under_another_name_is_not_what_would_be_created() -> None:
+    question = planned({**creating("b")["resource"]}, deployment(entry("a"), entry("c", delete=True)), ["vpc-gone"])
+    assert question.known == {"vpc-a", "vpc-c", "vpc-gone"}
 
 
 def test_what_was_deleted_before_its_replacement_is_found_by_the_same_name() -> None:

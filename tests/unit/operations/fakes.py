@@ -14,7 +14,7 @@ import yaml
 from botocore.exceptions import ClientError
 
 from amianai_infra.config import Settings, load_settings, read_stack_file
-from amianai_infra.engine import StateResource, Summary
+from amianai_infra.engine import Existing, StateResource, Summary
 from amianai_infra.engine.events import Operation
 from amianai_infra.errors import RefusedError
 from amianai_infra.outputs import StackOutputs
@@ -128,6 +128,14 @@ class Engine:
 
     def preview(self, targets: Sequence[str] = (), **_: Any) -> Any:
         return self._done("preview", list(targets), self.configuration())
+
+    def foresee(self) -> tuple[Any, list[Existing]]:
+        return self.preview(), list(self.answers.get("existing", []))
+
+    def adopt(self, found: Sequence[Existing]) -> list[Existing]:
+        if found:
+            self.log.append(("adopt", [one.id for one in found]))
+        return list(found)
 
     def refresh(self) -> Any:
         return self._done("refresh")

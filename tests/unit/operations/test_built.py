@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from amianai_infra.config import every_setting, load_settings
-from amianai_infra.engine import StateResource
+from amianai_infra.engine import Existing, StateResource
 from amianai_infra.errors import EngineError, NotFoundError, RefusedError
 from amianai_infra.operations import change, config_pull
 from amianai_infra.operations.built import Built, refused
@@ -172,7 +172,7 @@ def test_a_setting_is_written_after_the_change_was_made(context: Context) -> Non
         change.up(context)
     assert context.did("up")[0][2]["amianai-infra:databaseBackupDays"] == "9"
     assert file.read_bytes() == before
-    assert "The stack file stays as it was" in context.notes[-1]
+    assert context.notes == [], "there is nothing to take back"
     context.log.clear()
     change.up(context)
     assert names(context.log) == ["configure", "up", "configure"]
@@ -190,6 +190,25 @@ def test_a_lost_network_counts_again_before_up(context: Context) -> None:
 def test_nothing_is_asked_and_no_engine_started_where_the_plan_has_no_change(context: Context) -> None:
     assert change.agreed_up(context, change.Consent()).operation == "up"
     assert names(context.log) == ["preview", "recover"]
+
+
+def test_what_the_state_lost_is_told_by_preview_and_adopted_by_up(context: Context) -> None:
+    context.state.append(StateResource("urn::stack", "pulumi:pulumi:Stack", "", {}, {"domain": "example.com"}))
+    lost = Existing({"urn": "urn:pulumi:prod::p::aws:ec2/eip:Eip::ip", "inputs": {}}, "eipalloc-1", ("another one",))
+    context.answers["existing"] = [lost]
+    change.configure(context, context.engine())
+    context.log.clear()
+    assert change.preview(context).existing == [lost]
+    assert names(context.log) == ["preview"]
+    assert [("`up` adopts eipalloc-1" in one, "another one" in one) for one in context.notes] == [(True, False), (False, True)]
+    change.agreed_up(context, change.Consent())
+    assert names(context.log) == ["preview", "preview", "adopt", "up"]
+
+
+def test_a_stack_that_was_never_whole_is_looked_up_for_nothing(tmp_path: Path) -> None:
+    context = Context(tmp_path)
+    context.answers["existing"] = [Existing({"urn": "urn::ip", "inputs": {}}, "eipalloc-1")]
+    assert change.preview(context).existing == ()
 
 
 def test_the_question_comes_after_the_plan_and_before_anything_is_written(context: Context) -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from amianai_infra.config import Settings
 from amianai_infra.engine import StateResource
-from amianai_infra.errors import ConfigurationError, RefusedError
+from amianai_infra.errors import ConfigurationError, EngineError, LockedError, RefusedError
 from amianai_infra.operations import change, destroy
 from amianai_infra.target import OUTPUTS_CACHE
 from tests.unit.operations.fakes import OUTPUTS, Context, Route53, Ssm, Target, names, resource, summary
@@ -75,6 +76,39 @@ def test_up_drops_the_cached_outputs_when_something_changed(tmp_path: Path) -> N
     context.answers["up"] = summary(changed=True)
     change.up(context)
     assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "changes", "told"),
+    [
+        (LockedError("Another operation is working on this stack."), False, False),
+        (LockedError("Another operation is working on this stack."), True, False),
+        (EngineError("The update failed."), False, False),
+        (EngineError("The update failed; 1 resources had been changed."), True, True),
+        (KeyboardInterrupt(), True, True),
+    ],
+    ids=["locked", "locked while the other one goes on", "refused", "half-way", "interrupted"],
+)
+def test_only_who_changed_something_is_told_how_to_take_it_back(tmp_path: Path, error: BaseException, changes: bool, told: bool) -> None:
+    context = Context(tmp_path, flags={"database.storage_gib": "30"})
+    context.state = [resource("vpc", "aws:ec2/vpc:Vpc", "vpc-1")]
+    engine = context.engine
+
+    def dying(environment: Any = None) -> Any:
+        made = engine(environment)
+
+        def up(*_: Any, **__: Any) -> None:
+            if changes:
+                context.state.append(resource("subnet", "aws:ec2/subnet:Subnet", "subnet-1"))
+            raise error
+
+        made.up = up
+        return made
+
+    context.engine = dying  # type: ignore[method-assign]
+    with pytest.raises(type(error)):
+        change.up(context)
+    assert any("takes back what was done" in note for note in context.notes) == told
 
 
 def test_a_refresh_comes_before_what_is_compared_with_it(tmp_path: Path) -> None:
@@ -146,6 +180,19 @@ def test_the_settings_of_another_domain_are_not_written(tmp_path: Path, kind: st
     assert caught.value.exit_code == 3
     assert "another prefix" in caught.value.fix
     assert context.log == []
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "config:\n"])
+def test_a_stack_file_that_lost_everything_is_the_cause_and_not_the_domain(tmp_path: Path, text: str) -> None:
+    context = Context(tmp_path, flags={"domain_name": "example.test"})
+    context.state = [resource("zone", change.ZONE_TYPE, "Z1", {"name": "example.com"})]
+    file = change.stack_file(context.target.engine())
+    file.write_text(text)
+    with pytest.raises(RefusedError, match=r"built for example\.com, and its stack file is empty") as caught:
+        change.up(context)
+    assert str(file) in caught.value.where
+    assert "`DOMAIN_NAME=example.com amianai config pull`" in caught.value.fix
+    assert names(context.log) == []
 
 
 def test_the_domain_of_a_state() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,57 @@ def program(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def install(tmp_path: Path, site: Path, **environ: str) -> Surroundings:
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMIANAI_CACHE", str(tmp_path / "cache"))
+
+
+def install(tmp_path: Path, site: Path, local: str = "local", **environ: str) -> Surroundings:
     surroundings = Surroundings.of({"PATH": f"{tmp_path / 'bin'}:/bin:/usr/bin", "HOME": str(tmp_path), **environ}, [])
     if "PATH" in environ:
         surroundings = Surroundings.of(environ, [])
-    return prepare(site, surroundings, Progress(quiet=True), tmp_path / "local")
+    return prepare(site, surroundings, Progress(quiet=True), tmp_path / local)
+
+
+def test_two_commands_install_one_after_the_other(tmp_path: Path) -> None:
+    """`npm ci` empties the folder: the second one finds what the first one made, whichever folder of ours it runs with."""
+    script = "echo x >> runs; mkdir node_modules || exit 1; for i in $(seq 20); do sleep 0.02; done; touch node_modules/whole"
+    program(tmp_path / "bin", "npm", f"rm -rf node_modules; {script}")
+    site = package(tmp_path / "site", "package-lock.json", "{}")
+    failed: list[BaseException] = []
+
+    def run(local: str) -> None:
+        try:
+            install(tmp_path, site, local=local)
+        except BaseException as error:
+            failed.append(error)
+
+    commands = [threading.Thread(target=run, args=(local,)) for local in (".amianai", ".sandbox", ".amianai")]
+    for command in commands:
+        command.start()
+    for command in commands:
+        command.join()
+    assert failed == []
+    assert (site / "runs").read_text() == "x\n"
+    assert (site / "node_modules" / "whole").exists()
+
+
+def test_what_failed_or_was_overtaken_is_installed_again(tmp_path: Path) -> None:
+    site = package(tmp_path / "site", "package-lock.json", "{}")
+    program(tmp_path / "bin", "npm", "mkdir -p node_modules")
+    install(tmp_path, site)
+    program(tmp_path / "bin", "npm", "exit 1")
+    (site / "package-lock.json").write_text('{"changed": 1}')
+    with pytest.raises(BuildError):
+        install(tmp_path, site)
+    (site / "package-lock.json").write_text("{}")
+    program(tmp_path / "bin", "npm", "echo x >> runs; echo '{\"pulled\": 1}' > package-lock.json")
+    install(tmp_path, site)
+    assert (site / "runs").read_text() == "x\n", "the failed installation may have emptied the folder"
+    install(tmp_path, site)
+    assert (site / "runs").read_text() == "x\nx\n", "the lock file was another one when it ended"
+    install(tmp_path, site)
+    assert (site / "runs").read_text() == "x\nx\n"
 
 
 def test_a_package_without_node_modules_is_no_fault(tmp_path: Path) -> None:
