@@ -215,7 +215,10 @@ class Dns(pulumi.ComponentResource):
             tags=tagged(domain),
             opts=self._child(),
         )
-        self.validation_records = [self._validation_record(one) for one in validation_domains(self._args["names"])]
+        self.validation_records = [
+            validation_record(f"{self._name_of}-validation-{one}", self.certificate, one, self.zone_id, self._child())
+            for one in validation_domains(self._args["names"])
+        ]
         self.validation = CertificateValidation(
             f"{self._name_of}-certificate-issued",
             region=CERTIFICATE_REGION,
@@ -225,19 +228,21 @@ class Dns(pulumi.ComponentResource):
         )
         self.certificate_arn = self.validation.certificate_arn
 
-    def _validation_record(self, domain: str) -> Record:
-        option = self.certificate.domain_validation_options.apply(lambda options: validation_option(options, domain))
-        return Record(
-            f"{self._name_of}-validation-{domain}",
-            zone_id=self.zone_id,
-            name=option.apply(lambda one: one["name"]),
-            type=option.apply(lambda one: one["type"]),
-            records=[option.apply(lambda one: one["value"])],
-            ttl=300,
-            # The same account and domain always get the same record: one left by an earlier stack is ours.
-            allow_overwrite=True,
-            opts=self._child(),
-        )
+
+def validation_record(name: str, certificate: Certificate, domain: str, zone_id: pulumi.Input[str], opts: pulumi.ResourceOptions) -> Record:
+    """The record that proves to ACM whose `domain` is, one of a certificate's names."""
+    option = certificate.domain_validation_options.apply(lambda options: validation_option(options, domain))
+    return Record(
+        name,
+        zone_id=zone_id,
+        name=option.apply(lambda one: one["name"]),
+        type=option.apply(lambda one: one["type"]),
+        records=[option.apply(lambda one: one["value"])],
+        ttl=300,
+        # The same account and domain always get the same record: one left by an earlier stack is ours.
+        allow_overwrite=True,
+        opts=opts,
+    )
 
 
 class SiteRecordsArgs(TypedDict):

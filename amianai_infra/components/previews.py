@@ -7,10 +7,10 @@ from pulumi_aws.acm.certificate import Certificate
 from pulumi_aws.acm.certificate_validation import CertificateValidation
 from pulumi_aws.route53.record import Record
 
-from amianai_infra.components.dns import CERTIFICATE_REGION
+from amianai_infra.components.dns import CERTIFICATE_REGION, validation_record
 from amianai_infra.components.inputs import tagged
 from amianai_infra.components.static_site import StaticSite, StaticSiteArgs
-from amianai_infra.rules.domains import validation_domains, validation_option
+from amianai_infra.rules.domains import validation_domains
 
 
 class PreviewsArgs(TypedDict):
@@ -69,18 +69,7 @@ class Previews(pulumi.ComponentResource):
             tags=tagged(domain),
             opts=self._child(),
         )
-        option = self.certificate.domain_validation_options.apply(lambda options: validation_option(options, domain))
-        proof = Record(
-            f"{self._name_of}-validation",
-            zone_id=self._args["zone_id"],
-            name=option.apply(lambda one: one["name"]),
-            type=option.apply(lambda one: one["type"]),
-            records=[option.apply(lambda one: one["value"])],
-            ttl=300,
-            # The same account and domain always get the same record: one left by an earlier stack is ours.
-            allow_overwrite=True,
-            opts=self._child(),
-        )
+        proof = validation_record(f"{self._name_of}-validation", self.certificate, domain, self._args["zone_id"], self._child())
         self.issued = CertificateValidation(
             f"{self._name_of}-certificate-issued",
             region=CERTIFICATE_REGION,

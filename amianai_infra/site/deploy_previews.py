@@ -26,7 +26,7 @@ from amianai_infra.rules.routing import Table, preview_config, table
 from amianai_infra.site.ignored import Ignored
 from amianai_infra.site.manifest import PREFIX, RELEASES, Entry, Manifest, Summary, Taken, decode, manifest_key, release_number
 from amianai_infra.site.output import allowed, build_of, check_references, check_uploads, standing
-from amianai_infra.site.plan import Bucket, plan_release, sort_listing
+from amianai_infra.site.plan import Bucket, Plan, plan_release, sort_listing
 from amianai_infra.site.publication import OWN_404, Publication, publication, without_taken
 from amianai_infra.site.release import actor, blocked, commit_of
 from amianai_infra.site.routes import Change, Routes
@@ -183,12 +183,13 @@ class Previews:
         files, left_out = without_taken(site.files, self._taken())
         self._progress.note([*site.notes, *left_out])
         site = replace(site, files=files)
-        self._check(site)
+        plan = plan_release(site.files, Bucket({}, {}), None, 0.0, site.cache_control)
+        self._check(plan, site)
         before, etag = self._recorded(name)
         preview = self._preview(name, site, before, seconds)
         routes = table({file.path for file in files}, site.routing, whole=True)
         config = preview_config(routes, preview.folder, preview.expires)
-        entries = self._upload(site, preview)
+        entries = self._upload(plan, preview)
         self._record(preview, etag)
         self._route(preview, routes, config)
         self._prune()
@@ -212,9 +213,8 @@ class Previews:
         number = max((release_number(key) or 0 for key, _ in live.list(RELEASES)), default=0)
         return decode(live.get(manifest_key(number)).data, manifest_key(number)).taken if number else {}
 
-    def _check(self, site: Publication) -> None:
+    def _check(self, plan: Plan, site: Publication) -> None:
         """Refuse what a release would refuse."""
-        plan = plan_release(site.files, Bucket({}, {}), None, 0.0, site.cache_control)
         lets = allowed(self._settings.allow)
         check_uploads(plan.uploads, self._output, lets)
         lost = check_references(plan.uploads, plan.paths, site.files, self._output, self._settings.hosts, lets, site.routing)
@@ -240,10 +240,9 @@ class Previews:
             size=sum(file.size for file in site.files),
         )
 
-    def _upload(self, site: Publication, preview: Preview) -> Mapping[str, Entry]:
+    def _upload(self, plan: Plan, preview: Preview) -> Mapping[str, Entry]:
         from amianai_infra.site.execute import Executor
 
-        plan = plan_release(site.files, Bucket({}, {}), None, 0.0, site.cache_control)
         below = f"{preview.folder}/"
         uploads = [replace(one, path=below + one.path, source=one.source or one.path) for one in plan.uploads]
         with self._progress.task("Upload") as task:
