@@ -272,7 +272,8 @@ _EXPIRED = ("ExpiredToken", "RequestExpired", "InvalidAccessKeyId", "SignatureDo
 def explained(error: Exception, doing: str, bucket: str) -> AmianaiError:
     """Our own error for one of the library's: absent, forbidden, unreachable and changed stay four different errors."""
     text = str(error).partition("\n\nDebug source")[0]
-    where = f"s3://{bucket}: {text[:400]}"
+    said = text if len(text) <= 600 else f"{text[:300]} … {text[-300:]}"  # the request's address comes first, the service's reason last
+    where = f"s3://{bucket}: {said}"
     if isinstance(error, (failures.AlreadyExistsError, failures.PreconditionError)):
         return ConflictError(f"Somebody else wrote to the bucket while {doing}.", where=where, fix="run the command again")
     if any(code in text for code in _EXPIRED):

@@ -26,13 +26,20 @@ DOMAIN = "example.test"
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project with a site of one page."""
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project with a site of one page; nothing of it is set up."""
     made = copy_project(tmp_path_factory.mktemp("small") / "checkout")
     (made.root / "site").mkdir()
     (made.root / "site/index.html").write_text("<!doctype html><html lang='en'><title>One page</title><h1>One page, 404 or not</h1></html>")
     yield made
     made.run("sandbox", "reset", "--confirm", "sandbox")
+
+
+@pytest.fixture(scope="module")
+def small(bare: Project) -> Project:
+    """The same one, set up."""
+    bare.run("setup", env=SITE)
+    return bare
 
 
 def kill_after(project: Project, seconds: float) -> bool:
@@ -74,16 +81,16 @@ def audit_group(project: Project) -> tuple[str, int]:
 
 
 @pytest.mark.soak
-def test_killed_at_random_moments_setup_converges_and_creates_nothing_twice(small: Project) -> None:
-    small.run("sandbox", "up")
+def test_killed_at_random_moments_setup_converges_and_creates_nothing_twice(bare: Project) -> None:
+    bare.run("sandbox", "up")
     moments = random.Random(20)
     for _ in range(4):
-        kill_after(small, moments.uniform(2.0, 9.0))
+        kill_after(bare, moments.uniform(2.0, 9.0))
         time.sleep(0.2)
-    small.run("setup", env=SITE)
-    assert set(own_resources(small).values()) == {1}
-    assert "no changes" in small.said("setup", env=SITE)
-    assert small.json("state", "locks") == []
+    bare.run("setup", env=SITE)
+    assert set(own_resources(bare).values()) == {1}
+    assert "no changes" in bare.said("setup", env=SITE)
+    assert bare.json("state", "locks") == []
 
 
 def test_destroy_without_the_domain_is_refused_and_changes_nothing(small: Project) -> None:
