@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import stat
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -76,15 +74,18 @@ class Project:
         return boto3.Session(botocore_session=core, region_name=env["AWS_REGION"]), env["AWS_ENDPOINT_URL"]
 
 
-def trace(root: Path, *left_out: str) -> dict[str, tuple[int, int, str]]:
-    """Mode, time and content of every file and folder below, to compare; without what is below the folders `left_out`."""
+def trace(root: Path, *left_out: str) -> dict[str, tuple[int, ...]]:
+    """Mode, size and both times of every file and folder below, to compare; without what is below the folders `left_out`.
+
+    The time of the last change of status is the system's own: whoever writes a file moves it, be it with the same content.
+    """
     found = {}
-    for path in (root, *sorted(root.rglob("*"))):
-        name = path.relative_to(root).as_posix()
-        if not any(name == one or name.startswith(f"{one}/") for one in left_out):
-            there = path.lstat()
-            content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(there.st_mode) else ""
-            found[name] = (there.st_mode, there.st_mtime_ns, content)
+    for folder, folders, files in os.walk(root):
+        place = Path(folder).relative_to(root)
+        folders[:] = [name for name in folders if (place / name).as_posix() not in left_out]
+        for name in (".", *folders, *files):
+            there = Path(folder, name).lstat()
+            found[(place / name).as_posix()] = (there.st_mode, there.st_size, there.st_mtime_ns, there.st_ctime_ns)
     return found
 
 

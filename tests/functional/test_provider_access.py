@@ -161,9 +161,8 @@ def test_after_a_restart_of_the_emulator_nothing_differs_and_a_changed_tag_stays
         assert changed(made.up()) == {}
         settings.team = "two"
         made.up()
-        for _ in range(2):
-            assert changed(made.refresh()) == {}
-            assert changed(made.up()) == {}
-            restart()
+        restart()
+        assert changed(made.refresh()) == {}
+        assert changed(made.up()) == {}
         settings.protected = False
         made.up()

@@ -205,8 +205,15 @@ def test_a_moved_checkout_goes_on_with_its_data(second: Sandbox, tmp_path: Path)
         new.sandbox.reset(QUIET)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("delay", [0.5, 1.2])
+@pytest.mark.parametrize(
+    ("delay", "number"),
+    [
+        (0.5, signal.SIGINT),
+        (1.2, signal.SIGKILL),
+        pytest.param(0.5, signal.SIGKILL, marks=pytest.mark.soak),
+        pytest.param(1.2, signal.SIGINT, marks=pytest.mark.soak),
+    ],
+)
 def test_a_start_that_is_cut_off_is_finished_by_the_next(second: Sandbox, delay: float, number: signal.Signals) -> None:
     environ = {**os.environ, "AMIANAI_ROOT": str(second.root)}
     cut_off = subprocess.Popen([AMIANAI, "sandbox", "up"], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -166,6 +166,7 @@ def test_another_region_is_refused(stack: SetUp, tmp_path: Path) -> None:
     assert not stack.machine.cloud.client("kms", "eu-west-1").list_keys()["Keys"]
 
 
+@pytest.mark.soak
 def test_an_older_checkpoint_put_back_is_noticed_and_the_last_restored(stack: SetUp, cloud: Cloud, tmp_path: Path) -> None:
     other, last = beside(stack, tmp_path), checkpoint(cloud)
     put_older_back(cloud)

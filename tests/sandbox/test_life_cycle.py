@@ -149,7 +149,6 @@ def test_on_a_terminal_the_sandbox_asks_after_the_plan(deployed: Deployed, answe
     assert done.returncode == code, done.stderr
     shown = done.stderr
     assert shown.index("update") < shown.index("Change the sandbox's stack? Would be: ")
-    assert changed(project.json("preview")) == {}
     assert project.json("--set", "site.old_version_days=31", "preview")["changed"] == bool(code)
 
 

@@ -22,7 +22,9 @@ KEY = "v=DKIM1; p=" + "k" * 400
 CARRIED = ["@ 300 MX 10 mail.test.", f"s1._domainkey 300 TXT {KEY}", '@ 300 TXT "v=spf1 -all"']
 
 
-@pytest.mark.parametrize("carried", [[], CARRIED], ids=["alone", "with what it carries over"])
+@pytest.mark.parametrize(
+    "carried", [pytest.param([], id="alone", marks=pytest.mark.soak), pytest.param(CARRIED, id="with what it carries over")]
+)
 def test_the_zone_is_made_first(tmp_path: Path, carried: list[str]) -> None:
     project = copy_project(tmp_path / "checkout")
     flags = {"dns.records": json.dumps(carried)}
