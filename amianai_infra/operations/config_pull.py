@@ -3,11 +3,40 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from amianai_infra.config import every_setting, load_settings, read_stack_file
+from amianai_infra.config import agreed_lines, every_setting, load_settings, read_stack_file
 from amianai_infra.errors import NotFoundError
 from amianai_infra.operations import change
 from amianai_infra.operations.context import Context
+
+
+@contextmanager
+def merged(file: Path) -> Iterator[bool]:
+    """Have a stack file with the conflict markers of a merge say what both sides agree on; it is as it was when the block fails.
+
+    Args:
+        file: the stack file.
+
+    Yields:
+        Whether it had any.
+    """
+    try:
+        before = file.read_bytes()
+        after = agreed_lines(before.decode()).encode()
+    except (OSError, UnicodeDecodeError):  # whoever reads it next says what is wrong
+        after = before = b""
+    if after == before:
+        yield False
+        return
+    file.write_bytes(after)
+    try:
+        yield True
+    except BaseException:
+        file.write_bytes(before)
+        raise
 
 
 def pull(context: Context) -> dict[str, str]:
