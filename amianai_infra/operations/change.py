@@ -204,26 +204,27 @@ def require_its_file(context: Context, engine: Engine, resources: Sequence[State
     """Refuse a stack file that says nothing of the stack: it would be set back to the defaults, and its secrets encrypted anew.
 
     Raises:
-        RefusedError: the file is missing, or lacks what every `up` leaves in it; nothing was changed.
+        RefusedError: the file is missing, lacks what every `up` leaves in it, or names the key of other secrets; nothing was changed.
     """
     if not is_published(resources):
         return
     file = stack_file(context.target.engine())
-    missing = missing_lines(file, engine.secrets_lines())
-    if missing or not read_stack_file(file).get(SUFFIX):
-        lacks = ", ".join([*missing] or [SUFFIX])
+    wrong, present = wrong_lines(file, engine.secrets_lines()), read_stack_document(file)
+    if wrong or not read_stack_file(file).get(SUFFIX):
+        missing = [key for key in wrong if not present.get(key)]
+        reason = f"its {', '.join(wrong)} is not the state's" if wrong and not missing else f"it lacks {', '.join(missing or [SUFFIX])}"
         raise RefusedError(
-            f"The stack is built, and this stack file is not the one that it was built from: it lacks {lacks}; nothing was changed.",
+            f"The stack is built, and this stack file is not the one that it was built from: {reason}; nothing was changed.",
             where=str(file),
             fix="bring the file from the branch or the machine where the stack was set up (it belongs into git),"
             " or run `amianai config pull`, which writes it from the state",
         )
 
 
-def missing_lines(file: Path, lines: Mapping[str, str]) -> dict[str, str]:
-    """Those of the lines beside the configuration that a stack file does not have, or has without a value."""
+def wrong_lines(file: Path, lines: Mapping[str, str]) -> dict[str, str]:
+    """Those of the lines beside the configuration that a stack file does not have, or has with another value, as after a merge."""
     present = read_stack_document(file)
-    return {key: value for key, value in lines.items() if not present.get(key)}
+    return {key: value for key, value in lines.items() if present.get(key) != value}
 
 
 def require_same_domain(context: Context, resources: Sequence[StateResource]) -> str:

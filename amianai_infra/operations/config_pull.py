@@ -53,10 +53,11 @@ def pull(context: Context) -> dict[str, str]:
     stack = next((one for one in resources if one.type == "pulumi:pulumi:Stack" and one.outputs), None)
     if stack is None:
         raise NotFoundError("No stack was built here yet.", where=str(file), fix="run `amianai setup`")
-    lines = change.missing_lines(file, engine.secrets_lines())
+    lines = change.wrong_lines(file, engine.secrets_lines())
     if lines:
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        text = re.sub(rf"^(?:{'|'.join(lines)})\s*:.*\n?", "", text, flags=re.MULTILINE)  # what lost its value
+        there = rf"^\ufeff?[\"']?(?:{'|'.join(lines)})[\"']?\s*:.*\n?"  # without a value, or with another
+        text = re.sub(there, "", text, flags=re.MULTILINE)
         gap = "" if not text or text.endswith("\n") else "\n"
         file.write_text(text + gap + "".join(f"{key}: {value}\n" for key, value in lines.items()), encoding="utf-8")
     published = stack.outputs.get("settings")
