@@ -40,8 +40,8 @@ from amianai_infra.naming import COGNITO_RESERVED, CSP_SOURCES, DOMAIN, ORIGIN, 
 _HEADER = r"[\x20-\x7e]+"
 _ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#\"<>\\^`{|}]+"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
-_WINDOW = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
-_WEEKLY = r"^(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d-(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d$"
+_WINDOW = r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$"
+_WEEKLY = r"^(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]-(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 _CUSTOM_ATTRIBUTE = re.compile(r"^custom:\w{1,20}$")
 # The standard attributes that Cognito lets people write, without the e-mail address, which every client writes and Cognito verifies.
@@ -244,7 +244,7 @@ class DatabaseSettings(_Group):
     )
     engine_version: str = Field(
         "16",
-        pattern=r"^1[3-9](\.\d{1,2})?$",
+        pattern=r"^1[3-9](\.[0-9]{1,2})?$",
         description="PostgreSQL version; a major version follows its minor releases; another major one needs database.apply_immediately",
         json_schema_extra=_upwards("RDS takes no server back to an older release", _MOVE),
     )
@@ -307,7 +307,7 @@ class DatabaseSettings(_Group):
         json_schema_extra=_fixed("the stack has a database that it made itself, which adopting would replace"),
     )
     backup_region: str = Field(
-        "", pattern=r"^([a-z]{2}(-[a-z]+)+-\d)?$", description="Second region that keeps a copy of the automated backups; empty: none"
+        "", pattern=r"^([a-z]{2}(-[a-z]+)+-[0-9])?$", description="Second region that keeps a copy of the automated backups; empty: none"
     )
     old_instance_days: int = Field(
         7, ge=1, le=90, description="How long `db restore` keeps the instance it replaced", json_schema_extra=_unit("days")
@@ -400,7 +400,7 @@ class AuthSettings(_Group):
     )
     ses_identity_arn: str = Field(
         "",
-        pattern=r"^(arn:aws[a-z-]*:ses:[a-z0-9-]+:\d{12}:identity/[A-Za-z0-9@._+-]+)?$",
+        pattern=r"^(arn:aws[a-z-]*:ses:[a-z0-9-]+:[0-9]{12}:identity/[A-Za-z0-9@._+-]+)?$",
         description="SES identity that sends e-mail; empty: Cognito's own, 50 a day",
     )
     callback_urls: Addresses = Field(default=[], description="Sign-in return addresses besides the site's own")
@@ -616,7 +616,7 @@ class DeliverySettings(_Group):
     """Continuous delivery from GitHub Actions."""
 
     repository: str = Field(
-        "", pattern=r"^([A-Za-z0-9._-]{1,100}(@\d+)?)?$", description="GitHub repository; empty: the name of git's origin"
+        "", pattern=r"^([A-Za-z0-9._-]{1,100}(@[0-9]+)?)?$", description="GitHub repository; empty: the name of git's origin"
     )
     branch: str = Field("main", pattern=r"^[A-Za-z0-9._/-]{1,200}$", description="Branch that may deploy")
     environment: str = Field(
@@ -624,7 +624,7 @@ class DeliverySettings(_Group):
     )
     oidc_provider_arn: str = Field(
         "",
-        pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:oidc-provider/[A-Za-z0-9._/-]+)?$",
+        pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/[A-Za-z0-9._/-]+)?$",
         description="GitHub OIDC provider to adopt; empty: create one",
         json_schema_extra=_fixed("an account has one provider for GitHub, and every role of the account may trust it", "leave it as it is"),
     )
@@ -658,7 +658,7 @@ class IamSettings(_Group):
 
     permissions_boundary: str = Field(
         "",
-        pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:policy/[A-Za-z0-9+=,.@_/-]{1,640})?$",
+        pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:policy/[A-Za-z0-9+=,.@_/-]{1,640})?$",
         description="ARN of a managed policy that bounds every role of the stack; empty: none. docs/aws.md says how to make it",
     )
 
@@ -672,18 +672,18 @@ class Settings(_Group):
     )
     github_username: str = Field(
         "",
-        pattern=r"^([A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?(@\d+)?)?$",  # @id: subjects of repositories made since July 2026
+        pattern=r"^([A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?(@[0-9]+)?)?$",  # @id: subjects of repositories made since July 2026
         description="GitHub user or organisation that owns the repository",
     )
     region: str = Field(
         "us-east-1",
-        pattern=r"^[a-z]{2}(-[a-z]+)+-\d$",
+        pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$",
         description="AWS region",
         json_schema_extra=_fixed("nothing in AWS moves to another region", _MOVE),
     )
     account: str = Field(
         "",
-        pattern=r"^(\d{12})?$",
+        pattern=r"^([0-9]{12})?$",
         description="AWS account of the stack; empty: that of the credentials, which `setup` and `up` write down",
         json_schema_extra=_fixed("nothing in AWS moves to another account", _MOVE),
     )
@@ -851,8 +851,19 @@ def _require_merged(path: Path, text: str) -> None:
         raise ConfigurationError(
             "The stack file has the conflict markers of a merge.",
             where=f"{path}: lines {', '.join(marks)}",
-            fix=f"keep one side of each and remove the markers, or remove the file and run {_PULLED}",
+            fix=f"keep one side of each and remove the markers, or run {_PULLED}",
         )
+
+
+def agreed_lines(text: str) -> str:
+    """What both sides of a merge agree on; the text as it is where it has no conflict markers."""
+    kept, apart = [], False
+    for line in text.splitlines(keepends=True):
+        marker = _CONFLICT.match(line)
+        apart = line.startswith("<") if marker else apart
+        if not (marker or apart):
+            kept.append(line)
+    return "".join(kept)
 
 
 def _twice(path: Path) -> list[str]:

@@ -18,7 +18,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -234,12 +234,17 @@ class Held:
         """Whether they end and are renewed."""
         return isinstance(self._found, RefreshableCredentials)
 
+    @property
+    def expires(self) -> datetime:
+        """When those that were given out last end."""
+        end: datetime = self._found._expiry_time  # the AWS CLI reads it there, too
+        return end.astimezone(UTC)
+
     def as_json(self) -> bytes:
         """As a container's endpoint answers."""
         frozen = self.get_frozen_credentials()
         fields = {"AccessKeyId": frozen.access_key, "SecretAccessKey": frozen.secret_key, "Token": frozen.token}
-        expiry = self._found._expiry_time.astimezone(UTC)  # the AWS CLI reads it there, too
-        return json.dumps({**fields, "Expiration": f"{expiry:%Y-%m-%dT%H:%M:%SZ}"}).encode()
+        return json.dumps({**fields, "Expiration": f"{self.expires:%Y-%m-%dT%H:%M:%SZ}"}).encode()
 
 
 class _Waited:

@@ -21,6 +21,8 @@ from amianai_infra.outputs import StackOutputs
 from amianai_infra.progress import duration
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from boto3.session import Session
 
 
@@ -62,11 +64,21 @@ class Identity:
 
 @dataclass(frozen=True)
 class Credentials:
-    """AWS credentials for clients other than boto3. Never printed: the repr shows the key id alone."""
+    """AWS credentials for clients other than boto3. Never printed: the repr shows the key id alone.
+
+    Attributes:
+        access_key: the key's id.
+        secret_key: the key.
+        token: of a session.
+        expires: when they end; None where they do not, or nobody here could renew them.
+        renew: gives the present ones, where they end.
+    """
 
     access_key: str
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
+    expires: datetime | None = None
+    renew: Callable[[], Credentials] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -454,11 +466,12 @@ class AwsTarget:
         key, secret = self._environ.get("AWS_ACCESS_KEY_ID"), self._environ.get("AWS_SECRET_ACCESS_KEY")
         if key and secret:
             return Credentials(key, secret, self._environ.get("AWS_SESSION_TOKEN"))
-        found = self._session.get_credentials()
+        found: Any = self._session.get_credentials()
         if found is None:
             raise ForbiddenError("No AWS credentials were found.", fix="run `aws configure` or `aws sso login`, or set AWS_PROFILE")
         frozen = found.get_frozen_credentials()
-        return Credentials(str(frozen.access_key), str(frozen.secret_key), frozen.token)
+        renewed: dict[str, Any] = {"expires": found.expires, "renew": self.credentials} if found.ends else {}
+        return Credentials(str(frozen.access_key), str(frozen.secret_key), frozen.token, **renewed)
 
     def endpoint(self, service: str) -> str | None:
         """AWS's own, unless `AWS_ENDPOINT_URL_<SERVICE>` or `AWS_ENDPOINT_URL` names another, as in every SDK."""

@@ -118,6 +118,7 @@ def _report(error: BaseException, *, debug: bool, sandbox: bool) -> int:
     if debug:
         import traceback
 
+        _withhold_rows(error)
         show(quoted("".join(traceback.format_exception(error))), err=True)
     if isinstance(error, click.ClickException):
         show(_usage(error), err=True)
@@ -129,6 +130,25 @@ def _report(error: BaseException, *, debug: bool, sandbox: bool) -> int:
     first, *further = recommended(known.lines(), sandbox=sandbox)
     show([f"Error: {first}", *further], err=True)
     return known.exit_code
+
+
+def _withhold_rows(error: BaseException) -> None:
+    """Have the database's errors in a chain say what a command says of them: their own text quotes rows, and ends up in tickets."""
+    seen: set[int] = set()
+    chain: list[BaseException | None] = [error]
+    while chain:
+        one = chain.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        chain += [one.__cause__, one.__context__]
+        if type(one).__module__.partition(".")[0] == "psycopg":
+            from psycopg import Error
+
+            from amianai_infra.database.session import said
+
+            if isinstance(one, Error):
+                one.args = (said(one),)
 
 
 def _usage(error: click.ClickException) -> list[str]:

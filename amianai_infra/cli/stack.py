@@ -138,6 +138,7 @@ def preview(app: App, refresh: bool) -> None:
     app.announce()
     found = change.preview(app, refresh=refresh)
     data, text = _summary(found.plan), _lines(found.plan, would=True)
+    data["adopts"] = [{"urn": one.urn, "id": one.id, "others": list(one.others)} for one in found.existing]
     if found.drift is not None:
         drift = _drift(found.drift)
         data["drift"] = [{"found": word, **_step(step)} for word, step in drift]

@@ -197,12 +197,18 @@ def _ec2_carriers(resource: Interrupted, look: Lookup, key: str, value: str) -> 
     return {tag["ResourceId"] for page in look.pages(resource, "ec2", "describe_tags", Filters=filters) for tag in page.get("Tags", [])}
 
 
-@_unasked
-def _route(resource: Interrupted, _look: Lookup) -> list[str]:
-    destinations = ("destinationCidrBlock", "destinationIpv6CidrBlock", "destinationPrefixListId")
-    destination = next((resource.text(key) for key in destinations if resource.text(key)), "")
+def _route(resource: Interrupted, look: Lookup) -> list[str]:
+    """Told by its table and destination, of which a second one is refused. The table's own route to the network is nobody's creation."""
+    keys = ("destinationCidrBlock", "destinationIpv6CidrBlock", "destinationPrefixListId")
+    key = next((key for key in keys if resource.text(key)), "")
     table = resource.text("routeTableId")
-    return [f"{table}_{destination}"] if table and destination else []
+    if not (table and key):
+        return []
+    absent = frozenset({"InvalidRouteTableID.NotFound"})
+    answer = look.call(resource, "ec2", "describe_route_tables", absent, RouteTableIds=[table]) or {}
+    routes = [route for one in answer.get("RouteTables", []) for route in one.get("Routes", []) if route.get("Origin") == "CreateRoute"]
+    made = any(route.get(f"{key[:1].upper()}{key[1:]}") == resource.text(key) for route in routes)
+    return [f"{table}_{resource.text(key)}"] if made else []
 
 
 @_unasked

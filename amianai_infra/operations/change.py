@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amianai_infra.config import Settings, every_setting, read_stack_document, read_stack_file, require_shared, to_pulumi
-from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, RefusedError
+from amianai_infra.errors import AmianaiError, ForbiddenError, LockedError, NotFoundError, RefusedError
 from amianai_infra.naming import stack_parameter
 from amianai_infra.operations import zones
 from amianai_infra.operations.built import Built, refused
 from amianai_infra.operations.context import Context
 from amianai_infra.operations.state_storage import StateStorage, has_bucket
 from amianai_infra.rules.zone_records import described
-from amianai_infra.target import fetch_outputs, forget_outputs
+from amianai_infra.target import aws_error, fetch_outputs, forget_outputs
 
 if TYPE_CHECKING:
     from amianai_infra.engine import Engine, Existing, StateResource, Summary
@@ -109,6 +109,7 @@ def news(context: Context, engine: Engine) -> dict[str, str]:
     require_unpublished(context, resources)
     require_its_file(context, engine, resources)
     require_possible(context, Built(resources, engine.superseded()))
+    require_offered(context, resources)
     return differences(context)
 
 
@@ -125,6 +126,35 @@ def require_possible(context: Context, built: Built) -> None:
             details=[str(one) for one in found],
             where=f"state of {context.target.engine().project}/{context.target.engine().stack}",
             fix="leave them as they were in flag, environment and stack file: " + " ".join(f"--set {one.key}={one.set}" for one in found),
+        )
+
+
+def require_offered(context: Context, resources: Sequence[StateResource]) -> None:
+    """Refuse an instance class that RDS does not have: it would say so in the middle of the work. It is asked about a new one alone.
+
+    In the sandbox nobody can be asked; its provider looks at the family and the size.
+
+    Raises:
+        RefusedError: RDS does not offer it in the region; nothing was changed.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    wanted = context.settings.database.instance_class
+    if context.target.name != "aws" or any(one.inputs.get("instanceClass") == wanted for one in resources):
+        return
+    try:
+        offered = context.target.client("rds").describe_orderable_db_instance_options(Engine="postgres", DBInstanceClass=wanted)
+    except (BotoCoreError, ClientError) as error:
+        translated = aws_error(error, "asking RDS about the instance class")
+        if isinstance(translated, ForbiddenError):
+            return  # RDS itself will say it, later
+        raise translated from error
+    if not offered["OrderableDBInstanceOptions"]:
+        raise RefusedError(
+            f"RDS for PostgreSQL has no instance class {wanted} in {context.settings.region}; nothing was changed.",
+            where="database.instance_class",
+            fix="choose one of those that `aws rds describe-orderable-db-instance-options --engine postgres --output text"
+            " --query 'OrderableDBInstanceOptions[].DBInstanceClass'` lists",
         )
 
 
@@ -174,26 +204,27 @@ def require_its_file(context: Context, engine: Engine, resources: Sequence[State
     """Refuse a stack file that says nothing of the stack: it would be set back to the defaults, and its secrets encrypted anew.
 
     Raises:
-        RefusedError: the file is missing, or lacks what every `up` leaves in it; nothing was changed.
+        RefusedError: the file is missing, lacks what every `up` leaves in it, or names the key of other secrets; nothing was changed.
     """
     if not is_published(resources):
         return
     file = stack_file(context.target.engine())
-    missing = missing_lines(file, engine.secrets_lines())
-    if missing or not read_stack_file(file).get(SUFFIX):
-        lacks = ", ".join([*missing] or [SUFFIX])
+    wrong, present = wrong_lines(file, engine.secrets_lines()), read_stack_document(file)
+    if wrong or not read_stack_file(file).get(SUFFIX):
+        missing = [key for key in wrong if not present.get(key)]
+        reason = f"its {', '.join(wrong)} is not the state's" if wrong and not missing else f"it lacks {', '.join(missing or [SUFFIX])}"
         raise RefusedError(
-            f"The stack is built, and this stack file is not the one that it was built from: it lacks {lacks}; nothing was changed.",
+            f"The stack is built, and this stack file is not the one that it was built from: {reason}; nothing was changed.",
             where=str(file),
             fix="bring the file from the branch or the machine where the stack was set up (it belongs into git),"
             " or run `amianai config pull`, which writes it from the state",
         )
 
 
-def missing_lines(file: Path, lines: Mapping[str, str]) -> dict[str, str]:
-    """Those of the lines beside the configuration that a stack file does not have, or has without a value."""
+def wrong_lines(file: Path, lines: Mapping[str, str]) -> dict[str, str]:
+    """Those of the lines beside the configuration that a stack file does not have, or has with another value, as after a merge."""
     present = read_stack_document(file)
-    return {key: value for key, value in lines.items() if not present.get(key)}
+    return {key: value for key, value in lines.items() if present.get(key) != value}
 
 
 def require_same_domain(context: Context, resources: Sequence[StateResource]) -> str:
@@ -348,9 +379,12 @@ def look_at_the_zone(context: Context, engine: Engine, *, offer: bool = True, th
     """What the domain's hosted zone says already, before anything is made.
 
     Raises:
-        RefusedError: the stack was built for another domain, or a zone exists and was not adopted.
+        RefusedError: the stack was built for another domain, its state is elsewhere (so that its zone is none to adopt), or a zone
+            exists and was not adopted.
     """
-    require_same_domain(context, engine.resources())
+    resources = engine.resources()
+    require_same_domain(context, resources)
+    require_unpublished(context, resources)
     zones.settle(context, engine, offer=offer)
     return zones.survey(context, engine, thorough=thorough)
 
@@ -535,6 +569,8 @@ def require_unpublished(context: Context, resources: Sequence[StateResource]) ->
     """
     if resources:
         return
+    wrong = "lead PULUMI_BACKEND_URL, region and prefix to where the stack was built from; `amianai state copies` lists what is left here"
+    emptied = "`amianai state copies` lists what is left here; where that is nothing, `amianai sandbox reset`, then `amianai setup`"
     try:
         published = fetch_outputs(context.target, context.settings.prefix)
     except NotFoundError:
@@ -543,7 +579,7 @@ def require_unpublished(context: Context, resources: Sequence[StateResource]) ->
     raise RefusedError(
         f"The stack of {published.domain} has published what it built, and this state knows nothing of it; nothing was changed.",
         where=f"state backend {context.target.engine().backend_url}; SSM parameter {stack_parameter(context.settings.prefix)}",
-        fix="lead PULUMI_BACKEND_URL, region and prefix to where the stack was built from; `amianai state copies` lists what is left here",
+        fix=emptied if context.target.name == "sandbox" else wrong,
     )
 
 

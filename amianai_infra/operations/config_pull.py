@@ -3,11 +3,40 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from amianai_infra.config import every_setting, load_settings, read_stack_file
+from amianai_infra.config import agreed_lines, every_setting, load_settings, read_stack_file
 from amianai_infra.errors import NotFoundError
 from amianai_infra.operations import change
 from amianai_infra.operations.context import Context
+
+
+@contextmanager
+def merged(file: Path) -> Iterator[bool]:
+    """Have a stack file with the conflict markers of a merge say what both sides agree on; it is as it was when the block fails.
+
+    Args:
+        file: the stack file.
+
+    Yields:
+        Whether it had any.
+    """
+    try:
+        before = file.read_bytes()
+        after = agreed_lines(before.decode()).encode()
+    except (OSError, UnicodeDecodeError):  # whoever reads it next says what is wrong
+        after = before = b""
+    if after == before:
+        yield False
+        return
+    file.write_bytes(after)
+    try:
+        yield True
+    except BaseException:
+        file.write_bytes(before)
+        raise
 
 
 def pull(context: Context) -> dict[str, str]:
@@ -24,10 +53,11 @@ def pull(context: Context) -> dict[str, str]:
     stack = next((one for one in resources if one.type == "pulumi:pulumi:Stack" and one.outputs), None)
     if stack is None:
         raise NotFoundError("No stack was built here yet.", where=str(file), fix="run `amianai setup`")
-    lines = change.missing_lines(file, engine.secrets_lines())
+    lines = change.wrong_lines(file, engine.secrets_lines())
     if lines:
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        text = re.sub(rf"^(?:{'|'.join(lines)})\s*:.*\n?", "", text, flags=re.MULTILINE)  # what lost its value
+        there = rf"^\ufeff?[\"']?(?:{'|'.join(lines)})[\"']?\s*:.*\n?"  # without a value, or with another
+        text = re.sub(there, "", text, flags=re.MULTILINE)
         gap = "" if not text or text.endswith("\n") else "\n"
         file.write_text(text + gap + "".join(f"{key}: {value}\n" for key, value in lines.items()), encoding="utf-8")
     published = stack.outputs.get("settings")

@@ -19,7 +19,7 @@ from amianai_infra.target import SiteAddress, cached_outputs, fetch_outputs
 
 if TYPE_CHECKING:
     from amianai_infra.engine import Engine, Summary
-    from amianai_infra.outputs import StackOutputs
+    from amianai_infra.outputs import DatabaseOutputs, StackOutputs
     from amianai_infra.progress import Progress
 
 
@@ -276,7 +276,7 @@ def screen(report: Report, context: Context, program: str = "amianai") -> list[s
         f"  Sign-in    user pool {outputs.auth.user_pool_id}, client {outputs.auth.client_id}",
         *_mail(context),
         f"  Database   {database.host}:{database.port}/{database.name}, over TLS",
-        f"             password in the secret {secret_name(database.secret_arn)}",
+        *(f"             {line}" for line in _secrets(database)),
         f"  Cost{would}",
         *(line for part in price for line in textwrap.wrap(part, 100, initial_indent=" " * 13, subsequent_indent=" " * 13)),
         "",
@@ -287,6 +287,12 @@ def screen(report: Report, context: Context, program: str = "amianai") -> list[s
         f"             {prefix} up          apply changed settings",
         f"             {prefix} destroy     remove everything",
     ]
+
+
+def _secrets(database: DatabaseOutputs) -> list[str]:
+    """Which secret is whose: an application that signed in as the owner could change the schema."""
+    whose = {"an application": database.application_secret_arn, "the owner, for migrations": database.secret_arn}
+    return [f"login of {who}: secret {secret_name(arn)}" for who, arn in whose.items() if arn]
 
 
 def _mail(context: Context) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ from amianai_infra.rules.policies import Policy, private_bucket, same_policy
 from amianai_infra.target import Target, aws_error, own_bucket_exists
 
 _PURPOSE = "amianai:purpose"
+_LOOKS, _ASK_EVERY = 20, 3.0  # a minute: tags show late
 _BLOCK = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
 _ENCRYPTION = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}]}
 _LIFECYCLE = {
@@ -43,7 +46,9 @@ class StateStorage:
         return cls(state_bucket_name(prefix, target.identity().account, target.region), f"alias/{prefix}-state")
 
 
-def ensure(target: Target, storage: StateStorage, *, bucket: bool = True, key: bool = True) -> list[str]:
+def ensure(
+    target: Target, storage: StateStorage, *, bucket: bool = True, key: bool = True, sleep: Callable[[float], None] = time.sleep
+) -> list[str]:
     """Create what is missing and correct what differs.
 
     Args:
@@ -51,6 +56,7 @@ def ensure(target: Target, storage: StateStorage, *, bucket: bool = True, key: b
         storage: the names.
         bucket: whether the state lives in our bucket.
         key: whether our key encrypts its secrets.
+        sleep: how to wait between two looks.
 
     Returns:
         What was done, one line each; nothing when all was there.
@@ -62,7 +68,7 @@ def ensure(target: Target, storage: StateStorage, *, bucket: bool = True, key: b
         if bucket:
             done += _ensure_bucket(target, storage.bucket)
         if key:
-            done += _ensure_key(target, storage.alias)
+            done += _ensure_key(target, storage.alias, sleep)
     except (BotoCoreError, ClientError) as error:
         raise aws_error(error, f"preparing the state storage ({storage.bucket}, {storage.alias})") from error
     return done
@@ -89,7 +95,8 @@ def _ensure_bucket(target: Target, name: str) -> list[str]:
     done = []
     if not own_bucket_exists(s3, name):
         where = {} if target.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": target.region}}
-        s3.create_bucket(Bucket=name, ObjectOwnership="BucketOwnerEnforced", **where)
+        with suppress(s3.exceptions.BucketAlreadyOwnedByYou):  # by our own request, repeated after its answer was lost
+            s3.create_bucket(Bucket=name, ObjectOwnership="BucketOwnerEnforced", **where)
         s3.get_waiter("bucket_exists").wait(Bucket=name)
         done.append(f"created the state bucket {name}")
     for title, is_so, make_so in _bucket_properties(s3, name):
@@ -161,18 +168,41 @@ def _tags(key: str, value: str) -> list[dict[str, str]]:
     return [{key: name, value: text} for name, text in default_tags({_PURPOSE: "state"}).items()]
 
 
-def _ensure_key(target: Target, alias: str) -> list[str]:
+def _ensure_key(target: Target, alias: str, sleep: Callable[[float], None]) -> list[str]:
     kms = target.client("kms")
     found = _key(kms, alias)
     if found is not None:
         return _revived(kms, found, alias)
-    identity = (
-        _orphan(target, kms)
-        or kms.create_key(Description=f"Secrets in the Pulumi state of {PROJECT}", Tags=_tags("TagKey", "TagValue"))["KeyMetadata"]["KeyId"]
-    )
+    identity = _orphan(target, kms) or _new_key(target, kms, sleep)
     kms.enable_key_rotation(KeyId=identity)
-    kms.create_alias(AliasName=alias, TargetKeyId=identity)
+    try:
+        kms.create_alias(AliasName=alias, TargetKeyId=identity)
+    except kms.exceptions.AlreadyExistsException:
+        named = kms.describe_key(KeyId=alias)["KeyMetadata"]["KeyId"]
+        if named != identity:  # of another setup at the same moment; else our own request, repeated after its answer was lost
+            kms.schedule_key_deletion(KeyId=identity, PendingWindowInDays=7)
     return [f"created the KMS key {alias}"]
+
+
+def _new_key(target: Target, kms: Any, sleep: Callable[[float], None]) -> str:
+    """Ask for a key once. One whose answer was lost may exist: it is looked for, and nobody pays for a second one.
+
+    Raises:
+        BotoCoreError, ClientError: what came instead of an answer, where no key shows; a later run looks again.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    kms.meta.events.register_first("needs-retry.kms.CreateKey", lambda **_: False)
+    try:
+        made = kms.create_key(Description=f"Secrets in the Pulumi state of {PROJECT}", Tags=_tags("TagKey", "TagValue"))
+        return str(made["KeyMetadata"]["KeyId"])
+    except (BotoCoreError, ClientError) as error:
+        status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0) if isinstance(error, ClientError) else 500
+        for _ in range(_LOOKS if status >= 500 else 0):
+            if found := _orphan(target, kms):
+                return found
+            sleep(_ASK_EVERY)
+        raise
 
 
 def _revived(kms: Any, key: Mapping[str, Any], alias: str) -> list[str]:

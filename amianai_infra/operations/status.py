@@ -108,14 +108,15 @@ def answers(address: SiteAddress, path: str = "/", timeout: float = 10) -> int:
 def _database(rds: Any, outputs: StackOutputs) -> Part:
     wanted = outputs.database
     found = rds.describe_db_instances(DBInstanceIdentifier=wanted.identifier)["DBInstances"][0]
-    state = str(found["DBInstanceStatus"])
+    state, application = str(found["DBInstanceStatus"]), secret_name(wanted.application_secret_arn)
     facts = {
         "identifier": wanted.identifier,
         "address": f"{wanted.host}:{wanted.port}/{wanted.name}",
         "class": f"{found['DBInstanceClass']}, {found.get('AllocatedStorage')} GiB, PostgreSQL {found.get('EngineVersion')}",
         "protected": "yes" if found.get("DeletionProtection") else "NO: deletion protection is off",
         "backups": f"{found.get('BackupRetentionPeriod')} days",
-        "secret": secret_name(wanted.secret_arn),
+        **({"login": f"of an application: secret {application}"} if application else {}),
+        "owner's login": f"for migrations: secret {secret_name(wanted.secret_arn)}",
         **({"replicas": ", ".join(wanted.replica_hosts)} if wanted.replica_hosts else {}),
     }
     return Part("database", state == "available", state, facts)

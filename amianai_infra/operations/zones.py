@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amianai_infra.errors import ConfigurationError, NotFoundError, RefusedError
+from amianai_infra.errors import AmianaiError, ConfigurationError, NotFoundError, RefusedError, UnreachableError
 from amianai_infra.operations.context import Context
 from amianai_infra.rules import zone_records
 from amianai_infra.rules.domains import CAA_ISSUER, site_names
@@ -289,13 +289,32 @@ def take_over(context: Context, found: Survey) -> None:
         try:
             context.target.client("route53").change_resource_record_sets(HostedZoneId=found.zone.id, ChangeBatch=batch)
         except (BotoCoreError, ClientError) as error:
-            kept.unlink()
-            raise aws_error(error, f"switching the addresses in the hosted zone {found.zone.id}; none was changed") from error
+            if not _is_taken_over(context, found, names, kept, error):
+                kept.unlink()
+                raise aws_error(error, f"switching the addresses in the hosted zone {found.zone.id}; none was changed") from error
         task.say(f"{' and '.join(names)} lead to {found.distribution.domain}")
     for record in found.foreign:
         context.progress.note(f"Replaced: {described(record)}")
     context.progress.note("To put back what was replaced:")
     context.progress.note(f"    aws route53 change-resource-record-sets --hosted-zone-id {found.zone.id} --change-batch file://{kept}")
+
+
+def _is_taken_over(context: Context, found: Survey, names: Sequence[str], kept: Path, error: Exception) -> bool:
+    """Whether a switch that failed was made all the same: its answer was lost, and its repetition found nothing to replace.
+
+    Raises:
+        UnreachableError: that cannot be found out; what may have been replaced is kept.
+    """
+    try:
+        records = list(records_of(context.target, found.zone.id))
+    except AmianaiError as unknown:
+        raise UnreachableError(
+            f"Whether the addresses in the hosted zone {found.zone.id} were switched cannot be found out: {unknown.what}",
+            where=str(error),
+            fix=f"run the command again: it goes on. {kept} puts back what may have been replaced"
+            f" (`aws route53 change-resource-record-sets --hosted-zone-id {found.zone.id} --change-batch file://{kept}`)",
+        ) from error
+    return not zone_records.competing(records, found.zone.name, names, found.distribution)
 
 
 def _keep(context: Context, batch: dict[str, Any]) -> Path:

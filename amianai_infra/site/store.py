@@ -28,7 +28,7 @@ from amianai_infra.site.plan import Stored
 from amianai_infra.site.tree import PART
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import ClientConfig, RetryConfig, S3Credential
 
     from amianai_infra.outputs import StackOutputs
     from amianai_infra.target import Credentials, Target
@@ -147,17 +147,9 @@ class SiteBucket:
             client["allow_http"] = self._endpoint.startswith("http://")
         if self._ca:
             client["root_certificate"] = Path(self._ca).read_bytes()
-        if self._credentials.token:
-            settings["session_token"] = self._credentials.token
         with _without_ambient_aws():
             return S3Store(
-                self.name,
-                region=self._region,
-                access_key_id=self._credentials.access_key,
-                secret_access_key=self._credentials.secret_key,
-                client_options=client,
-                retry_config=RETRY,
-                **settings,
+                self.name, region=self._region, client_options=client, retry_config=RETRY, **settings, **_signing(self._credentials)
             )
 
     def list(self, prefix: str | None = None) -> Iterator[tuple[str, Stored]]:
@@ -252,6 +244,20 @@ class SiteBucket:
             raise explained(error, doing, self.name) from error
 
 
+def _signing(credentials: Credentials) -> dict[str, Any]:
+    """What requests are signed with. Credentials that end are asked for again by the library before they do: a release may last longer."""
+    renew = credentials.renew
+    if renew is None:
+        keys = {"access_key_id": credentials.access_key, "secret_access_key": credentials.secret_key, "session_token": credentials.token}
+        return {name: value for name, value in keys.items() if value}
+
+    def present() -> S3Credential:
+        now = renew()
+        return {"access_key_id": now.access_key, "secret_access_key": now.secret_key, "token": now.token, "expires_at": now.expires}
+
+    return {"credential_provider": present}
+
+
 def _bare(etag: str | None) -> str:
     return (etag or "").strip('"')
 
@@ -266,6 +272,7 @@ def _without_ambient_aws() -> Iterator[None]:
         os.environ.update(hidden)
 
 
+_RENEWING = "External AWS credential provider: "  # in the library's words, what a function raised that it asked for credentials
 _EXPIRED = ("ExpiredToken", "RequestExpired", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken")
 
 
@@ -276,12 +283,11 @@ def explained(error: Exception, doing: str, bucket: str) -> AmianaiError:
     where = f"s3://{bucket}: {said}"
     if isinstance(error, (failures.AlreadyExistsError, failures.PreconditionError)):
         return ConflictError(f"Somebody else wrote to the bucket while {doing}.", where=where, fix="run the command again")
-    if any(code in text for code in _EXPIRED):
-        return ForbiddenError(
-            f"The AWS credentials have expired or are not valid ({doing}).",
-            where=where,
-            fix="run `aws sso login` or renew the access key, then run the command again",
-        )
+    if _RENEWING in text or any(code in text for code in _EXPIRED):
+        renewing = text.partition(_RENEWING)[2]
+        what = "ended and could not be renewed" if renewing else "have expired or are not valid"
+        fix = "run `aws sso login` or renew the access key, then run the command again"
+        return ForbiddenError(f"The AWS credentials {what} ({doing}).", where=renewing or where, fix=fix)
     if isinstance(error, (failures.PermissionDeniedError, failures.UnauthenticatedError)) or " 403 " in text or " 401 " in text:
         return ForbiddenError(
             f"These credentials may not do this ({doing}), or the bucket belongs to another account.",

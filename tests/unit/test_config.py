@@ -16,6 +16,7 @@ from amianai_infra.config import (
     Setting,
     Settings,
     SiteSettings,
+    agreed_lines,
     every_setting,
     load_settings,
     read_stack_file,
@@ -363,6 +364,11 @@ def test_what_does_not_print_is_refused_and_shown_as_escapes(setting: Setting, v
         ("auth.callback_urls", '["http://local host/"]'),
         ("auth.ses_identity_arn", "arn:aws:ses:us-east-1:123456789012:identity/a b"),
         ("delivery.oidc_provider_arn", "arn:aws:iam::123456789012:oidc-provider/a b"),
+        ("account", "12345678901\u0662"),  # digits of another script
+        ("region", "us-east-\u0661"),
+        ("database.engine_version", "16.\u0664"),
+        ("database.backup_window", "0\u0663:00-04:00"),
+        ("database.maintenance_window", "sun:0\u0664:00-sun:05:00"),
     ],
 )
 def test_what_would_end_a_policy_a_header_or_a_name_is_refused_by_its_setting(key: str, value: str) -> None:
@@ -485,7 +491,9 @@ def test_a_stack_file_in_the_middle_of_a_merge_is_told_as_one(tmp_path: Path, be
         read_stack_file(file)
     first = before.count("\n") + 1
     assert caught.value.where == f"{file}: lines {first}, {first + 4}"
-    assert "remove the file and run `amianai config pull`" in caught.value.fix
+    assert "or run `amianai config pull`" in caught.value.fix
+    assert agreed_lines(file.read_text()) == before
+    assert agreed_lines(before) == before
 
 
 def test_a_stack_file_that_cannot_be_read_can_be_written_back(tmp_path: Path) -> None:

@@ -344,6 +344,24 @@ def test_the_code_is_asked_once_and_the_role_is_assumed_again_before_a_session_e
     assert len(asked) == 2
 
 
+def test_what_a_release_signs_with_is_renewed_before_it_ends(sts: Sts, enter: Callable[..., AwsTarget]) -> None:
+    sts.lifetime = timedelta(minutes=6)
+    given = enter(TEAM.replace(f"mfa_serial = {SERIAL}\n", ""), AWS_PROFILE="work", AWS_ENDPOINT_URL=sts.url).credentials()
+    assert given.renew is not None
+    assert given.expires is not None
+    sts.lifetime = timedelta(hours=1)
+    now = given.renew()
+    assert now.access_key != given.access_key
+    assert now.expires is not None
+    assert now.expires - given.expires > timedelta(minutes=50)
+    assert given.renew().access_key == now.access_key, "as long as it lasts"
+
+
+def test_keys_that_do_not_end_are_not_renewed(enter: Callable[..., AwsTarget]) -> None:
+    given = enter("", **KEYS).credentials()
+    assert (given.expires, given.renew) == (None, None)
+
+
 def test_a_code_that_aws_refuses(sts: Sts, enter: Callable[..., AwsTarget], monkeypatch: pytest.MonkeyPatch) -> None:
     typing(monkeypatch, "123456")
     said = "MultiFactorAuthentication failed with invalid MFA one time pass code."

@@ -25,7 +25,7 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
 from amianai_infra.engine import failures
-from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup
+from amianai_infra.engine.lookup import FINDERS, Interrupted, Lookup, is_asked_for
 from amianai_infra.errors import AmianaiError
 from amianai_infra.sandbox.provider import invokes, registry
 from amianai_infra.sandbox.provider.clients import ATTEMPTS, AbandonedError, EscapedError, lost
@@ -133,6 +133,11 @@ def is_missing(resource: Resource, error: Exception) -> bool:
     from botocore.exceptions import ClientError
 
     return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code", "") in resource.missing
+
+
+def _is_as_wanted(resource: Resource, inputs: Inputs, state: Inputs) -> bool:
+    """Whether what is there says what the inputs say."""
+    return not compare(resource.table, inputs, drifted_inputs(resource.table, inputs, state, importing=False))
 
 
 def _under_its_etag(change: Callable[[], None]) -> None:
@@ -288,7 +293,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
                 unsure = lost(error)
                 if not unsure and not (attempt and failures.EXISTS.search(describe(error))):
                     raise
-                found = self._made_already(resource, ctx, inputs)
+                found = self._made_already(resource, ctx, inputs, said=not unsure)
                 if found is not None:
                     return found
                 if not unsure or attempt == ATTEMPTS - 1:
@@ -296,8 +301,12 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
                 time.sleep(min(2.0, random.random() * 0.1 * 2**attempt))  # noqa: S311 - so that many do not ask at once
         raise AssertionError
 
-    def _made_already(self, resource: Resource, ctx: Context, inputs: Inputs) -> str | None:
-        """What an earlier attempt made: it bears our tags or name, and is not what is being replaced."""
+    def _made_already(self, resource: Resource, ctx: Context, inputs: Inputs, *, said: bool) -> str | None:
+        """What an earlier attempt made: it bears our tags or name, and is not what is being replaced.
+
+        Of some types there is always one, with the service's defaults (a bucket's ownership controls, its encryption): unless the
+        service `said` that what was to be made exists, such a one was made only if it is as it was wanted.
+        """
         wanted = {**inputs, **({"tags": ctx.tags(inputs)} if resource.tagged else {})}
         look = Lookup(ctx.client, ctx.region)
         known = frozenset(self._seen[ctx.urn])
@@ -305,7 +314,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             return None
         for ident in look.find(Interrupted(ctx.urn, resource.token, wanted, known)):
             state = self._read(resource, ctx, ident, {})
-            if state is not None:
+            if state is not None and (said or is_asked_for(resource.token) or _is_as_wanted(resource, inputs, state)):
                 return str(state.get("id", ident))
         return None
 

@@ -12,6 +12,8 @@ import click
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 from click.testing import CliRunner, Result
+from psycopg.errors import UniqueViolation
+from psycopg.pq import DiagnosticField
 
 from amianai_infra.cli import main as module
 from amianai_infra.cli.main import COMMANDS, cli, hoist, report, translate
@@ -169,6 +171,21 @@ def test_a_traceback_only_with_debug(command: dict[str, Any]) -> None:
     command["error"] = ConfigurationError("bad")
     assert "Traceback" not in run("probe").stderr
     assert "Traceback" in run("probe", "--debug").stderr
+
+
+def test_a_traceback_shows_no_rows(command: dict[str, Any]) -> None:
+    primary = b'duplicate key value violates unique constraint "users_email_key"'
+    raised = UniqueViolation(
+        f"{primary.decode()}\nDETAIL:  Key (email)=(alice@example.com) already exists.", info={DiagnosticField.MESSAGE_PRIMARY: primary}
+    )
+    between = RuntimeError("while writing")
+    between.__context__ = raised
+    command["error"] = AmianaiError("The migration failed.")
+    command["error"].__cause__ = between
+    told = run("probe", "--debug").stderr
+    assert 'UniqueViolation: duplicate key value violates unique constraint "users_email_key"' in told
+    assert "while writing" in told
+    assert "alice@example.com" not in told
 
 
 def test_an_interruption_says_that_it_is_safe(command: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from amianai_infra.cli.main import cli
 from amianai_infra.cli.options import App
-from amianai_infra.engine import Engine, Lock, Step, Summary
+from amianai_infra.config import read_stack_file
+from amianai_infra.engine import Engine, Existing, Lock, Step, Summary
 from amianai_infra.operations import change, status
 from amianai_infra.operations.status import Part
 from amianai_infra.site.environment import public_environment
@@ -76,6 +78,17 @@ def test_without_the_domain_the_plan_in_numbers_is_told(context: Context) -> Non
 
 def test_up_without_a_change_says_so(context: Context) -> None:
     assert "no changes" in run("up").stdout
+
+
+def test_preview_tells_programs_what_up_would_adopt(context: Context) -> None:
+    assert json.loads(run("preview", "--json").stdout)["adopts"] == []
+    context.state = [replace(resource("urn::stack", "pulumi:pulumi:Stack", ""), outputs={"domain": "example.com"})]
+    context.answers["secrets_lines"] = {}
+    found = {"urn": "urn:pulumi:prod::p::aws:ec2/eip:Eip::address", "type": "aws:ec2/eip:Eip", "inputs": {}}
+    context.answers["existing"] = [Existing(found, "eipalloc-1", ("resource address: eipalloc-2: aws ec2 release-address ...",))]
+    (adopted,) = json.loads(run("preview", "--json").stdout)["adopts"]
+    assert (adopted["urn"], adopted["id"]) == (found["urn"], "eipalloc-1")
+    assert "eipalloc-2" in adopted["others"][0]
 
 
 def test_preview_may_refresh_first(context: Context) -> None:
@@ -224,3 +237,38 @@ def test_env_speaks_to_the_sites_own_framework(context: Context, tmp_path: Path)
     (tmp_path / "examples/site/package.json").write_text('{"devDependencies": {"vite": "7"}}')
     run("env")
     assert "\nVITE_USER_POOL_CLIENT_ID=client\n" in (tmp_path / "examples/site/.env.local").read_text()
+
+
+CONFLICT = """\
+secretsprovider: passphrase
+config:
+  amianai-infra:domainName: example.com
+<<<<<<< HEAD
+  amianai-infra:databaseBackupDays: "14"
+=======
+  amianai-infra:databaseBackupDays: "21"
+>>>>>>> theirs
+"""
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_config_pull_settles_the_merge_of_a_stack_file_or_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, built: bool) -> None:
+    made = Context(tmp_path)
+    file = change.stack_file(made.target.engine())
+    file.write_text(CONFLICT)
+    monkeypatch.setenv("AMIANAI_ROOT", str(checkout(tmp_path)))
+    monkeypatch.setattr(App, "target", made.target)
+    monkeypatch.setattr(App, "stack_file", file)
+    monkeypatch.setattr(App, "engine", lambda self, environment=None: made.engine(environment))
+    if built:
+        settings = {"amianai-infra:domainName": "example.com", "amianai-infra:databaseBackupDays": "9"}
+        made.state.append(
+            replace(resource("urn::stack", "pulumi:pulumi:Stack", ""), outputs={"domain": "example.com", "settings": settings})
+        )
+    result = run("config", "pull")
+    assert result.exit_code == (0 if built else 1), result.output
+    if built:
+        assert "git add Pulumi.prod.yaml" in result.stderr
+        assert read_stack_file(file)["amianai-infra:databaseBackupDays"] == "9"
+    else:
+        assert file.read_text() == CONFLICT

@@ -66,8 +66,6 @@ def test_every_type_of_the_stack_can_be_looked_up() -> None:
 @pytest.mark.parametrize(
     ("kind", "inputs", "identifier"),
     [
-        ("aws:ec2/route:Route", {"routeTableId": "rtb-1", "destinationCidrBlock": "0.0.0.0/0"}, "rtb-1_0.0.0.0/0"),
-        ("aws:ec2/route:Route", {"routeTableId": "rtb-1", "destinationIpv6CidrBlock": "::/0"}, "rtb-1_::/0"),
         ("aws:ec2/routeTableAssociation:RouteTableAssociation", {"subnetId": "subnet-1", "routeTableId": "rtb-1"}, "subnet-1/rtb-1"),
         ("aws:iam/rolePolicy:RolePolicy", {"role": "r", "name": "p"}, "r:p"),
         ("aws:iam/rolePolicyAttachment:RolePolicyAttachment", {"role": "r", "policyArn": "arn:p"}, "r/arn:p"),
@@ -117,6 +115,23 @@ def test_ec2_is_found_by_its_tag_alone() -> None:
     assert find(vpc) == [made]
     assert find(interrupted("aws:ec2/subnet:Subnet")) == []
     assert find(interrupted("aws:ec2/vpc:Vpc", frozenset({made}))) == [], "that one is being replaced"
+
+
+def test_a_route_is_found_by_its_table_and_destination() -> None:
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+    route = interrupted("aws:ec2/route:Route", routeTableId=table, destinationCidrBlock="0.0.0.0/0")
+    assert is_asked_for(route.type)
+    assert find(route) == []
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+    ec2.create_route(RouteTableId=table, DestinationIpv6CidrBlock="::/0", GatewayId=gateway)
+    assert find(route) == [f"{table}_0.0.0.0/0"]
+    assert find(interrupted("aws:ec2/route:Route", routeTableId=table, destinationIpv6CidrBlock="::/0")) == [f"{table}_::/0"]
+    assert find(interrupted("aws:ec2/route:Route", routeTableId=table, destinationCidrBlock="10.0.0.0/16")) == [], "the network's own"
+    assert find(interrupted("aws:ec2/route:Route", routeTableId="rtb-0", destinationCidrBlock="0.0.0.0/0")) == []
 
 
 def test_a_stack_of_another_prefix_has_the_same_urns_and_other_names() -> None:

@@ -235,6 +235,19 @@ class Ec2:
         yield defaultdict(list)
 
 
+class Rds:
+    """Offers the instance classes that a test gives; others nobody has asked about."""
+
+    def __init__(self, *offered: str) -> None:
+        self.offered = offered or ("db.t3.micro",)
+        self.asked: list[str] = []
+
+    def describe_orderable_db_instance_options(self, *, Engine: str, DBInstanceClass: str) -> dict[str, Any]:
+        self.asked.append(DBInstanceClass)
+        found = [{"Engine": Engine, "DBInstanceClass": one} for one in self.offered if one == DBInstanceClass]
+        return {"OrderableDBInstanceOptions": found}
+
+
 class Ssm:
     """Parameters: those a test gives."""
 
@@ -257,7 +270,7 @@ class Target:
         self.root = root
         self.local = root / f".{name}"
         self.region = "us-east-1"
-        self.clients = {"route53": Route53(), "ssm": Ssm(), "ec2": Ec2(), **(clients or {})}
+        self.clients = {"route53": Route53(), "ssm": Ssm(), "ec2": Ec2(), "rds": Rds(), **(clients or {})}
         self.readied = 0
 
     def ready(self) -> None:

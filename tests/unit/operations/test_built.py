@@ -313,7 +313,7 @@ def test_a_missing_file_gets_the_lines_of_the_states_secrets_too(context: Contex
 def test_a_line_of_the_secrets_is_found_however_an_editor_left_it(tmp_path: Path, line: str) -> None:
     file = tmp_path / "Pulumi.prod.yaml"
     file.write_text(f"{line}\r\nconfig:\r\n  a: b\r\n", encoding="utf-8")
-    assert change.missing_lines(file, SALT) == {}
+    assert change.wrong_lines(file, SALT) == {}
 
 
 def test_a_line_of_the_secrets_that_lost_its_value_is_missing_and_written_once(context: Context) -> None:
@@ -324,7 +324,20 @@ def test_a_line_of_the_secrets_that_lost_its_value_is_missing_and_written_once(c
         change.up(context)
     config_pull.pull(context)
     assert file.read_text().count("encryptionsalt") == 1
-    assert change.missing_lines(file, SALT) == {}
+    assert change.wrong_lines(file, SALT) == {}
+
+
+@pytest.mark.parametrize("line", ["encryptionsalt: v1:other", '"encryptionsalt": v1:other'])
+def test_the_line_of_other_secrets_is_no_wrong_passphrase_and_written_back(context: Context, line: str) -> None:
+    file = context.target.engine().project_dir / "Pulumi.prod.yaml"
+    context.answers["secrets_lines"] = SALT
+    file.write_text(f"{line}\n" + file.read_text())
+    with pytest.raises(RefusedError, match="its encryptionsalt is not the state's; nothing was changed") as caught:
+        change.up(context)
+    assert "amianai config pull" in caught.value.fix
+    assert config_pull.pull(context)["encryptionsalt"] == "v1:abc"
+    assert "other" not in file.read_text()
+    change.up(context)
 
 
 def test_without_published_settings_the_lines_alone_are_written(context: Context) -> None:

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import ClientError
 
 from amianai_infra.config import Settings
 from amianai_infra.engine import StateResource
-from amianai_infra.errors import ConfigurationError, EngineError, LockedError, RefusedError
+from amianai_infra.errors import AmianaiError, ConfigurationError, EngineError, LockedError, RefusedError
 from amianai_infra.operations import change, destroy
 from amianai_infra.target import OUTPUTS_CACHE
-from tests.unit.operations.fakes import OUTPUTS, Context, Route53, Ssm, Target, names, resource, summary
+from tests.unit.operations.fakes import OUTPUTS, Context, Rds, Route53, Ssm, Target, names, resource, summary
 
 
 def test_the_snapshot_suffix_is_drawn_once_and_kept() -> None:
@@ -206,7 +209,7 @@ def test_the_domain_of_a_state() -> None:
 def test_a_state_that_knows_nothing_of_what_was_published_is_not_the_stacks(tmp_path: Path, there: bool) -> None:
     """The wrong backend, or one that was emptied: `up` would build a second stack beside the running database."""
     ssm = Ssm({"/eeyore/stack": OUTPUTS.model_dump_json()})
-    context = Context(tmp_path, Target(tmp_path, clients={"ssm": ssm}))
+    context = Context(tmp_path, Target(tmp_path, clients={"ssm": ssm, "route53": Route53({"Z1": "example.com"})}))  # the stack's own
     context.there = there
     attempts: list[Callable[[], object]] = [
         lambda: change.up(context),
@@ -218,6 +221,7 @@ def test_a_state_that_knows_nothing_of_what_was_published_is_not_the_stacks(tmp_
         with pytest.raises(RefusedError, match="has published what it built") as caught:
             attempt()
         assert "file:///state" in caught.value.where
+        assert "sandbox reset" in caught.value.fix
     assert names(context.log) == []
     context.state.append(resource("urn::zone", change.ZONE_TYPE, "Z1", {"name": "example.com"}))
     context.there = True
@@ -228,3 +232,33 @@ def test_a_state_that_knows_nothing_of_what_was_published_is_not_the_stacks(tmp_
 
 def test_settings_are_named_as_everywhere_else_and_the_region_once() -> None:
     assert change.named(["aws:region", "amianai-infra:region", "amianai-infra:databaseBackupDays"]) == "database.backup_days, region"
+
+
+def test_a_class_that_rds_does_not_have_is_refused_before_the_engine_starts(tmp_path: Path) -> None:
+    rds = Rds("db.t3.micro", "db.t4g.small")
+    context = Context(tmp_path, Target(tmp_path, "aws", {"rds": rds}), {"database.instance_class": "db.t9.micro"})
+    with pytest.raises(RefusedError, match=r"no instance class db\.t9\.micro in us-east-1") as refused:
+        change.up(context)
+    assert "describe-orderable-db-instance-options" in refused.value.fix
+    assert not context.log
+    context.flags["database.instance_class"] = "db.t4g.small"
+    change.up(context)
+    assert rds.asked == ["db.t9.micro", "db.t4g.small"]
+
+
+def test_the_class_that_is_there_needs_no_asking_and_the_sandbox_none(tmp_path: Path) -> None:
+    rds = Rds("none")
+    context = Context(tmp_path, Target(tmp_path, "aws", {"rds": rds}))
+    context.state = [resource("urn::db", "aws:rds/instance:Instance", "db", {"instanceClass": "db.t3.micro"})]
+    change.up(context)
+    change.up(Context(tmp_path, Target(tmp_path, "sandbox", {"rds": rds})))
+    assert not rds.asked
+
+
+@pytest.mark.parametrize(("code", "raised"), [("AccessDenied", None), ("InternalFailure", AmianaiError)])
+def test_who_may_not_ask_for_classes_is_not_held_up(tmp_path: Path, code: str, raised: type[AmianaiError] | None) -> None:
+    answer: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 500}}
+    rds = Mock(spec=Rds, **{"describe_orderable_db_instance_options.side_effect": ClientError(answer, "x")})
+    context = Context(tmp_path, Target(tmp_path, "aws", {"rds": rds}))
+    with pytest.raises(raised) if raised else nullcontext():
+        change.up(context)

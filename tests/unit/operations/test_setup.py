@@ -224,7 +224,8 @@ def test_the_summary_says_what_one_needs_to_know_now(doings: Doings) -> None:
         OUTPUTS.site.url,
         OUTPUTS.auth.user_pool_id,
         OUTPUTS.database.host,
-        secret_name(OUTPUTS.database.secret_arn),
+        f"login of the owner, for migrations: secret {secret_name(OUTPUTS.database.secret_arn)}",
+        f"login of an application: secret {secret_name(OUTPUTS.database.application_secret_arn)}",
         "a month",
         "amianai --sandbox",
     ):

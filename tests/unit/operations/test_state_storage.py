@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
 from moto import mock_aws
 
 from amianai_infra.config import Settings
-from amianai_infra.errors import ForbiddenError, NotFoundError, RefusedError
+from amianai_infra.errors import ForbiddenError, NotFoundError, RefusedError, UnreachableError
 from amianai_infra.operations import change, doctor, state_storage
 from amianai_infra.operations.state_storage import StateStorage
 from amianai_infra.progress import Progress
@@ -35,7 +37,7 @@ def storage(target: Target) -> StateStorage:
     return StateStorage.of(target, "eeyore")
 
 
-def ensure(target: Any, storage: StateStorage, **which: bool) -> list[str]:
+def ensure(target: Any, storage: StateStorage, **which: Any) -> list[str]:
     return state_storage.ensure(target, storage, **which)
 
 
@@ -136,6 +138,88 @@ def test_a_key_that_a_killed_run_left_without_a_name_is_used(target: Target, sto
     assert kms.describe_key(KeyId=storage.alias)["KeyMetadata"]["KeyId"] == made
 
 
+def lose(client: Any, operation: str, times: int = 1) -> None:
+    """Lose the answers of what moto carried out, the next so many times."""
+    left = [None] * times
+
+    def handle(request: Any, event_name: str, **_: Any) -> None:
+        if left and event_name == f"before-send.{operation}":
+            left.pop()
+            raise ConnectionClosedError(endpoint_url=request.url)
+
+    client.meta.events.register_last("before-send", handle)
+
+
+@pytest.mark.parametrize("late", [0, 2])
+def test_a_key_whose_answer_was_lost_is_found_and_none_is_paid_for_twice(
+    target: Target, storage: StateStorage, monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    kms, slept = target.clients["kms"], list[float]()
+    orphan = state_storage._orphan
+
+    def shows_late(*given: Any) -> str | None:
+        return orphan(*given) if len(slept) >= late else None
+
+    monkeypatch.setattr(state_storage, "_orphan", shows_late)
+    lose(kms, "kms.CreateKey")
+    assert "created the KMS key alias/eeyore-state" in state_storage.ensure(target, storage, sleep=slept.append)
+    (key,) = kms.list_keys()["Keys"]
+    assert kms.describe_key(KeyId=storage.alias)["KeyMetadata"]["KeyId"] == key["KeyId"]
+    assert len(slept) == late
+
+
+def test_a_key_that_does_not_show_is_left_to_the_next_run(target: Target, storage: StateStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    kms, slept = target.clients["kms"], list[float]()
+    with monkeypatch.context() as blind:
+        blind.setattr(state_storage, "_orphan", lambda *_: None)
+        lose(kms, "kms.CreateKey")
+        with pytest.raises(UnreachableError, match="preparing the state storage"):
+            state_storage.ensure(target, storage, sleep=slept.append)
+    assert 30 <= sum(slept) <= 120
+    ensure(target, storage)
+    assert len(kms.list_keys()["Keys"]) == 1
+
+
+def test_a_refused_key_is_not_looked_for(target: Target, storage: StateStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer: Any = {"Error": {"Code": "AccessDeniedException", "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    monkeypatch.setattr(target.clients["kms"], "create_key", Mock(side_effect=ClientError(answer, "CreateKey")))
+    with pytest.raises(ForbiddenError):
+        state_storage.ensure(target, storage, sleep=Mock(side_effect=AssertionError))
+
+
+def test_an_alias_whose_answer_was_lost_is_the_keys_own(target: Target, storage: StateStorage) -> None:
+    lose(target.clients["kms"], "kms.CreateAlias")
+    ensure(target, storage)
+    assert len(target.clients["kms"].list_keys()["Keys"]) == 1
+
+
+def test_of_two_setups_at_once_one_key_counts_and_the_other_goes(
+    target: Target, storage: StateStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kms = target.clients["kms"]
+    rotate = kms.enable_key_rotation
+
+    def overtaken(**given: Any) -> None:
+        rotate(**given)
+        theirs.append(kms.create_key()["KeyMetadata"]["KeyId"])
+        kms.create_alias(AliasName=storage.alias, TargetKeyId=theirs[0])
+
+    theirs: list[str] = []
+    monkeypatch.setattr(kms, "enable_key_rotation", overtaken)
+    ensure(target, storage)
+    states = {one["KeyId"]: kms.describe_key(KeyId=one["KeyId"])["KeyMetadata"]["KeyState"] for one in kms.list_keys()["Keys"]}
+    assert states.pop(theirs[0]) == "Enabled"
+    assert list(states.values()) == ["PendingDeletion"]
+
+
+def test_a_bucket_whose_answer_was_lost_is_ours(tmp_path: Path) -> None:
+    with mock_aws():
+        target = Target(tmp_path, "aws", {name: client(name, "eu-west-1") for name in ("s3", "kms", "resourcegroupstaggingapi")})
+        target.region = "eu-west-1"
+        lose(target.clients["s3"], "s3.CreateBucket")
+        assert ensure(target, StateStorage.of(target, "eeyore"), key=False)[0].startswith("created the state bucket")
+
+
 @pytest.mark.parametrize(("harm", "state"), [("disable_key", "disabled"), ("schedule_key_deletion", "pending deletion")])
 def test_a_key_that_cannot_be_used_is_enabled_and_said_so(target: Target, storage: StateStorage, harm: str, state: str) -> None:
     settings = Settings(domain_name="example.com")
@@ -174,8 +258,6 @@ def test_elsewhere_the_bucket_is_made_in_its_region(tmp_path: Path) -> None:
 
 
 def test_a_bucket_that_is_not_ours_to_read_is_said_so(target: Target, storage: StateStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    from botocore.exceptions import ClientError
-
     def head_bucket(**_: Any) -> None:
         raise ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadBucket")
 

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 import pytest
 from botocore.exceptions import ClientError
 
+from amianai_infra.naming import secret_name
 from amianai_infra.operations import status
 from amianai_infra.target import SiteAddress
 from tests.unit.operations.fakes import OUTPUTS, Target
@@ -89,6 +90,8 @@ def test_one_part_that_is_gone_does_not_hide_the_others(tmp_path: Path, server: 
     data = parts["database"].as_dict()
     assert data["secret_arn"] == OUTPUTS.database.secret_arn
     assert data["ok"] is True
+    assert parts["database"].facts["login"].endswith(f"secret {secret_name(OUTPUTS.database.application_secret_arn)}")
+    assert parts["database"].facts["owner's login"].endswith(f"secret {secret_name(OUTPUTS.database.secret_arn)}")
     assert parts["site"].as_dict()["url"] == "http://s.test/"
     text = "\n".join(status.screen("title", list(parts.values())))
     assert "✗ auth" in text

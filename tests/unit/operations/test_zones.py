@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from amianai_infra.engine import StateResource, Summary
-from amianai_infra.errors import ConfigurationError, NotFoundError, RefusedError
+from amianai_infra.errors import AmianaiError, ConfigurationError, NotFoundError, RefusedError, UnreachableError
 from amianai_infra.operations import change, destroy, setup, zones
 from amianai_infra.stack import ADDRESS_URNS, OVERWRITE
 from tests.unit.operations.fakes import Context, Route53, names, resource, summary
@@ -213,6 +215,50 @@ def test_a_switch_that_publishing_refuses_replaces_nothing(tmp_path: Path) -> No
     with pytest.raises(RefusedError, match="no site"):
         change.up(context, switch=change.Switch(True, refuse))
     assert route53.batches == []
+
+
+def switching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, made: bool, silent: bool = False) -> tuple[Context, Route53]:
+    """A switch that is answered with a failure, whether or not it was made; then nobody answers, where it is to be silent."""
+    context, route53 = adopting(tmp_path, A, CNAME)
+    context.state = [DISTRIBUTION]
+    change_records = route53.change_resource_record_sets
+
+    def fail(**given: Any) -> None:
+        if made:
+            change_records(**given)
+        if silent:
+            monkeypatch.setattr(route53, "paginate", Mock(side_effect=ConnectTimeoutError(endpoint_url="https://route53")))
+        raise ClientError({"Error": {"Code": "InvalidChangeBatch", "Message": "but it was not found"}}, "ChangeResourceRecordSets")
+
+    monkeypatch.setattr(route53, "change_resource_record_sets", fail)
+    return context, route53
+
+
+def replaced(context: Context) -> list[Path]:
+    return list((context.target.local / "replaced-records").iterdir())
+
+
+def test_a_switch_whose_answer_was_lost_is_one_that_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, route53 = switching(tmp_path, monkeypatch, made=True)
+    change.up(context, switch=change.Switch(True))
+    assert len(route53.batches) == 1
+    (kept,) = replaced(context)
+    assert any(str(kept) in note for note in context.notes), "what was replaced can be put back"
+
+
+def test_a_switch_that_was_refused_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, route53 = switching(tmp_path, monkeypatch, made=False)
+    with pytest.raises(AmianaiError, match="none was changed"):
+        change.up(context, switch=change.Switch(True))
+    assert replaced(context) == []
+    assert CNAME in route53.records
+
+
+def test_a_switch_of_which_nobody_knows_keeps_what_it_may_have_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, _ = switching(tmp_path, monkeypatch, made=True, silent=True)
+    with pytest.raises(UnreachableError, match="cannot be found out") as caught:
+        change.up(context, switch=change.Switch(True))
+    assert str(replaced(context)[0]) in caught.value.fix
 
 
 def test_addresses_that_an_interrupted_switch_left_are_taken_in(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from amianai_infra.sandbox.emulator import Key
 from amianai_infra.sandbox.provider.clients import Clients
 from amianai_infra.sandbox.provider.properties import Problem, Props, flag, number, text, text_set
 from amianai_infra.sandbox.provider.resource import Context, Inputs, ProviderError, Resource, State, World
-from amianai_infra.sandbox.provider.server import serve
+from amianai_infra.sandbox.provider.s3 import BucketOwnershipControls
+from amianai_infra.sandbox.provider.server import Servicer, serve
 from amianai_infra.sandbox.provider.values import UNKNOWN, Secret, decode, encode, reveal
 
 TOKEN = "aws:toy/box:Box"
@@ -328,3 +329,36 @@ def test_functions_that_do_not_exist_are_refused(provider: Provider) -> None:
 def test_an_emulator_that_is_not_there_is_said_so(provider: Provider) -> None:
     request = provider_pb2.InvokeRequest(tok="aws:index/getCallerIdentity:getCallerIdentity")
     assert "the sandbox's emulator does not answer" in failing(provider, lambda: provider.stub.Invoke(request))
+
+
+class S3:
+    """One bucket. S3 tells its default until it is told otherwise; the first time it fails, before or after it took what it was told."""
+
+    def __init__(self, *, taken: bool) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.taken = taken
+        self.rules = [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+    def put_bucket_ownership_controls(self, *, Bucket: str, OwnershipControls: dict[str, Any]) -> None:
+        self.told.append(OwnershipControls)
+        if self.taken or len(self.told) > 1:
+            self.rules = OwnershipControls["Rules"]
+        if len(self.told) == 1:
+            answer: Any = {"Error": {"Code": "InternalError", "Message": "try again"}, "ResponseMetadata": {"HTTPStatusCode": 500}}
+            raise ClientError(answer, "PutBucketOwnershipControls")
+
+    def get_bucket_ownership_controls(self, *, Bucket: str) -> dict[str, Any]:
+        return {"OwnershipControls": {"Rules": self.rules}}
+
+
+@pytest.mark.parametrize(("taken", "times"), [(False, 2), (True, 1)])
+def test_a_default_that_is_always_there_is_not_taken_for_what_was_to_be_made(
+    monkeypatch: pytest.MonkeyPatch, taken: bool, times: int
+) -> None:
+    kind, s3, clients = BucketOwnershipControls(), S3(taken=taken), Clients("http://127.0.0.1:1", KEY)
+    monkeypatch.setattr(clients, "get", lambda service, region: s3)
+    world = World(clients)
+    inputs = {"bucket": "logs", "rule": {"objectOwnership": "BucketOwnerPreferred"}}
+    context = Context(world, "us-east-1", "s3", f"urn:pulumi:prod::p::{kind.token}::logs")
+    assert Servicer(world, {})._created(kind, context, inputs) == "logs"
+    assert (s3.rules, len(s3.told)) == ([{"ObjectOwnership": "BucketOwnerPreferred"}], times)
