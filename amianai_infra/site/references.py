@@ -256,16 +256,20 @@ class Site:
 
 def _needs_parser(text: str) -> bool:
     """Whether only a parser can tell what a page names. One sign is looked for before many: most pages have none of it."""
-    if _styled(text):
-        return True
-    spaced = "\n=" in text or "\t=" in text or (" =" in text and _SPACED.search(text) is not None)
-    return spaced or _BASE.search(text) is not None
+    return _styled(text) or _spaced(text, _NAMING) or _BASE.search(text) is not None
 
 
 def _links_oddly(text: str) -> bool:
     """Whether a page has links that `_PART` does not find, or that do not start from the page."""
-    spaced = any(sign in text for sign in (" =", "\n=", "\t=", "\f=", "\r=")) and _SPACED_LINK.search(text) is not None
-    return spaced or _BASE.search(text) is not None
+    return _spaced(text, ("href",)) or _BASE.search(text) is not None
+
+
+def _spaced(text: str, names: tuple[str, ...]) -> bool:
+    """Whether white space could part one of these attributes from its sign. Code within a page is full of other names before such signs."""
+    if not any(sign in text for sign in (" =", "\n=", "\t=", "\f=", "\r=")):
+        return False
+    before = (text[max(0, found.start() - _SPACES) : found.start()].rstrip() for found in _SPACED.finditer(text))
+    return any(not one or one.lower().endswith(names) for one in before)
 
 
 def _styled(text: str) -> bool:
@@ -379,14 +383,17 @@ _VALUE = re.compile(
 )
 _PART = re.compile(r"""=(?<=href=)\s*(?:"([^"#]*#[^"]+)"|'([^'#]*#[^']+)'|([^\s"'<>`#]*#[^\s"'<>`]+))""", re.IGNORECASE)
 _ID = re.compile(r"""=(?:(?<=\sid=)|(?<=<a\sname=))(?:"([^"]+)"|'([^']+)'|([^\s"'<>`]+))""", re.IGNORECASE)
-_SPACED_LINK = re.compile(r"href\s+=", re.IGNORECASE)
 _OUTSIDE = re.compile(r"<(?:!--.*?-->|template\b.*?</template)", re.DOTALL)
 """What is no part of a page."""
 _URL = re.compile(r"(?<=url)\(", re.IGNORECASE)
 _IMPORT = re.compile("@import", re.IGNORECASE)
 _BASE = re.compile(r"<base\b", re.IGNORECASE)
 _MODULE = re.compile(r"<script\b(?![^>]*\bsrc\b)[^>]*\bmodule\b[^>]*>(.*?)</script", re.IGNORECASE | re.DOTALL)
-_SPACED = re.compile(r"(?:src|href|srcset|poster|data)\s+=", re.IGNORECASE)
+_SPACED = re.compile(r"=(?:(?<=[acfrt]\s=)|(?<=\s\s=))", re.IGNORECASE)
+"""A sign behind white space, and behind the last letter of one of the names below or more white space."""
+_NAMING = ("src", "href", "srcset", "poster", "data")
+_SPACES = 64
+"""How much white space before a sign is looked through; more of it could hide a name."""
 _REMEMBERED = 50_000
 _MOST_IDS = 100_000
 """How many ids of pages are kept, since many pages link the same ones; some 10 MB."""

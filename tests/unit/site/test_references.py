@@ -210,6 +210,7 @@ def test_a_page_whose_files_are_there_is_not_parsed_and_one_that_only_mentions_o
     monkeypatch.setattr("amianai_infra.site.references.references", parsed)
     whole = '<script src="/a.js"></script><a href="/about"><img srcset="/i.png 1x"></a><a href="https://elsewhere.example/">'
     assert site.broken("x/index.html", whole) == []
+    assert site.broken("x/index.html", f"{whole}<pre><code>const x = 1;\nlonger\n  = 2;\tmatrix\t= 3; hrefs = 4</code></pre>") == []
     with pytest.raises(AssertionError, match="parsed"):
         site.broken("x/index.html", '<script src="/gone.js"></script>')
 
