@@ -35,7 +35,17 @@ from pydantic.fields import FieldInfo
 
 from amianai_infra.dns_records import record_sets
 from amianai_infra.errors import ConfigurationError
-from amianai_infra.naming import COGNITO_RESERVED, CSP_SOURCES, DOMAIN, ORIGIN, PROJECT, SANDBOX_VARIABLE, database_identifier, tag_problems
+from amianai_infra.naming import (
+    BUDGET,
+    COGNITO_RESERVED,
+    CSP_SOURCES,
+    DOMAIN,
+    ORIGIN,
+    PROJECT,
+    SANDBOX_VARIABLE,
+    database_identifier,
+    tag_problems,
+)
 
 _HEADER = r"[\x20-\x7e]+"
 _ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#\"<>\\^`{|}]+"
@@ -148,6 +158,10 @@ TextLines = Annotated[list[str], BeforeValidator(_lines_from_text)]
 TextList = Annotated[list[str], BeforeValidator(_list_from_text)]
 TextMap = Annotated[dict[str, str], BeforeValidator(_map_from_text)]
 Addresses = Annotated[TextList, AfterValidator(_each(_ADDRESS, "an address such as http://localhost:3000/, without a fragment"))]
+Budgets = Annotated[
+    TextList,
+    AfterValidator(_each(BUDGET, "a path, one of document, stylesheet, script, image, media, font, other, total, and KiB: /* script 300")),
+]
 CspSources = Annotated[TextList, AfterValidator(_each(CSP_SOURCES, "a directive and origins such as font-src https://fonts.gstatic.com"))]
 Origins = Annotated[TextList, AfterValidator(_each(ORIGIN, "an origin such as https://api.example.com"))]
 Variables = Annotated[TextMap, AfterValidator(_each(_VARIABLE, "a variable's name"))]
@@ -535,6 +549,11 @@ class SiteSettings(_Group):
         default=[],
         description="What may be published although it looks like a secret or names a file that is not there, one a line: path pattern, "
         "then the reason; shown at each release",
+    )
+    budgets: Budgets = Field(
+        default=[],
+        description="Most that a page may weigh with what it loads, each a path, a type of Lighthouse's and KiB:"
+        " /* total 500,/docs/ total 800; the last that matches holds. A release over it is refused",
     )
     environment: Variables = Field(default={}, description="Public variables added to the environment of the site's build; never a secret")
     pass_environment: TextList = Field(

@@ -19,6 +19,8 @@ CSP_SOURCES = (
     rf"|(?:img|font|media|frame|worker)-src(?: (?:{ORIGIN}|data:|blob:))+)"
 )
 """A directive and what it allows besides. Scripts come from origins alone: `data:` and `blob:` would let in what anybody wrote."""
+BUDGET = r"/[^\s,]* (document|stylesheet|script|image|media|font|other|total) \d{1,7}"
+"""The pages that a budget is for, a type of Lighthouse's and KiB. What other hosts serve (`third-party`) is not measured here."""
 _ID = r"[A-Za-z0-9._-]{1,64}"
 
 

@@ -48,6 +48,7 @@ _no_verify = click.option("--no-verify", is_flag=True, help="Do not look at the 
 @click.option("--preview", is_flag=False, flag_value="", metavar="[NAME]", help="Publish it as a preview; without NAME, the branch's.")
 @_for
 @click.option("--everything", is_flag=True, help="Build and upload everything, also what is there already.")
+@click.option("--over-budget", is_flag=True, help="Release pages that weigh more than site.budgets allows, too.")
 @dry_run_option
 @click.pass_obj
 def deploy(
@@ -60,6 +61,7 @@ def deploy(
     preview: str | None,
     lasts: timedelta | None,
     everything: bool,
+    over_budget: bool,
     dry_run: bool,
 ) -> None:
     """Build the site and publish what changed; or publish PATH as it is: a folder, a .tar.gz or .zip, or - for a tar stream on stdin.
@@ -82,8 +84,10 @@ def deploy(
     if lasts is not None and preview is None:
         raise click.UsageError("--for goes with --preview: a release has no end.")
     if preview is not None:
-        if begun or everything or dry_run or wait:
-            raise click.UsageError("--begun, --wait, --everything and --dry-run are about releases: a preview replaces nothing.")
+        if begun or everything or dry_run or wait or over_budget:
+            raise click.UsageError(
+                "--begun, --wait, --everything, --over-budget and --dry-run are about releases: a preview replaces nothing."
+            )
         _publish_preview(app, preview, path, lasts, build=not (no_build or path), verify=not no_verify)
         return
     moment = _seconds(begun, no_build or path is not None) if begun else None
@@ -103,6 +107,7 @@ def deploy(
             begun=moment,
             confirm=app.confirm,
             given=given,
+            over_budget=over_budget,
         )
     app.print(asdict(release), site.describe(release))
 

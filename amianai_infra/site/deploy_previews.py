@@ -25,7 +25,7 @@ from amianai_infra.rules.addresses import MISSING
 from amianai_infra.rules.routing import Table, preview_config, table
 from amianai_infra.site.ignored import Ignored
 from amianai_infra.site.manifest import PREFIX, RELEASES, Entry, Manifest, Summary, Taken, decode, manifest_key, release_number
-from amianai_infra.site.output import allowed, build_of, check_references, check_uploads, standing
+from amianai_infra.site.output import allowed, build_of, check_budgets, check_references, check_uploads, standing
 from amianai_infra.site.plan import Bucket, Plan, plan_release, sort_listing
 from amianai_infra.site.publication import OWN_404, Publication, publication, without_taken
 from amianai_infra.site.release import actor, blocked, commit_of
@@ -214,11 +214,13 @@ class Previews:
         return decode(live.get(manifest_key(number)).data, manifest_key(number)).taken if number else {}
 
     def _check(self, plan: Plan, site: Publication) -> None:
-        """Refuse what a release would refuse."""
+        """Refuse what a release would refuse, but for what pages weigh, which is told."""
         lets = allowed(self._settings.allow)
         check_uploads(plan.uploads, self._output, lets)
         lost = check_references(plan.uploads, plan.paths, site.files, self._output, self._settings.hosts, lets, site.routing)
-        self._progress.note([*standing(lets), *lost, *blocked(plan, self._output, self._settings, self._outputs)])
+        heavy = check_budgets(site.files, self._output, self._settings.hosts, self._settings.budgets)
+        over = [f"Over site.budgets: {line}" for line in heavy]
+        self._progress.note([*standing(lets), *lost, *over, *blocked(plan, self._output, self._settings, self._outputs)])
 
     def _preview(self, name: str, site: Publication, before: Preview | None, seconds: float) -> Preview:
         from amianai_infra.site.lock import whoami

@@ -173,6 +173,22 @@ def check_references(
     return first(told, _SHOWN)
 
 
+def check_budgets(files: Sequence[File], output: Path, hosts: Collection[str], lines: Sequence[str]) -> list[str]:
+    """The pages that weigh more than `site.budgets` allows, as they are told; empty where it names none.
+
+    Args:
+        files: all files of the release: a page that stayed may load what changed.
+        output: the folder.
+        hosts: the site's own host names.
+        lines: of `site.budgets`.
+    """
+    if not lines:
+        return []
+    from amianai_infra.site.budgets import exceeded, told
+
+    return first(told(exceeded(files, lines, hosts, lambda file: _content(located(output, file)))), _SHOWN)
+
+
 def _text(one: File | Upload, output: Path) -> str | None:
     """What can name others, in its own charset; None for what cannot, is too large to look at, or is packed."""
     from amianai_infra.site.references import is_read, text_of

@@ -49,6 +49,7 @@ class Reference:
         needed: whether the page does not work without: scripts, their modules, styles. The rest is missed where it is shown.
         page: whether it leads to another page, and not to a file of its own.
         fragment: the part of the page that it leads to, as written; empty for its top.
+        deferred: whether what names it is shown without: asked for later, when something happens, or one of several to choose from.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Reference:
     needed: bool = False
     page: bool = False
     fragment: str = ""
+    deferred: bool = False
 
 
 def is_read(path: str, size: int, headers: Iterable[tuple[str, str]] = ()) -> bool:
@@ -88,7 +90,7 @@ def references(path: str, text: str, hosts: Collection[str] = ()) -> list[Refere
         raw = _manifest(text)
     lines = _Lines(text)
     resolved = ((_resolved(base, one.address, (_HOST, *hosts)), one) for one in raw)
-    return [Reference(where, lines.at(one.position), one.needed) for where, one in resolved if where is not None]
+    return [Reference(where, lines.at(one.position), one.needed, deferred=one.deferred) for where, one in resolved if where is not None]
 
 
 def _page(path: str, text: str, hosts: Collection[str] = ()) -> _Page:
@@ -256,16 +258,20 @@ class Site:
 
 def _needs_parser(text: str) -> bool:
     """Whether only a parser can tell what a page names. One sign is looked for before many: most pages have none of it."""
-    if _styled(text):
-        return True
-    spaced = "\n=" in text or "\t=" in text or (" =" in text and _SPACED.search(text) is not None)
-    return spaced or _BASE.search(text) is not None
+    return _styled(text) or _spaced(text, _NAMING) or _BASE.search(text) is not None
 
 
 def _links_oddly(text: str) -> bool:
     """Whether a page has links that `_PART` does not find, or that do not start from the page."""
-    spaced = any(sign in text for sign in (" =", "\n=", "\t=", "\f=", "\r=")) and _SPACED_LINK.search(text) is not None
-    return spaced or _BASE.search(text) is not None
+    return _spaced(text, ("href",)) or _BASE.search(text) is not None
+
+
+def _spaced(text: str, names: tuple[str, ...]) -> bool:
+    """Whether white space could part one of these attributes from its sign. Code within a page is full of other names before such signs."""
+    if not any(sign in text for sign in (" =", "\n=", "\t=", "\f=", "\r=")):
+        return False
+    before = (text[max(0, found.start() - _SPACES) : found.start()].rstrip() for found in _SPACED.finditer(text))
+    return any(not one or one.lower().endswith(names) for one in before)
 
 
 def _styled(text: str) -> bool:
@@ -335,6 +341,7 @@ class _Raw:
     address: str
     position: int
     needed: bool
+    deferred: bool = False
 
 
 class _Lines:
@@ -379,14 +386,17 @@ _VALUE = re.compile(
 )
 _PART = re.compile(r"""=(?<=href=)\s*(?:"([^"#]*#[^"]+)"|'([^'#]*#[^']+)'|([^\s"'<>`#]*#[^\s"'<>`]+))""", re.IGNORECASE)
 _ID = re.compile(r"""=(?:(?<=\sid=)|(?<=<a\sname=))(?:"([^"]+)"|'([^']+)'|([^\s"'<>`]+))""", re.IGNORECASE)
-_SPACED_LINK = re.compile(r"href\s+=", re.IGNORECASE)
 _OUTSIDE = re.compile(r"<(?:!--.*?-->|template\b.*?</template)", re.DOTALL)
 """What is no part of a page."""
 _URL = re.compile(r"(?<=url)\(", re.IGNORECASE)
 _IMPORT = re.compile("@import", re.IGNORECASE)
 _BASE = re.compile(r"<base\b", re.IGNORECASE)
 _MODULE = re.compile(r"<script\b(?![^>]*\bsrc\b)[^>]*\bmodule\b[^>]*>(.*?)</script", re.IGNORECASE | re.DOTALL)
-_SPACED = re.compile(r"(?:src|href|srcset|poster|data)\s+=", re.IGNORECASE)
+_SPACED = re.compile(r"=(?:(?<=[acfrt]\s=)|(?<=\s\s=))", re.IGNORECASE)
+"""A sign behind white space, and behind the last letter of one of the names below or more white space."""
+_NAMING = ("src", "href", "srcset", "poster", "data")
+_SPACES = 64
+"""How much white space before a sign is looked through; more of it could hide a name."""
 _REMEMBERED = 50_000
 _MOST_IDS = 100_000
 """How many ids of pages are kept, since many pages link the same ones; some 10 MB."""
@@ -443,9 +453,10 @@ class _Page(HTMLParser):
         if handler is not None:
             handler(self, values)
         if tag in _SOURCES:
-            self._add(values.get(_SOURCES[tag], "") or values.get("xlink:href", ""), page=tag == "iframe")
+            lazy = values.get("loading", "").lower() == "lazy"
+            self._add(values.get(_SOURCES[tag], "") or values.get("xlink:href", ""), page=tag == "iframe", deferred=lazy)
         for address in _candidates(values.get("srcset", "")):
-            self._add(address)
+            self._add(address, deferred=True)
         self._add(values.get("poster", ""))
         if "url(" in values.get("style", ""):
             self._styles(values["style"])
@@ -493,27 +504,28 @@ class _Page(HTMLParser):
         kinds = frozenset(values.get("rel", "").lower().split())
         needed = "modulepreload" in kinds or ("stylesheet" in kinds and "alternate" not in kinds)
         if needed or kinds & _ASKED_FOR:
-            self._add(values.get("href", ""), needed=needed, page=not needed and bool(kinds & {"prefetch", "prerender"}))
+            page = not needed and bool(kinds & {"prefetch", "prerender"})
+            self._add(values.get("href", ""), needed=needed, page=page, deferred=not needed and "preload" not in kinds)
             for address in _candidates(values.get("imagesrcset", "")):
-                self._add(address)
+                self._add(address, deferred=True)
 
     def script(self, values: dict[str, str]) -> None:
         """A script of a kind that browsers run."""
         source = values.get("src", "")
         if source and values.get("type", "").strip().lower() in _SCRIPT_TYPES:
-            self._add(source, needed=True)
+            self._add(source, needed=True, deferred="nomodule" in values)
             if "/_next/static/" in source:
                 self._prefix = source.partition("static/")[0]
 
-    def _add(self, address: str, *, needed: bool = False, page: bool = False, line: int = 0) -> None:
+    def _add(self, address: str, *, needed: bool = False, page: bool = False, deferred: bool = False, line: int = 0) -> None:
         where = _resolved(self._base, address, self._hosts)
         if where is not None:
-            self.found.append(Reference(where, line or self.getpos()[0], needed, page))
+            self.found.append(Reference(where, line or self.getpos()[0], needed, page, deferred=deferred))
 
     def _all(self, raw: Iterable[_Raw], text: str) -> None:
         lines, first = _Lines(text), self.getpos()[0] - 1
         for one in raw:
-            self._add(one.address, needed=one.needed, line=first + lines.at(one.position))
+            self._add(one.address, needed=one.needed, deferred=one.deferred, line=first + lines.at(one.position))
 
     def _styles(self, text: str) -> None:
         self._all(_styles(text), text)
@@ -640,10 +652,11 @@ def _after_slash(text: str, start: int) -> int:
 
 
 def _imported(text: str, start: int) -> Iterator[_Raw]:
-    found = _DYNAMIC.match(text, start) or _STATIC.match(text, start)
+    dynamic = _DYNAMIC.match(text, start)
+    found = dynamic or _STATIC.match(text, start)
     if found:
-        yield _Raw(next(filter(None, found.groups())), start, needed=True)
+        yield _Raw(next(filter(None, found.groups())), start, needed=True, deferred=dynamic is not None)
     elif text.startswith("import.meta.url", start):
         own = _OWN_ADDRESS.search(text, max(0, start - 400), start)
         if own:
-            yield _Raw(own[2], start, needed=False)
+            yield _Raw(own[2], start, needed=False, deferred=True)

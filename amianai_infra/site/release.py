@@ -37,6 +37,7 @@ from amianai_infra.site.manifest import (
 from amianai_infra.site.output import (
     allowed,
     build_of,
+    check_budgets,
     check_names,
     check_outside,
     check_references,
@@ -179,6 +180,7 @@ class Publisher:
         agreed: asks a person whether to release over what was released meanwhile; where not given, nobody can be asked.
         confirm: asks whether to publish another site than the live one, and raises when not; where not given, nobody can be asked.
         given: a finished site that is published as it is, instead of the settings' output.
+        over_budget: release pages that weigh more than `site.budgets` allows, and say so.
         store: the bucket; made from the target when not given.
         clock: seconds since 1970.
         sleep: how to wait.
@@ -196,6 +198,7 @@ class Publisher:
         agreed: Agreed | None = None,
         confirm: Callable[[str], None] | None = None,
         given: Given | None = None,
+        over_budget: bool = False,
         store: SiteBucket | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -209,6 +212,7 @@ class Publisher:
         self._agreed = agreed
         self._confirm = confirm
         self._site = given
+        self._over_budget = over_budget
         self._base: int | None = None
         self._in_force = ""
         self._table: Table | None = None
@@ -394,10 +398,27 @@ class Publisher:
         searched = search_engines(site.files, self.output, self._settings.hosts, site.routing)
         for line in (*standing(lets), *lost, *searched, *blocked(plan, self.output, self._settings, self._outputs)):
             self._progress.note(line)
+        self._weigh(site)
         shapes = [upload.path for upload in plan.uploads if guessed(upload.path, upload.cache_control)]
         if shapes:
             shown = f"{', '.join(shapes[:5])}{', …' if len(shapes) > 5 else ''}"
             self._progress.detail(f"Browsers keep {len(shapes)} of these files for a year, by the hash in their names: {shown}")
+
+    def _weigh(self, site: Publication) -> None:
+        """Compare what pages weigh with `site.budgets`.
+
+        Raises:
+            RefusedError: one weighs more, and nobody said to release it all the same.
+        """
+        over = check_budgets(site.files, self.output, self._settings.hosts, self._settings.budgets)
+        if over and not self._over_budget:
+            raise RefusedError(
+                "Pages weigh more than site.budgets allows:",
+                details=over,
+                where=str(self.output),
+                fix="make them lighter, or raise the budget; --over-budget releases them as they are; nothing was uploaded",
+            )
+        self._progress.note([f"Over site.budgets: {line}" for line in over])
 
     def _plan(self, state: State, site: Publication, everything: bool, say: Callable[[str], None] = lambda note: None) -> Plan:
         files, left_out = without_taken(site.files, state.last.taken if state.last else {})
@@ -867,9 +888,21 @@ def deploy(
     begun: float | None = None,
     confirm: Callable[[str], None] | None = None,
     given: Given | None = None,
+    over_budget: bool = False,
 ) -> Release:
     """Build the site and publish what changed; see `Publisher`."""
-    publisher = Publisher(target, settings, outputs, progress, wait=wait, verify=verify, agreed=agreed, confirm=confirm, given=given)
+    publisher = Publisher(
+        target,
+        settings,
+        outputs,
+        progress,
+        wait=wait,
+        verify=verify,
+        agreed=agreed,
+        confirm=confirm,
+        given=given,
+        over_budget=over_budget,
+    )
     return publisher.deploy(build=build, dry_run=dry_run, everything=everything, begun=begun)
 
 

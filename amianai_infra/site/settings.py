@@ -50,6 +50,7 @@ class ReleaseSettings:
         fallback: the page that answers navigations to addresses the site does not have; empty for none.
         csp_sources: what pages may load from elsewhere, added to the Content-Security-Policy.
         inline_scripts: `hashed`: pages run the scripts within them that the release has; `allowed`: any.
+        budgets: what pages may weigh, a path, a type and KiB each.
     """
 
     domain: str
@@ -72,6 +73,7 @@ class ReleaseSettings:
     fallback: str = ""
     csp_sources: Sequence[str] = ()
     inline_scripts: str = "hashed"
+    budgets: Sequence[str] = ()
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -105,6 +107,7 @@ class ReleaseSettings:
             fallback=site.fallback,
             csp_sources=list(site.csp_sources),
             inline_scripts=site.inline_scripts,
+            budgets=list(site.budgets),
         )
 
 

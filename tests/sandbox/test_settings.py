@@ -367,6 +367,7 @@ BATCHES: dict[str, dict[str, Case]] = {
         "site.base_path": Case("docs"),
         "site.fallback": Case("index.html"),
         "site.inline_scripts": Case("allowed"),
+        "site.budgets": Case("/* total 500"),
         "site.inputs": Case("build.sh"),
         "site.empty_output": Case("false"),
         "site.old_asset_days": Case("5"),

@@ -149,7 +149,9 @@ class Stage:
             where.parent.mkdir(parents=True, exist_ok=True)
             where.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    def publisher(self, *, verify: bool = True, later: float = 0.0, wait: float = 0.0, **settings: Any) -> Publisher:
+    def publisher(
+        self, *, verify: bool = True, later: float = 0.0, wait: float = 0.0, over_budget: bool = False, **settings: Any
+    ) -> Publisher:
         """A publisher whose clock is `later` seconds ahead and that does not sleep."""
         return Publisher(
             self.target,  # type: ignore[arg-type]
@@ -158,6 +160,7 @@ class Stage:
             Progress(quiet=True),
             verify=verify,
             wait=wait,
+            over_budget=over_budget,
             clock=lambda: time.time() + later,
             sleep=lambda seconds: time.sleep(min(seconds, 0.05)),
         )

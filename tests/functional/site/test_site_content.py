@@ -271,3 +271,25 @@ def test_no_guess_of_a_hash_ever_shows_a_visitor_what_is_no_longer_there(stage: 
             continue
         for path, found in stage.world.live().items():
             assert browser.see(stage, path) == found.data
+
+
+def test_a_page_over_its_budget_is_refused_unless_somebody_says_otherwise(stage: Stage) -> None:
+    stage.write({"index.html": "<!doctype html><script src=/a.js></script>", "a.js": "x" * 900, "b.js": "x" * 9000})
+    lines = ["/* script 1"]
+    assert not [note for note in told(stage, budgets=lines) if "budget" in note]
+    stage.world.forget()
+    stage.write(
+        {"index.html": "<!doctype html><script src=/a.js></script>", "a.js": "/**/import './b.js'" + "x" * 900, "b.js": random_text(9000)}
+    )
+    with pytest.raises(RefusedError, match=r"weigh more than site\.budgets allows") as caught:
+        stage.deploy(budgets=lines)
+    (line,) = caught.value.details
+    assert line.startswith("/: script ")
+    assert "KiB of 1: b.js " in line
+    assert stage.world.count("PUT") == 0
+    assert [note for note in told(stage, budgets=lines, over_budget=True) if "budget" in note] == [f"Over site.budgets: {line}"]
+
+
+def random_text(size: int) -> str:
+    """What no compression makes small."""
+    return "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=size))

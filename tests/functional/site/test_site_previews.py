@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from amianai_infra.target import SiteAddress
 from tests.functional.site.edge import Edge
 from tests.functional.site.s3_server import World, serving
 from tests.functional.site.site_world import BUCKET, FakeTarget, Stage, release_settings
+from tests.functional.site.test_site_content import Told
 
 DAY = 86_400.0
 PAGES = {
@@ -48,12 +49,12 @@ class Beside:
     def previews(self) -> Previews:
         return self.made()
 
-    def made(self, **options: Any) -> Previews:
+    def made(self, *, progress: Progress | None = None, budgets: Sequence[str] = (), **options: Any) -> Previews:
         return Previews(
             self.target,  # type: ignore[arg-type]
-            release_settings(),
+            release_settings(budgets=budgets),
             replace(self.live.outputs, previews=PreviewsOutputs("preview.example.com", "previews", "E2", "d2.cloudfront.net", "arn", "")),
-            Progress(quiet=True),
+            progress or Progress(quiet=True),
             store=self.store,
             live=self.live.publisher().store,
             clock=lambda: time.time() + self.later,
@@ -194,6 +195,28 @@ def test_a_folder_is_published_as_it_is(beside: Beside, tmp_path: Path) -> None:
     with given(str(folder), tmp_path, tmp_path) as site:
         shown = beside.made(given=site).publish("given", DAY, build=False)
     assert beside.get(shown.url).body == b"<!doctype html>given"
+
+
+def test_content_that_was_taken_down_is_left_out_of_a_new_one(beside: Beside) -> None:
+    live = beside.live
+    live.write(PAGES)
+    live.deploy(verify=False)
+    remover = Remover(live.target, release_settings(), live.outputs, Progress(quiet=True), verify=False, sleep=lambda seconds: None)  # type: ignore[arg-type]
+    remover.takedown("/about", "names a customer")
+    progress = Told()
+    shown = beside.publish(PAGES, progress=progress)
+    assert (beside.get(shown.url).status, beside.get(shown.url, "/about").status) == (200, 404)
+    assert not [key for key in beside.keys if key.endswith("about.html")]
+    assert [note for note in progress.notes if "taken down" in note and "about.html" in note and "names a customer" in note]
+    other = beside.publish({**PAGES, "about.html": "<!doctype html>another page"})
+    assert beside.get(other.url, "/about").body == b"<!doctype html>another page"
+
+
+def test_a_page_over_its_budget_is_told_and_published(beside: Beside) -> None:
+    progress = Told()
+    shown = beside.publish(PAGES, progress=progress, budgets=["/$ total 0"])
+    assert [note for note in progress.notes if note.startswith("Over site.budgets: /: total 0.1 KiB of 0: index.html 0.1")]
+    assert beside.get(shown.url).status == 200
 
 
 def test_a_page_that_is_taken_down_goes_from_previews_too(stage: Stage) -> None:

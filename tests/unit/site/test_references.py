@@ -210,8 +210,31 @@ def test_a_page_whose_files_are_there_is_not_parsed_and_one_that_only_mentions_o
     monkeypatch.setattr("amianai_infra.site.references.references", parsed)
     whole = '<script src="/a.js"></script><a href="/about"><img srcset="/i.png 1x"></a><a href="https://elsewhere.example/">'
     assert site.broken("x/index.html", whole) == []
+    assert site.broken("x/index.html", f"{whole}<pre><code>const x = 1;\nlonger\n  = 2;\tmatrix\t= 3; hrefs = 4</code></pre>") == []
     with pytest.raises(AssertionError, match="parsed"):
         site.broken("x/index.html", '<script src="/gone.js"></script>')
+
+
+@pytest.mark.parametrize("space", [" ", "\n", "\t", "\f", "\r\n", " " * 100])
+def test_white_space_before_the_sign_of_an_attribute_hides_nothing(space: str) -> None:
+    site = Site({"index.html", "a.js"})
+    assert [one.path for one in site.broken("index.html", f"x = 1 <SCRIPT SRC{space}= '/gone.js'></SCRIPT>")] == ["gone.js"]
+    assert site.named("index.html", f"x = 1 <script src{space}='/a.js'></script>") == {Address("/a.js", "a.js")}
+    assert [one.fragment for one in site.astray("index.html", f"x = 1 <a href{space}='#gone'>")] == ["gone"]
+
+
+def test_what_a_page_is_shown_without() -> None:
+    html = (
+        '<script src="/a.js"></script><script nomodule src="/old.js"></script><link rel=stylesheet href="/a.css">'
+        '<link rel=icon href="/i.png">'
+        '<img src="/a.png" srcset="/b.png 2x"><img loading=lazy src="/c.png"><link rel=preload as=font href="/f.woff2">'
+        '<link rel=prefetch href="/next.js"><link rel=modulepreload href="/m.js">'
+        '<script type=module>import "/s.js"; import("/d.js"); new URL("./w.js", import.meta.url)</script>'
+    )
+    found = {one.path: one.deferred for one in references("index.html", html)}
+    shown = {path for path, deferred in found.items() if not deferred}
+    assert shown == {"a.js", "a.png", "a.css", "f.woff2", "m.js", "s.js"}
+    assert found.keys() - shown == {"old.js", "b.png", "c.png", "i.png", "next.js", "d.js", "w.js"}
 
 
 def test_the_files_that_styles_scripts_and_manifests_name_are_named() -> None:
