@@ -266,6 +266,7 @@ class Pool:
 
         Raises:
             ConnectionLostError: the connection was lost before the commit; nothing was written.
+            UnfinishedError: the work left its connection in use; nothing was written.
             UnknownOutcomeError: it was lost during the commit.
             RolledBackError: a statement had failed, and `work` kept its error to itself.
             psycopg.Error: what the database says of the work itself.
@@ -280,6 +281,7 @@ class Pool:
         try:
             try:
                 yield connection
+                core.require_finished(connection)
             except BaseException as error:
                 _roll_back(connection, error, attempt)
                 raise
@@ -306,6 +308,7 @@ class Pool:
                 attempt.phase = "work"
                 try:
                     result = work(connection)
+                    core.require_finished(connection)
                 except BaseException as error:
                     _roll_back(connection, error, attempt)
                     raise
@@ -371,12 +374,24 @@ def _commit(connection: Connection[Any], attempt: Attempt) -> None:
 def _roll_back(connection: Connection[Any], because: BaseException, attempt: Attempt) -> None:
     """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
     attempt.failed(because, connection)
+    if core.unfinished(connection):
+        _cut(connection)
+        return
     try:
         connection.execute("ROLLBACK")
     except Error:
         connection.close()
     if core.outdated(because):
         connection.close()
+
+
+def _cut(connection: Connection[Any]) -> None:
+    """End a connection that is still in use: whoever waits on it hears of it, and nobody waits for them."""
+    core.hang_up(connection)
+    ended = connection.lock.acquire(timeout=core.LEAVE)
+    connection.close()
+    if ended:
+        connection.lock.release()
 
 
 def environment_credentials(environ: Mapping[str, str]) -> SecretCredentials:

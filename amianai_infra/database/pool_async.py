@@ -253,6 +253,7 @@ class AsyncPool:
         try:
             try:
                 yield connection
+                core.require_finished(connection)
             except BaseException as error:
                 await _roll_back(connection, error, attempt)
                 raise
@@ -281,6 +282,7 @@ class AsyncPool:
                 attempt.phase = "work"
                 try:
                     result = await work(connection)
+                    core.require_finished(connection)
                 except BaseException as error:
                     await _roll_back(connection, error, attempt)
                     raise
@@ -343,9 +345,23 @@ async def _commit(connection: AsyncConnection[Any], attempt: Attempt) -> None:
 async def _roll_back(connection: AsyncConnection[Any], because: BaseException, attempt: Attempt) -> None:
     """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
     attempt.failed(because, connection)
+    if core.unfinished(connection):
+        await _cut(connection)
+        return
     try:
         await connection.execute("ROLLBACK")
     except Error:
         await connection.close()
     if core.outdated(because):
         await connection.close()
+
+
+async def _cut(connection: AsyncConnection[Any]) -> None:
+    """End a connection that is still in use: whoever waits on it hears of it, and nobody waits for them."""
+    core.hang_up(connection)
+    ended = False
+    with suppress(TimeoutError):
+        ended = await asyncio.wait_for(connection.lock.acquire(), core.LEAVE)
+    await connection.close()
+    if ended:
+        connection.lock.release()

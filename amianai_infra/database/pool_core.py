@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import select
+import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
 from psycopg import Error
+from psycopg.pq import TransactionStatus
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from amianai_infra.database.credentials import Credentials
@@ -33,6 +37,8 @@ REPEATING = Backoff(first=0.02, most=0.5)
 # A worker of the pool goes on trying for so long before the pool itself waits; that wait doubles from a second. A failover of
 # RDS takes one to two minutes, after which nobody should wait for a wait.
 CONNECT_PATIENCE = 120.0
+# Seconds that another thread or task is given to leave a connection that was shut down under it.
+LEAVE = 0.2
 
 DEFAULT_SIZE = PoolSize(2, 8)
 
@@ -183,6 +189,27 @@ def said_something(connection: Any) -> bool:
     return bool(poller.poll(0))
 
 
+def unfinished(connection: Any) -> bool:
+    """Whether something is still under way on a connection: a COPY, a stream or a pipeline that was left open, or another thread's call.
+
+    psycopg keeps a lock for as long as a stream or a COPY is open, so that the next statement would wait for ever.
+    """
+    pgconn = connection.pgconn
+    return bool(connection.lock.locked() or pgconn.transaction_status == TransactionStatus.ACTIVE or pgconn.pipeline_status)
+
+
+def require_finished(connection: Any) -> None:
+    """Refuse to commit while something is still under way."""
+    if unfinished(connection):
+        raise UnfinishedError
+
+
+def hang_up(connection: Any) -> None:
+    """Shut the socket of a connection down, which wakes whoever waits on it."""
+    with suppress(OSError, Error), socket.socket(fileno=os.dup(connection.pgconn.socket)) as line:
+        line.shutdown(socket.SHUT_RDWR)
+
+
 def outdated(error: BaseException) -> bool:
     """Whether a connection has statements prepared from before a migration: it is dropped, with them."""
     return isinstance(error, Error) and failure(error) == "outdated"
@@ -249,6 +276,16 @@ class RolledBackError(AmianaiError):
     def __init__(self) -> None:
         super().__init__(
             "The transaction was rolled back: a statement in it had failed.", fix="let the error out of the work, or use a savepoint"
+        )
+
+
+class UnfinishedError(AmianaiError):
+    """The work ended while its connection was still in use."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The work ended while a COPY, a stream, a pipeline or another thread still used its connection; the transaction was rolled back.",
+            fix="read each COPY and stream to its end or let an error out of its `with` block, and wait for what runs beside the work",
         )
 
 

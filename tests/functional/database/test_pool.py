@@ -22,7 +22,7 @@ from psycopg import errors
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier, Literal
 
-from amianai_infra.database import ConnectionLostError, Options, Pool, RolledBackError, UnknownOutcomeError, schema
+from amianai_infra.database import ConnectionLostError, Options, Pool, RolledBackError, UnfinishedError, UnknownOutcomeError, schema
 from amianai_infra.database.credentials import FixedCredentials, Login, SecretCredentials
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.session import credentials
@@ -53,6 +53,13 @@ def data(shared: Database) -> Database:
 @pytest.fixture
 def pool(data: Database) -> Iterator[Pool]:
     with Pool.of(data.target, data.outputs) as made:
+        yield made
+
+
+@pytest.fixture
+def alone(data: Database) -> Iterator[Pool]:
+    """A pool of one connection: whatever is left on it meets the next caller."""
+    with Pool.of(data.target, data.outputs, options=Options(size=PoolSize(1, 1), patience=1.0)) as made:
         yield made
 
 
@@ -342,6 +349,107 @@ def test_a_mistake_of_the_work_is_no_outage(data: Database, mistake: Callable[[p
             pool.fetch("SELECT $2::int, %s::int", (1,))
         assert pool.fetch("SELECT 1") == [(1,)]
     assert len(attempts) == 4
+
+
+ROWS = "SELECT generate_series(1, 200000)"
+
+
+def stream_broken_off(db: psycopg.Connection[Any], kept: list[Any]) -> None:
+    for _ in db.cursor().stream(ROWS):
+        raise ZeroDivisionError
+
+
+def stream_left_open(db: psycopg.Connection[Any], kept: list[Any]) -> None:
+    kept.append(db.cursor().stream(ROWS))
+    next(kept[-1])
+
+
+def copy_broken_off(db: psycopg.Connection[Any], kept: list[Any]) -> None:
+    with db.cursor().copy(f"COPY ({ROWS}) TO STDOUT") as copy:
+        copy.read()
+        raise ZeroDivisionError
+
+
+def copy_left_early(db: psycopg.Connection[Any], kept: list[Any]) -> None:
+    with db.cursor().copy(f"COPY ({ROWS}) TO STDOUT") as copy:
+        copy.read()
+
+
+def copy_left_open(db: psycopg.Connection[Any], kept: list[Any]) -> None:
+    kept.append(db.cursor().copy("COPY drops FROM STDIN"))
+    kept[-1].__enter__().write_row((uuid.uuid4(),))
+
+
+def copy_left_open_and_broken_off(db: psycopg.Connection[Any], kept: list[Any]) -> None:
+    copy_left_open(db, kept)
+    raise ZeroDivisionError
+
+
+def copy_without_its_method(db: psycopg.Connection[Any], kept: list[Any]) -> None:
+    db.execute("COPY drops FROM STDIN")
+
+
+def copy_kept_quiet(db: psycopg.Connection[Any], kept: list[Any]) -> None:
+    with pytest.raises(psycopg.ProgrammingError):
+        copy_without_its_method(db, kept)
+
+
+def pipeline_left_open(db: psycopg.Connection[Any], kept: list[Any]) -> None:
+    kept.append(db.pipeline())
+    kept[-1].__enter__()
+
+
+@pytest.mark.timeout(60)  # where it fails, it hangs
+@pytest.mark.parametrize(
+    ("mistake", "raised"),
+    [
+        (stream_broken_off, ZeroDivisionError),
+        (stream_left_open, UnfinishedError),
+        (copy_broken_off, ZeroDivisionError),
+        (copy_left_early, UnfinishedError),
+        (copy_left_open, UnfinishedError),
+        (copy_left_open_and_broken_off, ZeroDivisionError),
+        (copy_without_its_method, psycopg.ProgrammingError),
+        (copy_kept_quiet, UnfinishedError),
+        (pipeline_left_open, UnfinishedError),
+    ],
+)
+def test_work_that_leaves_its_connection_in_use_ends_at_once(
+    alone: Pool, mistake: Callable[[psycopg.Connection[Any], list[Any]], None], raised: type[Exception]
+) -> None:
+    """A COPY, a stream or a pipeline that is left open: its lock on the connection would be waited for without an end."""
+    kept: list[Any] = []
+    with pytest.raises(raised):
+        alone.run(lambda db: mistake(db, kept), idempotent=True)
+    with pytest.raises(raised), alone.transaction() as db:
+        mistake(db, kept)
+    assert len(alone.fetch("SELECT 1")) == 1
+
+
+def test_a_thread_that_still_works_when_its_work_ends_is_told(alone: Pool) -> None:
+    said: list[BaseException] = []
+    working = threading.Event()
+
+    def outlasting(db: psycopg.Connection[Any]) -> None:
+        working.set()
+        try:
+            db.execute("SELECT pg_sleep(20)")
+        except psycopg.Error as error:
+            said.append(error)
+
+    def work(db: psycopg.Connection[Any]) -> None:
+        threads.append(threading.Thread(target=outlasting, args=(db,)))
+        threads[-1].start()
+        working.wait(10)
+        while not db.lock.locked():
+            time.sleep(0.001)
+
+    threads: list[threading.Thread] = []
+    with pytest.raises(UnfinishedError):
+        alone.run(work)
+    threads[0].join(10)
+    assert isinstance(said[0], psycopg.OperationalError)
+    assert alone.fetch("SELECT 1") == [(1,)]
 
 
 def test_patience_has_an_end(data: Database) -> None:

@@ -16,10 +16,11 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from amianai_infra.database import AsyncPool, ConnectionLostError, Options, RolledBackError, UnknownOutcomeError, schema
+from amianai_infra.database import AsyncPool, ConnectionLostError, Options, RolledBackError, UnfinishedError, UnknownOutcomeError, schema
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.session import credentials
 from amianai_infra.errors import AmianaiError, UntrustedError
+from amianai_infra.rules.connections import PoolSize
 from amianai_infra.sandbox.certificates import ensure_certificates
 from tests.database import Database
 
@@ -156,6 +157,51 @@ def test_a_mistake_of_the_work_is_no_outage(data: Database) -> None:
 
     within(data, work, patience=0.3)
     assert len(attempts) == 4
+
+
+@pytest.mark.timeout(60)  # where it fails, it hangs
+def test_work_that_leaves_its_connection_in_use_ends_at_once(data: Database) -> None:
+    kept: list[Any] = []
+    rows = "SELECT generate_series(1, 200000)"
+
+    async def stream_broken_off(db: Connection) -> None:
+        kept.append(db.cursor().stream(rows))
+        await anext(kept[-1])
+        raise ZeroDivisionError
+
+    async def stream_left_open(db: Connection) -> None:
+        kept.append(db.cursor().stream(rows))
+        await anext(kept[-1])
+
+    async def copy_left_early(db: Connection) -> None:
+        async with db.cursor().copy(f"COPY ({rows}) TO STDOUT") as copy:
+            await copy.read()
+
+    async def task_left_behind(db: Connection) -> None:
+        kept.append(asyncio.create_task(db.execute("SELECT pg_sleep(20)")))
+        await asyncio.sleep(0.05)
+
+    async def work(pool: AsyncPool) -> None:
+        for mistake, raised in (
+            (stream_broken_off, ZeroDivisionError),
+            (stream_left_open, UnfinishedError),
+            (copy_left_early, UnfinishedError),
+            (task_left_behind, UnfinishedError),
+        ):
+            with pytest.raises(raised):
+                await pool.run(mistake, idempotent=True)
+            with pytest.raises(raised):
+                async with pool.transaction() as db:
+                    await mistake(db)
+            assert len(await pool.fetch("SELECT 1")) == 1
+        for one in kept:
+            if isinstance(one, asyncio.Task):
+                with pytest.raises(psycopg.OperationalError):
+                    await one
+            else:
+                await one.aclose()
+
+    within(data, work, size=PoolSize(1, 1), patience=1.0)
 
 
 def test_patience_has_an_end_and_so_has_the_pool(data: Database) -> None:
