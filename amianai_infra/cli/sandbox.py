@@ -146,15 +146,33 @@ def _lines(values: Mapping[str, str], unset: Iterable[str], path: Path | None, *
 def reset(app: App, confirm: str | None) -> None:
     """Stop it and remove all its data: databases, buckets, users and the engine's state of this checkout.
 
-    The installed programs stay in the cache. --yes is not an answer: data is lost.
+    The installed programs stay in the cache. --yes is not an answer: data is lost. While an `up` or `destroy` works on the stack it is
+    refused: its engine would write its state into what comes next.
     """
     said = confirm
     if said is None and sys.stdin.isatty():
         said = answer(f"All data in {app.root / '.sandbox'} will be removed. Type sandbox to confirm")
     if said != "sandbox":
         raise RefusedError("Not confirmed; nothing was changed.", fix="run `amianai sandbox reset --confirm sandbox`")
-    _target(app).sandbox.reset(app.progress)
+    target = _target(app)
+    _require_idle(app, target)
+    target.sandbox.reset(app.progress)
     app.print({"reset": True}, "Removed. `amianai --sandbox setup` builds everything again.")
+
+
+def _require_idle(app: App, target: SandboxTarget) -> None:
+    """Refuse while an engine works on the sandbox's stack.
+
+    Raises:
+        LockedError: naming its process.
+    """
+    if not target.sandbox.project.settled:
+        return
+    from amianai_infra.engine import Engine
+    from amianai_infra.engine.locks import refuse
+
+    if working := [lock for lock in Engine(target.engine(), lambda: None, app.progress).locks() if lock.alive]:
+        raise refuse(working[0])
 
 
 @sandbox.command()

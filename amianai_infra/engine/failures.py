@@ -79,7 +79,11 @@ _KNOWN: tuple[tuple[re.Pattern[str], type[AmianaiError], str], ...] = (
         "`amianai doctor` shows which provider there is; where it cannot be downloaded, put pulumi-resource-aws on PATH",
     ),
     (
-        re.compile(r"connection refused|no such host|i/o timeout|could not connect to .*provider", re.I),
+        re.compile(
+            r"connection refused|no such host|i/o timeout|could not connect to .*provider|did not begin responding"
+            r"|error reading from server",
+            re.I,
+        ),
         UnreachableError,
         "check the network (in the sandbox: `amianai sandbox status`) and run the command again",
     ),
@@ -108,7 +112,7 @@ _CONTINUE = "correct the cause and run the command again: what was done is kept"
 
 def failure(operation: Operation, record: Record, ended: Completed) -> AmianaiError:
     """The error for an operation that ended badly."""
-    causes = _told(record.causes() or [Problem("", line) for line in complaints(ended)])
+    causes = _told(record.causes() or [Problem("", line) for line in complaints(ended) or [_end(ended)]])
     lines = [shorten(str(cause)) for cause in causes[:_MOST]]
     if len(causes) > _MOST:
         lines.append(f"and {len(causes) - _MOST} more")
@@ -152,9 +156,16 @@ def command_failure(doing: str, ended: Completed) -> AmianaiError:
         doing: what failed, as a sentence's start: "Creating the stack".
         ended: how it ended.
     """
-    lines = complaints(ended) or [f"the engine ended with code {ended.code}"]
+    lines = complaints(ended) or [_end(ended)]
     kind, fix = classify("\n".join(lines))
     return kind(f"{doing} failed.", where=shorten("\n".join(lines[:_MOST])), fix=fix)
+
+
+def _end(ended: Completed) -> str:
+    """How an engine ended that said nothing."""
+    if ended.code >= 0:
+        return f"the engine ended with code {ended.code} and said nothing"
+    return f"the engine was killed (signal {-ended.code}), as a system does that has no memory left"
 
 
 def complaints(ended: Completed) -> list[str]:

@@ -130,7 +130,7 @@ def require_possible(context: Context, built: Built) -> None:
 
 
 def require_offered(context: Context, resources: Sequence[StateResource]) -> None:
-    """Refuse an instance class that RDS does not have: it would say so in the middle of the work. It is asked about a new one alone.
+    """Refuse an instance class or minor version that RDS does not have: it would say so in the middle. New ones alone are asked about.
 
     In the sandbox nobody can be asked; its provider looks at the family and the size.
 
@@ -139,11 +139,13 @@ def require_offered(context: Context, resources: Sequence[StateResource]) -> Non
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    wanted = context.settings.database.instance_class
-    if context.target.name != "aws" or any(one.inputs.get("instanceClass") == wanted for one in resources):
+    wanted, version = context.settings.database.instance_class, context.settings.database.engine_version
+    known = {(one.inputs.get("instanceClass"), one.inputs.get("engineVersion")) for one in resources}
+    if context.target.name != "aws" or (wanted, version) in known:
         return
+    minor = {"EngineVersion": version} if "." in version else {}
     try:
-        offered = context.target.client("rds").describe_orderable_db_instance_options(Engine="postgres", DBInstanceClass=wanted)
+        offered = context.target.client("rds").describe_orderable_db_instance_options(Engine="postgres", DBInstanceClass=wanted, **minor)
     except (BotoCoreError, ClientError) as error:
         translated = aws_error(error, "asking RDS about the instance class")
         if isinstance(translated, ForbiddenError):
@@ -151,10 +153,10 @@ def require_offered(context: Context, resources: Sequence[StateResource]) -> Non
         raise translated from error
     if not offered["OrderableDBInstanceOptions"]:
         raise RefusedError(
-            f"RDS for PostgreSQL has no instance class {wanted} in {context.settings.region}; nothing was changed.",
-            where="database.instance_class",
-            fix="choose one of those that `aws rds describe-orderable-db-instance-options --engine postgres --output text"
-            " --query 'OrderableDBInstanceOptions[].DBInstanceClass'` lists",
+            f"RDS for PostgreSQL {version} has no instance class {wanted} in {context.settings.region}; nothing was changed.",
+            where="database.instance_class, database.engine_version",
+            fix="choose of those that `aws rds describe-orderable-db-instance-options --engine postgres --output text"
+            " --query 'OrderableDBInstanceOptions[].[EngineVersion,DBInstanceClass]'` lists",
         )
 
 

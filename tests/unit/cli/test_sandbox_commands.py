@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,24 @@ def test_reset_removes_what_is_there(checkout: Path) -> None:
     Sandbox(checkout).ports()
     assert amianai("sandbox", "reset", "--confirm", "sandbox").exit_code == 0
     assert [path.name for path in (checkout / ".sandbox").iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize(("pid", "code"), [(os.getpid(), 4), (2**22 + 1, 0)])  # this test's own, and one that no system gives
+def test_reset_waits_for_nobody_and_takes_nothing_from_under_an_engine(checkout: Path, pid: int, code: int) -> None:
+    Sandbox(checkout).ports()
+    backend = checkout / ".sandbox/state/.pulumi"
+    lock = backend / "locks/organization/amianai-infra/prod/6f2c.json"
+    state = backend / "stacks/amianai-infra/prod.json"
+    for file, text in (
+        (state, "{}"),
+        (lock, json.dumps({"pid": pid, "username": "ada", "hostname": socket.gethostname(), "timestamp": f"{datetime.now(UTC):%FT%TZ}"})),
+    ):
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    done = amianai("sandbox", "reset", "--confirm", "sandbox")
+    assert done.exit_code == code, done.output
+    assert state.exists() is bool(code)
+    assert (f"process {pid}" in done.stderr) is bool(code)
 
 
 def test_logs_before_there_are_any(checkout: Path) -> None:

@@ -29,6 +29,8 @@ _KEY = "arn:aws:kms:us-east-1:123456789012:key/0b5c7c2e-7a5e-4d5c-9d0a-3f2d6a1b9
         ("api error ExpiredToken: The security token included in the request is expired", ForbiddenError, "aws sso login"),
         ("AccessDenied: not authorized to perform: rds:CreateDBInstance", ForbiddenError, "amianai doctor"),
         ("dial tcp 127.0.0.1:9: connect: connection refused", UnreachableError, "sandbox status"),
+        ("aws (resource) plugin [aws] did not begin responding to RPC connections", UnreachableError, "sandbox status"),
+        ("rpc error: code = Unavailable desc = error reading from server: EOF", UnreachableError, "sandbox status"),
         ("no resource plugin 'pulumi-resource-aws' found", MissingToolError, "on PATH"),
         ("AssociateRouteTable: InvalidRouteTableID.NotFound: The route table 'rtb-1' does not exist", EngineError, "preview --refresh"),
         ("DBInstanceAlreadyExists: DB instance already exists", EngineError, "run the command again"),
@@ -77,3 +79,11 @@ def test_what_the_program_raised_is_told_once_and_without_its_traceback() -> Non
     error = failure("preview", record, NOTHING)
     assert error.where == raised
     assert (error.exit_code, "dns.zone_id" in error.fix) == (2, True)
+
+
+@pytest.mark.parametrize(("code", "told"), [(-9, "was killed (signal 9)"), (3, "ended with code 3 and said nothing")])
+def test_an_engine_that_ended_without_a_word_is_told_as_that(code: int, told: str) -> None:
+    ended = Completed("", "", code)
+    for error in (failure("up", Record("up", 0), ended), command_failure("Writing the stack's state", ended)):
+        assert told in error.where
+        assert "run the command again" in error.fix

@@ -242,9 +242,9 @@ class Rds:
         self.offered = offered or ("db.t3.micro",)
         self.asked: list[str] = []
 
-    def describe_orderable_db_instance_options(self, *, Engine: str, DBInstanceClass: str) -> dict[str, Any]:
+    def describe_orderable_db_instance_options(self, *, Engine: str, DBInstanceClass: str, EngineVersion: str = "16.4") -> dict[str, Any]:
         self.asked.append(DBInstanceClass)
-        found = [{"Engine": Engine, "DBInstanceClass": one} for one in self.offered if one == DBInstanceClass]
+        found = [{"Engine": Engine, "DBInstanceClass": one} for one in self.offered if (one, EngineVersion) == (DBInstanceClass, "16.4")]
         return {"OrderableDBInstanceOptions": found}
 
 

@@ -237,19 +237,22 @@ def test_settings_are_named_as_everywhere_else_and_the_region_once() -> None:
 def test_a_class_that_rds_does_not_have_is_refused_before_the_engine_starts(tmp_path: Path) -> None:
     rds = Rds("db.t3.micro", "db.t4g.small")
     context = Context(tmp_path, Target(tmp_path, "aws", {"rds": rds}), {"database.instance_class": "db.t9.micro"})
-    with pytest.raises(RefusedError, match=r"no instance class db\.t9\.micro in us-east-1") as refused:
+    with pytest.raises(RefusedError, match=r"PostgreSQL 16 has no instance class db\.t9\.micro in us-east-1") as refused:
         change.up(context)
     assert "describe-orderable-db-instance-options" in refused.value.fix
     assert not context.log
     context.flags["database.instance_class"] = "db.t4g.small"
     change.up(context)
     assert rds.asked == ["db.t9.micro", "db.t4g.small"]
+    context.flags["database.engine_version"] = "16.99"
+    with pytest.raises(RefusedError, match=r"PostgreSQL 16\.99 has no instance class db\.t4g\.small"):
+        change.up(context)
 
 
 def test_the_class_that_is_there_needs_no_asking_and_the_sandbox_none(tmp_path: Path) -> None:
     rds = Rds("none")
     context = Context(tmp_path, Target(tmp_path, "aws", {"rds": rds}))
-    context.state = [resource("urn::db", "aws:rds/instance:Instance", "db", {"instanceClass": "db.t3.micro"})]
+    context.state = [resource("urn::db", "aws:rds/instance:Instance", "db", {"instanceClass": "db.t3.micro", "engineVersion": "16"})]
     change.up(context)
     change.up(Context(tmp_path, Target(tmp_path, "sandbox", {"rds": rds})))
     assert not rds.asked
