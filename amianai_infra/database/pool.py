@@ -289,7 +289,7 @@ class Pool:
         try:
             self._primary.ping(timeout)
         except Error as error:
-            raise translate(error, "asking for a sign of life", self._primary.link.endpoint) from error
+            raise core.in_a_server(translate(error, "asking for a sign of life", self._primary.link.endpoint)) from error
         return time.perf_counter() - started
 
     def stats(self) -> dict[str, float]:
@@ -420,7 +420,7 @@ class Pool:
             self._primary.weed()
             delay = next(delays)
             if time.monotonic() + delay > deadline:
-                raise translate(error, "repeating what failed", self._primary.link.endpoint) from error
+                raise core.in_a_server(translate(error, "repeating what failed", self._primary.link.endpoint)) from error
             time.sleep(delay)
             try:
                 return once()

@@ -281,7 +281,7 @@ class AsyncPool:
         try:
             await self._primary.ping(timeout)
         except Error as error:
-            raise translate(error, "asking for a sign of life", self._primary.link.endpoint) from error
+            raise core.in_a_server(translate(error, "asking for a sign of life", self._primary.link.endpoint)) from error
         return time.perf_counter() - started
 
     def stats(self) -> dict[str, float]:
@@ -391,7 +391,7 @@ class AsyncPool:
             await self._primary.weed()
             delay = next(delays)
             if time.monotonic() + delay > deadline:
-                raise translate(error, "repeating what failed", self._primary.link.endpoint) from error
+                raise core.in_a_server(translate(error, "repeating what failed", self._primary.link.endpoint)) from error
             await asyncio.sleep(delay)
             try:
                 return await once()

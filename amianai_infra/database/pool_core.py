@@ -22,7 +22,7 @@ from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.pool_session import Meaning, Work
 from amianai_infra.database.session import failure, said, translate
 from amianai_infra.database.sql_text import shape
-from amianai_infra.errors import AmianaiError, UnreachableError
+from amianai_infra.errors import AmianaiError, ForbiddenError, UnreachableError
 from amianai_infra.rules.connections import Backoff, Kind, PoolSize
 
 logger = logging.getLogger("amianai_infra.database")
@@ -173,6 +173,8 @@ class Link:
     def again(self, error: Exception, deadline: float) -> bool:
         """Remember why an attempt failed; gives whether to try again at once."""
         self.failed = error
+        if isinstance(error, AmianaiError):
+            in_a_server(error)
         if not isinstance(error, Error):
             return False
         return failure(error) in _PATIENT and not self.stop.is_set() and time.monotonic() < deadline
@@ -190,7 +192,7 @@ class Link:
         if isinstance(self.failed, AmianaiError):
             return self.failed
         if isinstance(self.failed, Error):
-            return translate(self.failed, "connecting", self.endpoint)
+            return in_a_server(translate(self.failed, "connecting", self.endpoint))
         return UnreachableError(
             fallback, where=f"{self.endpoint.host}:{self.endpoint.port}", fix="use a larger pool, or shorter transactions"
         )
@@ -204,6 +206,15 @@ def said_something(connection: Any) -> bool:
     except Error:  # it has no socket any more
         return True
     return bool(poller.poll(0))
+
+
+def in_a_server(error: AmianaiError) -> AmianaiError:
+    """The error with advice for a server's log: there is no command to be run again, and the pool tries again by itself."""
+    if isinstance(error, UnreachableError):
+        error.fix = "the pool goes on trying; where this lasts, see whether the network leads from this process to there"
+    elif isinstance(error, ForbiddenError):
+        error.fix = "the pool goes on trying; see whether this process's AWS credentials and its secret are the ones that they should be"
+    return error
 
 
 def hang_up(connection: Any) -> None:
