@@ -258,7 +258,7 @@ def test_in_a_shell_of_the_sandbox_the_url_of_each_role_finds_its_password(share
     monkeypatch.setattr("amianai_infra.sandbox.target.cached_outputs", lambda target: shared.outputs)
     assert shared.target.keep_passwords()
     for role in ("owner", "application", "readonly"):
-        user = role_name(shared.outputs, role)  # type: ignore[arg-type]
+        user = role_name(shared.outputs, role)
         file = str(shared.target.sandbox.project.password_file)
         with psycopg.connect(Endpoint.of(shared.target, shared.outputs).url(user), passfile=file) as connection:
             assert connection.execute("SELECT current_user").fetchone() == (user,)
