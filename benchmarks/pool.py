@@ -1,44 +1,54 @@
-"""Point queries per second: the pool, bare psycopg_pool, and a connection for each query, against one PostgreSQL over verified TLS.
+"""Queries and transactions per second: the pools, bare psycopg_pool, and a connection a query, against one PostgreSQL over verified TLS.
 
-    python -m benchmarks.pool                      # one and eight threads, sixty rounds, table on standard output
-    python -m benchmarks.pool --threads 1 --rounds 20
+    python -m benchmarks.pool                      # everything: 1, 8 and 32 workers, sixty rounds, a table on standard output
+    python -m benchmarks.pool --work fetch --form sync --workers 1 --rounds 20
 
-A sandbox of its own is started for it. The three take turns in every round, in changing order; what counts is the median of the rounds'
-ratios, not the rates. Bare psycopg_pool commits each statement, as the pool's reading does.
+A sandbox of its own is started for it. The contenders take turns in every round, in changing order; what counts is the median of the
+rounds' ratios, not the rates. Bare psycopg_pool commits each statement where the pool fetches, and has `connection.transaction()` around
+it where the pool reads or runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg_pool import ConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from amianai_infra.database import Pool, schema
+from amianai_infra.database import AsyncPool, Pool, schema
 from amianai_infra.database.endpoint import Endpoint
 from tests.database import QUIET, Database, new_database, running_sandbox
 
 QUERY = "SELECT name FROM items WHERE id = %s"
+CHANGE = "UPDATE items SET name = name WHERE id = %s"
 ROWS = 10_000
+CONNECTIONS = 8
 OURS, BARE, EACH = "the pool", "bare psycopg_pool", "a connection a query"
 # What the pool must reach, as a multiple of the other's rate.
-BUDGETS = {BARE: 0.9, EACH: 20.0}
+BUDGETS = {("fetch", BARE): 0.95, ("read", BARE): 0.9, ("write", BARE): 0.9, ("fetch", EACH): 20.0}
+WORK = ("fetch", "read", "write")
+FORMS = ("sync", "async")
 
 Ask = Callable[[int], Any]
+Contender = Callable[[int, float], float]
+"""Answers per second, given workers and seconds."""
 
 
-def rate(ask: Ask, threads: int, seconds: float) -> float:
+def rate(ask: Ask, workers: int, seconds: float) -> float:
     """Answers per second with this many threads asking."""
-    done, stop = [0] * threads, threading.Event()
+    done, stop = [0] * workers, threading.Event()
 
     def work(number: int) -> None:
         chance, asked = random.Random(number), 0
@@ -47,75 +57,177 @@ def rate(ask: Ask, threads: int, seconds: float) -> float:
             asked += 1
         done[number] = asked
 
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
     started = time.perf_counter()
-    for worker in workers:
-        worker.start()
+    for thread in threads:
+        thread.start()
     time.sleep(seconds)
     stop.set()
-    for worker in workers:
-        worker.join()
+    for thread in threads:
+        thread.join()
+    return sum(done) / (time.perf_counter() - started)
+
+
+async def rate_of_tasks(ask: Callable[[int], Awaitable[Any]], workers: int, seconds: float) -> float:
+    """Answers per second with this many tasks asking."""
+    started = time.perf_counter()
+
+    async def work(number: int) -> int:
+        chance, asked = random.Random(number), 0
+        while time.perf_counter() - started < seconds:
+            await ask(chance.randrange(ROWS))
+            asked += 1
+        return asked
+
+    done = await asyncio.gather(*(work(number) for number in range(workers)))
     return sum(done) / (time.perf_counter() - started)
 
 
 def prepare(database: Database) -> None:
     """A table with something in it."""
     with database.connect(statement_timeout=None) as connection:
-        schema.apply(connection, database.target, database.outputs, None, say=lambda _: None)
         connection.execute("CREATE TABLE items (id int PRIMARY KEY, name text NOT NULL)")
         connection.execute("INSERT INTO items SELECT number, 'item ' || number FROM generate_series(0, %s) number", (ROWS,))
         connection.execute("ANALYZE items")
+        schema.apply(connection, database.target, database.outputs, None, say=lambda _: None)
 
 
-def compare(database: Database, threads: int, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Rates of the three, round by round."""
+def parameters(database: Database) -> dict[str, Any]:
+    """The driver's, for the others."""
     login = database.secret("application")
-    parameters = Endpoint.of(database.target, database.outputs).parameters(login["username"], "benchmark") | {"password": login["password"]}
+    known = Endpoint.of(database.target, database.outputs).parameters(login["username"], "benchmark")
+    return {**known, "password": login["password"], "autocommit": True}
+
+
+@contextmanager
+def threads(database: Database, work: str) -> Iterator[dict[str, Contender]]:
+    """The contenders, in threads."""
+    known = parameters(database)
     with (
         Pool.of(database.target, database.outputs) as ours,
-        ConnectionPool(kwargs={**parameters, "autocommit": True}, min_size=8, max_size=8, open=True) as bare,
+        ConnectionPool(kwargs=known, max_size=CONNECTIONS, min_size=CONNECTIONS) as bare,
     ):
         bare.wait()
 
-        def ask_bare(number: int) -> Any:
+        def fetch(number: int) -> Any:
             with bare.connection() as connection:
                 return connection.execute(QUERY, (number,)).fetchall()
 
-        def ask_each(number: int) -> Any:
-            with psycopg.connect(**parameters, autocommit=True) as connection:
+        def read(number: int) -> Any:
+            with bare.connection() as connection, connection.transaction():
                 return connection.execute(QUERY, (number,)).fetchall()
 
-        asks: dict[str, Ask] = {OURS: lambda number: ours.fetch(QUERY, (number,)), BARE: ask_bare, EACH: ask_each}
-        for ask in asks.values():
-            rate(ask, 8, 0.3)
-        rates: dict[str, list[float]] = {name: [] for name in asks}
-        for number in range(rounds):
-            order = list(asks)
-            random.Random(number).shuffle(order)
-            for name in order:
-                rates[name].append(rate(asks[name], threads, seconds))
+        def write(number: int) -> None:
+            with bare.connection() as connection, connection.transaction():
+                connection.execute(CHANGE, (number,))
+
+        def each(number: int) -> Any:
+            with psycopg.connect(**known) as connection:
+                return connection.execute(QUERY, (number,)).fetchall()
+
+        own: dict[str, Ask] = {
+            "fetch": lambda number: ours.fetch(QUERY, (number,)),
+            "read": lambda number: ours.read(lambda db: db.execute(QUERY, (number,)).fetchall()),
+            "write": lambda number: ours.run(lambda db: db.execute(CHANGE, (number,))),
+        }
+        others: dict[str, Ask] = {"fetch": fetch, "read": read, "write": write}
+        asks = {OURS: own[work], BARE: others[work], **({EACH: each} if work == "fetch" else {})}
+        yield {name: partial(rate, ask) for name, ask in asks.items()}
+
+
+@contextmanager
+def tasks(database: Database, work: str) -> Iterator[dict[str, Contender]]:
+    """The contenders, as tasks of one event loop."""
+    with asyncio.Runner() as runner:
+        ours = AsyncPool.of(database.target, database.outputs)
+        runner.run(ours.open())
+        bare = AsyncConnectionPool(kwargs=parameters(database), max_size=CONNECTIONS, min_size=CONNECTIONS, open=False)
+        runner.run(bare.open(wait=True))
+
+        async def fetch(number: int) -> Any:
+            async with bare.connection() as connection:
+                return await (await connection.execute(QUERY, (number,))).fetchall()
+
+        async def read(number: int) -> Any:
+            async with bare.connection() as connection, connection.transaction():
+                return await (await connection.execute(QUERY, (number,))).fetchall()
+
+        async def write(number: int) -> None:
+            async with bare.connection() as connection, connection.transaction():
+                await connection.execute(CHANGE, (number,))
+
+        async def our_fetch(number: int) -> Any:
+            return await ours.fetch(QUERY, (number,))
+
+        async def our_read(number: int) -> Any:
+            async def reads(db: psycopg.AsyncConnection[Any]) -> Any:
+                return await (await db.execute(QUERY, (number,))).fetchall()
+
+            return await ours.read(reads)
+
+        async def our_write(number: int) -> None:
+            async def writes(db: psycopg.AsyncConnection[Any]) -> None:
+                await db.execute(CHANGE, (number,))
+
+            await ours.run(writes)
+
+        pairs = {"fetch": (our_fetch, fetch), "read": (our_read, read), "write": (our_write, write)}
+
+        def contender(ask: Callable[[int], Awaitable[Any]]) -> Contender:
+            return lambda workers, seconds: runner.run(rate_of_tasks(ask, workers, seconds))
+
+        try:
+            yield {name: contender(ask) for name, ask in zip((OURS, BARE), pairs[work], strict=True)}
+        finally:
+            runner.run(ours.close())
+            runner.run(bare.close())
+
+
+def compare(contenders: dict[str, Contender], workers: int, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Rates of all, round by round."""
+    for contender in contenders.values():
+        contender(CONNECTIONS, 0.3)
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        order = list(contenders)
+        random.Random(number).shuffle(order)
+        for name in order:
+            rates[name].append(contenders[name](workers, seconds))
     return rates
 
 
-def report(threads: int, rates: dict[str, list[float]]) -> bool:
+def report(work: str, title: str, rates: dict[str, list[float]]) -> bool:
     """Print the medians and ratios; gives whether every budget is kept."""
-    print(f"\n{threads} thread{'s' if threads > 1 else ''}, {len(rates[OURS])} rounds")
+    print(f"\n{title}, {len(rates[OURS])} rounds")
     kept = True
     for name, found in rates.items():
-        line = f"  {name:<22}{statistics.median(found):>9.0f} queries/s"
-        if name in BUDGETS:
+        line = f"  {name:<22}{statistics.median(found):>9.0f} a second"
+        budget = BUDGETS.get((work, name))
+        if budget is not None:
             ratios = [one / other for one, other in zip(rates[OURS], found, strict=True)]
             ratio = statistics.median(ratios)
-            kept &= ratio >= BUDGETS[name]
-            line += f"   the pool: {ratio:6.2f} times (rounds {min(ratios):.2f} to {max(ratios):.2f}), budget {BUDGETS[name]}"
+            kept &= ratio >= budget
+            line += f"   the pool: {ratio:6.2f} times (rounds {min(ratios):.2f} to {max(ratios):.2f}), budget {budget}"
         print(line, flush=True)
     return kept
+
+
+def measured(database: Database, chosen: argparse.Namespace) -> Iterator[bool]:
+    """Every measurement that was chosen; gives of each whether its budgets are kept."""
+    for work in chosen.work:
+        for form in chosen.form:
+            with (threads if form == "sync" else tasks)(database, work) as contenders:
+                for workers in chosen.workers:
+                    rates = compare(contenders, workers, chosen.rounds, chosen.seconds)
+                    yield report(work, f"{work}, {form}, {workers} worker{'s' if workers > 1 else ''}", rates)
 
 
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--work", choices=WORK, nargs="+", default=WORK)
+    parser.add_argument("--form", choices=FORMS, nargs="+", default=FORMS)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=0.1, help="how long each is asked in a round")
     chosen = parser.parse_args()
@@ -124,7 +236,7 @@ def main() -> None:
         try:
             database = new_database(target, "benchmark")
             prepare(database)
-            kept = [report(count, compare(database, count, chosen.rounds, chosen.seconds)) for count in chosen.threads]
+            kept = list(measured(database, chosen))
         finally:
             target.sandbox.reset(QUIET)
     sys.exit(0 if all(kept) else 1)

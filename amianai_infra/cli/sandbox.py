@@ -90,7 +90,7 @@ def env(app: App, shell: str, leave: bool) -> None:
         return
     target = _target(app)
     if target.sandbox.serves():
-        target.keep_password()
+        target.keep_passwords()
     ours = target.sandbox.environment()
     unset = _misleading(app.environ, ours)
     path = _engine_folder(app.environ)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from amianai_infra.database.pool import Pool
     from amianai_infra.database.pool_async import AsyncPool
-    from amianai_infra.database.pool_core import ConnectionLostError, Options, RolledBackError, UnfinishedError, UnknownOutcomeError
+    from amianai_infra.database.pool_core import ConnectionLostError, Options, RolledBackError, UnknownOutcomeError
+    from amianai_infra.database.pool_session import UnfinishedError
 
 __all__ = ["AsyncPool", "ConnectionLostError", "Options", "Pool", "RolledBackError", "UnfinishedError", "UnknownOutcomeError"]
 
-_MODULES = {"AsyncPool": "pool_async", "Pool": "pool"}
+_MODULES = {"AsyncPool": "pool_async", "Pool": "pool", "UnfinishedError": "pool_session"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,17 +10,18 @@ A plan changes nothing and can be shown. Only `execute` does anything, and only 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any, cast
 
 from amianai_infra.database.audit import Connect, Event, Trail, audited, listed, recorded
 from amianai_infra.database.gate import administration
 from amianai_infra.database.guard import RESERVED, one_transaction
 from amianai_infra.database.session import connect, said, translate
-from amianai_infra.database.sql_text import require_text, statements, tokens, transaction_control, value
+from amianai_infra.database.sql_text import COPY, COPY_FIX, copies, require_text, statements, tokens, transaction_control, value
 from amianai_infra.errors import AmianaiError, ConfigurationError, NotFoundError, RefusedError, first
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.printing import quoted
@@ -161,12 +162,22 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
+        names = _distinct(self.columns)
         return {
             "rows": self.rows,
             "snapshot": self.snapshot,
-            "result": [dict(zip(self.columns, row, strict=True)) for row in self.values],
+            "result": [dict(zip(names, row, strict=True)) for row in self.values],
             "cut": self.cut,
         }
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names of columns, each once: the second `id` is `id_2`."""
+    found: list[str] = []
+    for name in names:
+        again = (name if number == 1 else f"{name}_{number}" for number in count(1))
+        found.append(next(one for one in again if one not in found))
+    return found
 
 
 @dataclass
@@ -200,6 +211,7 @@ class Administrator:
         import psycopg
 
         with self._owner() as connection:
+            _show_any_time(connection)
             try:
                 yield connection
             except psycopg.Error as error:
@@ -382,9 +394,10 @@ class Administrator:
         ) as record:
             with connect(self.target, self.outputs, "readonly", statement_timeout=QUERY_TIMEOUT, at=self.at) as connection:
                 connection.read_only = True
+                _show_any_time(connection)
                 try:
-                    with connection.transaction():
-                        result = _fetched(connection.execute(text.strip().rstrip(";").encode(), prepare=True))
+                    with connection.transaction(force_rollback=True):  # what is not read any more is cancelled, which ends it
+                        result = _streamed(connection, text.strip().rstrip(";"))
                 except (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege) as error:
                     raise RefusedError(
                         "This statement does more than read; nothing was changed.",
@@ -435,6 +448,9 @@ def _require_plain(text: str) -> None:
     require_text(text)
     if not any(statements(text)):
         raise ConfigurationError("There is no SQL to run.")
+    line = copies(text)
+    if line:
+        raise RefusedError(COPY, where=f"line {line}", fix=COPY_FIX)
     control = transaction_control(text)
     if control:
         raise RefusedError(f"The SQL says {control}, but it runs in one transaction of its own.", fix="leave the statement out")
@@ -483,6 +499,47 @@ def _run(connection: Connection[Any], steps: Sequence[str]) -> Result:
             if not cursor.nextset():
                 break
     return Result(rows, last.columns, last.values, last.cut)
+
+
+def _streamed(connection: Connection[Any], text: str) -> Result:
+    """The first rows of one statement. The rest is not fetched: a table may have millions."""
+    import psycopg
+
+    with connection.cursor() as cursor, closing(cast("Generator[Any]", cursor.stream(text.encode()))) as rows:
+        try:
+            found = list(islice(rows, LONGEST_RESULT + 1))
+        except psycopg.ProgrammingError as error:
+            if error.sqlstate:
+                raise
+            return Result()  # it has no rows to give
+        columns = [column.name for column in cursor.description or ()]
+        return Result(0, columns, found[:LONGEST_RESULT], len(found) > LONGEST_RESULT)
+
+
+def _show_any_time(connection: Connection[Any]) -> None:
+    """Give dates and times that Python has no word for (infinity, before Christ) as PostgreSQL writes them."""
+    from psycopg import DataError
+    from psycopg.types import datetime as types
+
+    def lenient(base: Any) -> Any:
+        class Loader(base):  # type: ignore[misc]
+            def load(self, data: Any) -> Any:
+                try:
+                    return super().load(data)
+                except DataError:
+                    return bytes(data).decode()
+
+        return Loader
+
+    for name, base in (
+        ("date", types.DateLoader),
+        ("time", types.TimeLoader),
+        ("timetz", types.TimetzLoader),
+        ("timestamp", types.TimestampLoader),
+        ("timestamptz", types.TimestamptzLoader),
+        ("interval", types.IntervalLoader),
+    ):
+        connection.adapters.register_loader(name, lenient(base))
 
 
 def _fetched(cursor: Any) -> Result:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from amianai_infra.database.session import connect as open_session
 from amianai_infra.database.session import driver
+from amianai_infra.engine.process import signals_as_interrupts
 from amianai_infra.errors import AmianaiError, MissingToolError, NotFoundError, RefusedError, UnreachableError
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.progress import Progress
@@ -233,11 +234,16 @@ class _Parts:
                 yield event
 
 
+def made_by(group: str) -> str:
+    """The command that makes the log group. One that the stack has, and somebody deleted, is missed only by who looks."""
+    return "run `amianai up --refresh`, which sees that it was deleted and makes it again" if group else "run `amianai up`, which makes it"
+
+
 def _missing(group: str) -> RefusedError:
     return RefusedError(
         "There is no audit log group, and nothing is done to the database without a record.",
         where=group or "the stack's outputs name none",
-        fix="run `amianai up`, which makes it",
+        fix=made_by(group),
     )
 
 
@@ -365,8 +371,9 @@ def audited(
     with suppress(*(() if log_must_be_written else (AmianaiError,))):
         trail.write(begun)
     try:
-        table.write(begun, must=table_must_be_written)
-        yield record
+        with signals_as_interrupts():
+            table.write(begun, must=table_must_be_written)
+            yield record
     except BaseException as error:
         record.end(error)
         with suppress(AmianaiError):  # what went wrong in the work is what the caller has to hear

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from amianai_infra.database.audit import Connect, Record, Trail, audited
+from amianai_infra.database.audit import Connect, Record, Trail, audited, made_by
 from amianai_infra.errors import RefusedError
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.target import Target
@@ -32,7 +32,7 @@ def require(target: Target, outputs: StackOutputs, *, action: str, confirmed: st
     """
     missing = _missing(outputs.domain, confirmed, reason, environ)
     if not Trail(target.client("logs"), outputs.audit_log_group).exists():
-        missing.append((f"there is no audit log group {outputs.audit_log_group}".rstrip(), "run `amianai up`, which makes it"))
+        missing.append((f"there is no audit log group {outputs.audit_log_group}".rstrip(), made_by(outputs.audit_log_group)))
     if missing:
         problems, fixes = zip(*missing, strict=True)
         raise RefusedError(f"{action}: the gate is closed; nothing was changed.", where="\n".join(problems), fix="\n".join(fixes))

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from amianai_infra.database.guard import RESERVED, one_transaction
 from amianai_infra.database.session import said, translate
-from amianai_infra.database.sql_text import decoded, tokens, transaction_control, value
-from amianai_infra.errors import AmianaiError, ConfigurationError, LockedError, RefusedError
+from amianai_infra.database.sql_text import COPY, COPY_FIX, copies, decoded, tokens, transaction_control, value
+from amianai_infra.errors import AmianaiError, ConfigurationError, LockedError, RefusedError, UnreachableError
 
 if TYPE_CHECKING:
     from psycopg import Connection, Error
@@ -41,6 +41,8 @@ ATTEMPTS = 5
 
 _FILE = re.compile(r"^(\d{4,8})_([a-z0-9][a-z0-9_]*)\.sql$")
 
+_READ_ONLY = "25006"
+
 _LEDGER = """
 CREATE SCHEMA IF NOT EXISTS amianai_migrations;
 REVOKE ALL ON SCHEMA amianai_migrations FROM PUBLIC;
@@ -56,6 +58,12 @@ CREATE TABLE IF NOT EXISTS amianai_migrations.applied (
 );
 REVOKE ALL ON amianai_migrations.applied FROM PUBLIC;
 """
+
+# What one file leaves in the session is not for the next one. The lock is the session's too, and stays.
+_CLEAN = (
+    b"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES;"
+    b" SELECT set_config('statement_timeout', '0', false), set_config('idle_in_transaction_session_timeout', '0', false)"
+)
 
 _ANY_TABLE = """
 SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -115,12 +123,29 @@ def read_folder(folder: Path, source: str) -> list[Migration]:
         ConfigurationError: a name has another form, a number is there twice, a file begins or ends a transaction, or one of the project's
             names a schema that keeps records.
     """
-    found = [_read(path, source) for path in sorted(folder.glob("*.sql"))]
+    found = [_read(path, source) for path in sql_files(folder)]
     found.sort(key=lambda one: int(one.version))
     for one, other in pairwise(found):
         if int(one.version) == int(other.version):
             raise ConfigurationError(f"Two migrations have the number {one.version}.", where=f"{one.path.name}, {other.path.name}")
     return found
+
+
+def sql_files(folder: Path) -> list[Path]:
+    """What is there to be read: also names that another system would not tell from ours (0007_ADD.SQL), which are then refused."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".sql")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        broken = path.is_symlink() and not path.exists()
+        raise ConfigurationError(
+            f"A migration cannot be read: {'a link to nothing' if broken else str(error.strerror).lower()}.",
+            where=str(path),
+            fix="put the file there, or take the name away",
+        ) from error
 
 
 def _read(path: Path, source: str) -> Migration:
@@ -129,7 +154,10 @@ def _read(path: Path, source: str) -> Migration:
         raise ConfigurationError(
             "The name of a migration has another form.", where=str(path), fix="name it like 0007_add_avatars.sql: a number, then words"
         )
-    sql = decoded(path.read_bytes(), str(path)).replace("\r\n", "\n").replace("\r", "\n")
+    sql = decoded(_content(path), str(path)).replace("\r\n", "\n").replace("\r", "\n")
+    line = copies(sql)
+    if line:
+        raise ConfigurationError(COPY, where=f"{path}:{line}", fix=COPY_FIX)
     control = transaction_control(sql)
     if control:
         raise ConfigurationError(
@@ -162,7 +190,7 @@ def plan(files: Sequence[Migration], ledger: Sequence[Applied]) -> list[Migratio
     """
     known = {(one.source, int(one.version)): one for one in ledger}
     by_key = {(one.source, int(one.version)): one for one in files}
-    problems = [f"{one} was edited after it had been applied" for key, one in by_key.items() if _edited(one, known.get(key))]
+    problems = [f"{one} {_change(one, known[key])}" for key, one in by_key.items() if key in known and _change(one, known[key])]
     problems += [
         f"{one} has been applied, but its file is not there (an older checkout?)" for key, one in known.items() if key not in by_key
     ]
@@ -181,8 +209,11 @@ def plan(files: Sequence[Migration], ledger: Sequence[Applied]) -> list[Migratio
     return [one for key, one in by_key.items() if key not in known]
 
 
-def _edited(one: Migration, line: Applied | None) -> bool:
-    return line is not None and (line.sha256 != one.sha256 or line.name != one.name)
+def _change(one: Migration, line: Applied) -> str:
+    """What became of a file since it was applied; empty where it is the same."""
+    if line.sha256 != one.sha256:
+        return "was edited after it had been applied"
+    return f"was renamed after it had been applied as {line.version}_{line.name}" if line.name != one.name else ""
 
 
 def ledger(connection: Connection[Any]) -> list[Applied]:
@@ -256,9 +287,11 @@ def locked(connection: Connection[Any], say: Callable[[str], None], wait: timede
 
     Raises:
         LockedError: it took longer than `wait`.
+        RefusedError, UnreachableError: the database only reads.
     """
     from psycopg.pq import TransactionStatus
 
+    _require_writable(connection)
     free = _taken(connection)
     if not free:
         holder = _holder(connection)
@@ -277,6 +310,19 @@ def locked(connection: Connection[Any], say: Callable[[str], None], wait: timede
         # In a transaction that has failed nothing can be said any more; the lock then ends with the connection.
         if connection.info.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", LOCK)
+
+
+def _require_writable(connection: Connection[Any]) -> None:
+    row = connection.execute("SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'").fetchone()
+    if row is None or not any(row):
+        return
+    if row[0]:
+        raise UnreachableError("This server is a standby, which only reads; nothing was changed.", fix="run it again in a minute")
+    raise RefusedError(
+        "The database only reads; nothing was changed.",
+        where="default_transaction_read_only = on",
+        fix="ALTER DATABASE (or ROLE) ... RESET default_transaction_read_only, or the parameter group, when it may be written again",
+    )
 
 
 def _taken(connection: Connection[Any]) -> bool:
@@ -299,7 +345,8 @@ def _apply(connection: Connection[Any], one: Migration, by: str, say: Callable[[
 
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _once(connection, one, by)
+            done = _once(connection, one, by)
+            connection.execute(_CLEAN, prepare=False)
         except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
             if attempt == ATTEMPTS:
                 raise LockedError(
@@ -311,6 +358,8 @@ def _apply(connection: Connection[Any], one: Migration, by: str, say: Callable[[
             sleep(attempt * (1 + random.random()))  # noqa: S311 - only spreads attempts
         except Error as error:
             raise _failed(one, error) from error
+        else:
+            return done
     raise AssertionError("unreachable")
 
 
@@ -334,8 +383,12 @@ def _once(connection: Connection[Any], one: Migration, by: str) -> Applied:
 
 
 def _failed(one: Migration, error: Error) -> AmianaiError:
-    from amianai_infra.errors import UnreachableError
-
+    if error.sqlstate == _READ_ONLY:
+        return AmianaiError(
+            f"The migration {one} makes its transaction read-only; nothing of it was applied.",
+            where=_place(one, error),
+            fix="take SET TRANSACTION READ ONLY (or transaction_read_only) out of the file; the migrations before it stay",
+        )
     translated = translate(error, f"applying {one}")
     if isinstance(translated, UnreachableError):
         return UnreachableError(

@@ -14,13 +14,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self, TypeVar
 
-from psycopg import Connection, Cursor, Error
+from psycopg import Connection, Cursor, Error, ServerCursor
+from psycopg.errors import _WaitTimeout as WaitTimeout
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from amianai_infra.database import pool_core as core
 from amianai_infra.database.credentials import Credentials, Role, SecretCredentials
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.pool_core import Attempt, Link, Options, Timings
+from amianai_infra.database.pool_session import CLEAN, KNOWN, Session, Work, lent, reader, still_reads, unfinished, watched
 from amianai_infra.database.session import credentials as credentials_of
 from amianai_infra.database.session import failure, settings, translate
 from amianai_infra.errors import ConfigurationError
@@ -30,9 +34,30 @@ from amianai_infra.target import Target
 
 Result = TypeVar("Result")
 _SLICE = 0.2
+_INTERVAL = 0.1  # psycopg's own
+_NamedCursor = watched(ServerCursor)
 
 
-PooledConnection = Connection[Any]
+class PooledConnection(Session, Connection[Any]):
+    """A connection of a pool.
+
+    Attributes:
+        control: begins and ends transactions.
+    """
+
+    control: Cursor[Any]
+
+    def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
+        """As psycopg's, but not for ever: a server that is frozen keeps its connections, and its own limits do not end anything."""
+        if timeout is not None or (limit := self.limit) is None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, limit)
+        except WaitTimeout:
+            error = self.gave_up()
+            if error is not None:
+                raise error from None
+        return super().wait(gen, interval)
 
 
 def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledConnection]:
@@ -65,11 +90,16 @@ def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledC
                 if failure(error) == "login":
                     link.credentials.renew(login)
                 raise
+            made.server_cursor_factory, made.control = _NamedCursor, Cursor(made, row_factory=tuple_row)
             try:
                 made.execute(core.SETTINGS, limits)
+                if link.read is None:
+                    (words,) = made.control.execute(KNOWN).fetchall()
+                    link.read = reader(words[0])
             except BaseException:
                 made.close()
                 raise
+            made.read, made.answer = link.read, options.silence
             link.failed = None
             return made
 
@@ -82,6 +112,8 @@ class _Server:
     def __init__(self, link: Link, cursor: Any, options: Options) -> None:
         self.link = link
         self._timeout = options.timeout
+        self._configure = options.configure
+        self._cleaning = CLEAN.format(*settings(options.statement_timeout, options.idle_in_transaction))
         self.connections: ConnectionPool[PooledConnection] = ConnectionPool(
             connection_class=_connection_class(link, cursor, options),
             min_size=options.size.least,
@@ -90,6 +122,8 @@ class _Server:
             max_lifetime=options.max_lifetime,
             max_idle=options.max_idle,
             name=options.name,
+            configure=options.configure,
+            reset=options.reset,
             open=False,
         )
 
@@ -111,12 +145,13 @@ class _Server:
             else:
                 return
 
-    def take(self) -> PooledConnection:
+    def take(self, timeout: float | None = None) -> PooledConnection:
         """A connection. Whether it is alive shows when it is used: whatever is begun on a dead one is begun again on another."""
+        seconds = self._timeout if timeout is None else timeout
         try:
-            return self.connections.getconn()
+            return self.connections.getconn(seconds)
         except PoolTimeout as error:
-            raise self.link.explained(f"No connection became free within {self._timeout:.0f} s.") from error
+            raise self.link.explained(f"No connection became free within {seconds:.0f} s.") from error
 
     def weed(self) -> None:
         """Drop idle connections that have died, so that the next attempt is not spent on one of them."""
@@ -135,7 +170,12 @@ class _Server:
         attempt.phase, attempt.lost = "work", True
         connection = self.take()
         try:
-            return connection.cursor().execute(query, params).fetchall()
+            if connection.read(query).plain:
+                rows = connection.cursor().execute(query, params).fetchall()
+                if not still_reads(connection):
+                    connection.close()
+                return rows
+            return _apart(connection, query, params, attempt)
         except Error as error:
             attempt.failed(error, connection)
             if core.outdated(error):
@@ -144,9 +184,33 @@ class _Server:
         finally:
             self.give(connection)
 
+    def ping(self, timeout: float) -> None:
+        """Hear from the server within so many seconds."""
+        connection = self.take(timeout)
+        usual, connection.answer = connection.answer, timeout
+        try:
+            connection.execute("SELECT 1")
+        finally:
+            connection.answer = usual
+            self.give(connection)
+
     def give(self, connection: PooledConnection) -> None:
-        """Take it back; one that is broken is replaced."""
+        """Take it back, with nothing left of the caller's; one that is broken is replaced."""
+        if connection.leaves and not connection.closed:
+            self._clean(connection)
         self.connections.putconn(connection)
+
+    def _clean(self, connection: PooledConnection) -> None:
+        try:
+            if connection.spent:
+                connection.close()
+                return
+            connection.execute(self._cleaning, prepare=False)
+            if self._configure is not None:
+                self._configure(connection)
+            connection.cleaned()
+        except Error:
+            connection.close()
 
     def close(self) -> None:
         """End every connection."""
@@ -176,7 +240,7 @@ class Pool:
     ) -> None:
         self.options = options or Options()
         self._timings = Timings()
-        cursor = core.timed(Cursor, self._timings, self.options)
+        cursor = core.timed(watched(Cursor), self._timings, self.options)
 
         def server(place: Endpoint, *, primary: bool) -> _Server:
             return _Server(Link(place, credentials, primary, self.options.name), cursor, self.options)
@@ -215,13 +279,17 @@ class Pool:
         for server in (self._primary, *self._replicas):
             server.close()
 
-    def ping(self) -> float:
-        """Seconds that the database takes to answer, for a health check; raises as `fetch` does, without repeating."""
+    def ping(self, timeout: float = core.PING) -> float:
+        """Seconds that the database takes to answer, for a health check; raises as `fetch` does, without repeating.
+
+        Args:
+            timeout: seconds to wait for a free connection, and again for the answer.
+        """
         started = time.perf_counter()
         try:
-            self._primary.fetch("SELECT 1", None, Attempt())
+            self._primary.ping(timeout)
         except Error as error:
-            raise translate(error, "asking for a sign of life", self._primary.link.endpoint) from error
+            raise core.in_a_server(translate(error, "asking for a sign of life", self._primary.link.endpoint)) from error
         return time.perf_counter() - started
 
     def stats(self) -> dict[str, float]:
@@ -247,7 +315,7 @@ class Pool:
 
     def read(self, work: Callable[[Connection[Any]], Result], *, stale: bool = False) -> Result:
         """What `work` makes of a transaction that only reads. Repeated when the connection is lost: it may run more than once."""
-        return self._transacted(work, core.BEGIN_READ, idempotent=True, stale=stale)
+        return self._transacted(work, "read", idempotent=True, stale=stale)
 
     def _reader(self, but: _Server | None = None) -> _Server:
         """A replica of those that are up; else the primary."""
@@ -271,17 +339,17 @@ class Pool:
             RolledBackError: a statement had failed, and `work` kept its error to itself.
             psycopg.Error: what the database says of the work itself.
         """
-        return self._transacted(work, core.BEGIN_WRITE, idempotent=idempotent)
+        return self._transacted(work, "write", idempotent=idempotent)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection[Any]]:
         """A transaction for a `with` block, committed at its end. Runs once; raises as `run` does."""
-        connection = self._begun(core.BEGIN_WRITE, self._primary)
+        connection = self._begun()
         attempt = Attempt("work")
         try:
             try:
-                yield connection
-                core.require_finished(connection)
+                with lent(connection, "write"):
+                    yield connection
             except BaseException as error:
                 _roll_back(connection, error, attempt)
                 raise
@@ -296,7 +364,7 @@ class Pool:
 
     # -- repetition
 
-    def _transacted(self, work: Callable[[Connection[Any]], Result], begin: str, *, idempotent: bool, stale: bool = False) -> Result:
+    def _transacted(self, work: Callable[[Connection[Any]], Result], doing: Work, *, idempotent: bool, stale: bool = False) -> Result:
         attempt = Attempt()
 
         def once() -> Result:
@@ -304,15 +372,15 @@ class Pool:
             server = self._reader() if stale else self._primary
             connection = server.take()
             try:
-                connection.execute(begin)
+                connection.control.execute(core.BEGIN[doing])
                 attempt.phase = "work"
                 try:
-                    result = work(connection)
-                    core.require_finished(connection)
+                    with lent(connection, doing):
+                        result = work(connection)
                 except BaseException as error:
                     _roll_back(connection, error, attempt)
                     raise
-                _commit(connection, attempt)
+                (_commit if doing == "write" else _let_go)(connection, attempt)
                 return result
             finally:
                 server.give(connection)
@@ -323,15 +391,15 @@ class Pool:
             first = error
         return self._repeated(once, first, attempt, idempotent=idempotent)
 
-    def _begun(self, begin: str, server: _Server) -> PooledConnection:
+    def _begun(self) -> PooledConnection:
         """A connection in a transaction: nothing was done on it yet, so that this may be repeated."""
 
         def once() -> PooledConnection:
-            connection = server.take()
+            connection = self._primary.take()
             try:
-                connection.execute(begin)
+                connection.control.execute(core.BEGIN["write"])
             except BaseException:
-                server.give(connection)
+                self._primary.give(connection)
                 raise
             return connection
 
@@ -352,7 +420,7 @@ class Pool:
             self._primary.weed()
             delay = next(delays)
             if time.monotonic() + delay > deadline:
-                raise translate(error, "repeating what failed", self._primary.link.endpoint) from error
+                raise core.in_a_server(translate(error, "repeating what failed", self._primary.link.endpoint)) from error
             time.sleep(delay)
             try:
                 return once()
@@ -360,10 +428,10 @@ class Pool:
                 error = another
 
 
-def _commit(connection: Connection[Any], attempt: Attempt) -> None:
+def _commit(connection: PooledConnection, attempt: Attempt) -> None:
     attempt.phase = "commit"
     try:
-        done = connection.execute("COMMIT")
+        done = connection.control.execute("COMMIT")
     except Error as error:
         attempt.failed(error, connection)
         raise
@@ -371,18 +439,43 @@ def _commit(connection: Connection[Any], attempt: Attempt) -> None:
         raise core.RolledBackError
 
 
-def _roll_back(connection: Connection[Any], because: BaseException, attempt: Attempt) -> None:
+def _roll_back(connection: PooledConnection, because: BaseException, attempt: Attempt) -> None:
     """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
     attempt.failed(because, connection)
-    if core.unfinished(connection):
+    if unfinished(connection):
         _cut(connection)
         return
     try:
-        connection.execute("ROLLBACK")
+        connection.control.execute("ROLLBACK")
     except Error:
         connection.close()
     if core.outdated(because):
         connection.close()
+
+
+def _let_go(connection: PooledConnection, attempt: Attempt) -> None:
+    """End a transaction that read: whatever was done in it is taken back."""
+    failed = connection.pgconn.transaction_status == TransactionStatus.INERROR
+    try:
+        connection.control.execute("ROLLBACK")
+    except Error as error:
+        attempt.failed(error, connection)
+        raise
+    if failed:
+        raise core.RolledBackError
+
+
+def _apart(connection: PooledConnection, query: Any, params: Any, attempt: Attempt) -> list[Any]:
+    """All rows of one statement, in a transaction of its own."""
+    connection.control.execute(core.BEGIN["read"])
+    try:
+        with lent(connection, "read"):
+            rows = connection.cursor().execute(query, params).fetchall()
+    except BaseException as error:
+        _roll_back(connection, error, attempt)
+        raise
+    _let_go(connection, attempt)
+    return rows
 
 
 def _cut(connection: Connection[Any]) -> None:

@@ -10,7 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self, TypeVar
 
-from psycopg import AsyncConnection, AsyncCursor, Error
+from psycopg import AsyncConnection, AsyncCursor, AsyncServerCursor, Error
+from psycopg.errors import _WaitTimeout as WaitTimeout
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from amianai_infra.database import pool_core as core
@@ -18,6 +21,7 @@ from amianai_infra.database.credentials import Credentials, Role
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.pool import environment_credentials
 from amianai_infra.database.pool_core import Attempt, Link, Options, Timings
+from amianai_infra.database.pool_session import CLEAN, KNOWN, Session, Work, lent, reader, still_reads, unfinished, watched
 from amianai_infra.database.session import credentials as credentials_of
 from amianai_infra.database.session import failure, settings, translate
 from amianai_infra.outputs import StackOutputs
@@ -26,9 +30,30 @@ from amianai_infra.target import Target
 
 Result = TypeVar("Result")
 _SLICE = 0.2
+_INTERVAL = 0.1  # psycopg's own
+_NamedCursor = watched(AsyncServerCursor)
 
 
-PooledConnection = AsyncConnection[Any]
+class PooledConnection(Session, AsyncConnection[Any]):
+    """A connection of a pool.
+
+    Attributes:
+        control: begins and ends transactions.
+    """
+
+    control: AsyncCursor[Any]
+
+    async def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
+        """As psycopg's, but not for ever: a server that is frozen keeps its connections, and its own limits do not end anything."""
+        if timeout is not None or (limit := self.limit) is None:
+            return await super().wait(gen, interval, timeout)
+        try:
+            return await super().wait(gen, interval, limit)
+        except WaitTimeout:
+            error = self.gave_up()
+            if error is not None:
+                raise error from None
+        return await super().wait(gen, interval)
 
 
 def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledConnection]:
@@ -61,11 +86,16 @@ def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledC
                 if failure(error) == "login":
                     await asyncio.to_thread(link.credentials.renew, login)
                 raise
+            made.server_cursor_factory, made.control = _NamedCursor, AsyncCursor(made, row_factory=tuple_row)
             try:
                 await made.execute(core.SETTINGS, limits)
+                if link.read is None:
+                    (words,) = await (await made.control.execute(KNOWN)).fetchall()
+                    link.read = reader(words[0])
             except BaseException:
                 await made.close()
                 raise
+            made.read, made.answer = link.read, options.silence
             link.failed = None
             return made
 
@@ -78,6 +108,8 @@ class _Server:
     def __init__(self, link: Link, cursor: Any, options: Options) -> None:
         self.link = link
         self._timeout = options.timeout
+        self._configure = options.configure
+        self._cleaning = CLEAN.format(*settings(options.statement_timeout, options.idle_in_transaction))
         self.connections: AsyncConnectionPool[PooledConnection] = AsyncConnectionPool(
             connection_class=_connection_class(link, cursor, options),
             min_size=options.size.least,
@@ -86,6 +118,8 @@ class _Server:
             max_lifetime=options.max_lifetime,
             max_idle=options.max_idle,
             name=options.name,
+            configure=options.configure,
+            reset=options.reset,
             open=False,
         )
 
@@ -103,12 +137,13 @@ class _Server:
             else:
                 return
 
-    async def take(self) -> PooledConnection:
+    async def take(self, timeout: float | None = None) -> PooledConnection:
         """A connection. Whether it is alive shows when it is used: whatever is begun on a dead one is begun again on another."""
+        seconds = self._timeout if timeout is None else timeout
         try:
-            return await self.connections.getconn()
+            return await self.connections.getconn(seconds)
         except PoolTimeout as error:
-            raise self.link.explained(f"No connection became free within {self._timeout:.0f} s.") from error
+            raise self.link.explained(f"No connection became free within {seconds:.0f} s.") from error
 
     async def weed(self) -> None:
         """Drop idle connections that have died, so that the next attempt is not spent on one of them."""
@@ -127,7 +162,12 @@ class _Server:
         attempt.phase, attempt.lost = "work", True
         connection = await self.take()
         try:
-            return await (await connection.cursor().execute(query, params)).fetchall()
+            if connection.read(query).plain:
+                rows = await (await connection.cursor().execute(query, params)).fetchall()
+                if not still_reads(connection):
+                    await connection.close()
+                return rows
+            return await _apart(connection, query, params, attempt)
         except Error as error:
             attempt.failed(error, connection)
             if core.outdated(error):
@@ -136,9 +176,33 @@ class _Server:
         finally:
             await self.give(connection)
 
+    async def ping(self, timeout: float) -> None:
+        """Hear from the server within so many seconds."""
+        connection = await self.take(timeout)
+        usual, connection.answer = connection.answer, timeout
+        try:
+            await connection.execute("SELECT 1")
+        finally:
+            connection.answer = usual
+            await self.give(connection)
+
     async def give(self, connection: PooledConnection) -> None:
-        """Take it back; one that is broken is replaced."""
+        """Take it back, with nothing left of the caller's; one that is broken is replaced."""
+        if connection.leaves and not connection.closed:
+            await self._clean(connection)
         await self.connections.putconn(connection)
+
+    async def _clean(self, connection: PooledConnection) -> None:
+        try:
+            if connection.spent:
+                await connection.close()
+                return
+            await connection.execute(self._cleaning, prepare=False)
+            if self._configure is not None:
+                await self._configure(connection)
+            connection.cleaned()
+        except Error:
+            await connection.close()
 
     async def close(self) -> None:
         """End every connection."""
@@ -163,7 +227,7 @@ class AsyncPool:
     ) -> None:
         self.options = options or Options()
         self._timings = Timings()
-        cursor = core.timed_async(AsyncCursor, self._timings, self.options)
+        cursor = core.timed_async(watched(AsyncCursor), self._timings, self.options)
 
         def server(place: Endpoint, *, primary: bool) -> _Server:
             return _Server(Link(place, credentials, primary, self.options.name), cursor, self.options)
@@ -207,13 +271,17 @@ class AsyncPool:
         for server in (self._primary, *self._replicas):
             await server.close()
 
-    async def ping(self) -> float:
-        """Seconds that the database takes to answer, for a health check; raises as `fetch` does, without repeating."""
+    async def ping(self, timeout: float = core.PING) -> float:
+        """Seconds that the database takes to answer, for a health check; raises as `fetch` does, without repeating.
+
+        Args:
+            timeout: seconds to wait for a free connection, and again for the answer.
+        """
         started = time.perf_counter()
         try:
-            await self._primary.fetch("SELECT 1", None, Attempt())
+            await self._primary.ping(timeout)
         except Error as error:
-            raise translate(error, "asking for a sign of life", self._primary.link.endpoint) from error
+            raise core.in_a_server(translate(error, "asking for a sign of life", self._primary.link.endpoint)) from error
         return time.perf_counter() - started
 
     def stats(self) -> dict[str, float]:
@@ -233,7 +301,7 @@ class AsyncPool:
 
     async def read(self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], *, stale: bool = False) -> Result:
         """What `work` makes of a transaction that only reads. It may run more than once."""
-        return await self._transacted(work, core.BEGIN_READ, idempotent=True, stale=stale)
+        return await self._transacted(work, "read", idempotent=True, stale=stale)
 
     def _reader(self, but: _Server | None = None) -> _Server:
         able = [one for one in self._replicas if one is not but and one.link.failed is None]
@@ -243,17 +311,17 @@ class AsyncPool:
 
     async def run(self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], *, idempotent: bool = False) -> Result:
         """What `work` makes of a transaction, which is then committed; see `Pool.run`."""
-        return await self._transacted(work, core.BEGIN_WRITE, idempotent=idempotent)
+        return await self._transacted(work, "write", idempotent=idempotent)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection[Any]]:
         """A transaction for an `async with` block, committed at its end. Runs once; raises as `run` does."""
-        connection = await self._begun(core.BEGIN_WRITE)
+        connection = await self._begun()
         attempt = Attempt("work")
         try:
             try:
-                yield connection
-                core.require_finished(connection)
+                with lent(connection, "write"):
+                    yield connection
             except BaseException as error:
                 await _roll_back(connection, error, attempt)
                 raise
@@ -269,7 +337,7 @@ class AsyncPool:
     # -- repetition
 
     async def _transacted(
-        self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], begin: str, *, idempotent: bool, stale: bool = False
+        self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], doing: Work, *, idempotent: bool, stale: bool = False
     ) -> Result:
         attempt = Attempt()
 
@@ -278,15 +346,15 @@ class AsyncPool:
             server = self._reader() if stale else self._primary
             connection = await server.take()
             try:
-                await connection.execute(begin)
+                await connection.control.execute(core.BEGIN[doing])
                 attempt.phase = "work"
                 try:
-                    result = await work(connection)
-                    core.require_finished(connection)
+                    with lent(connection, doing):
+                        result = await work(connection)
                 except BaseException as error:
                     await _roll_back(connection, error, attempt)
                     raise
-                await _commit(connection, attempt)
+                await (_commit if doing == "write" else _let_go)(connection, attempt)
                 return result
             finally:
                 await server.give(connection)
@@ -297,11 +365,11 @@ class AsyncPool:
             first = error
         return await self._repeated(once, first, attempt, idempotent=idempotent)
 
-    async def _begun(self, begin: str) -> PooledConnection:
+    async def _begun(self) -> PooledConnection:
         async def once() -> PooledConnection:
             connection = await self._primary.take()
             try:
-                await connection.execute(begin)
+                await connection.control.execute(core.BEGIN["write"])
             except BaseException:
                 await self._primary.give(connection)
                 raise
@@ -323,7 +391,7 @@ class AsyncPool:
             await self._primary.weed()
             delay = next(delays)
             if time.monotonic() + delay > deadline:
-                raise translate(error, "repeating what failed", self._primary.link.endpoint) from error
+                raise core.in_a_server(translate(error, "repeating what failed", self._primary.link.endpoint)) from error
             await asyncio.sleep(delay)
             try:
                 return await once()
@@ -331,10 +399,10 @@ class AsyncPool:
                 error = another
 
 
-async def _commit(connection: AsyncConnection[Any], attempt: Attempt) -> None:
+async def _commit(connection: PooledConnection, attempt: Attempt) -> None:
     attempt.phase = "commit"
     try:
-        done = await connection.execute("COMMIT")
+        done = await connection.control.execute("COMMIT")
     except Error as error:
         attempt.failed(error, connection)
         raise
@@ -342,18 +410,43 @@ async def _commit(connection: AsyncConnection[Any], attempt: Attempt) -> None:
         raise core.RolledBackError
 
 
-async def _roll_back(connection: AsyncConnection[Any], because: BaseException, attempt: Attempt) -> None:
+async def _roll_back(connection: PooledConnection, because: BaseException, attempt: Attempt) -> None:
     """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
     attempt.failed(because, connection)
-    if core.unfinished(connection):
+    if unfinished(connection):
         await _cut(connection)
         return
     try:
-        await connection.execute("ROLLBACK")
+        await connection.control.execute("ROLLBACK")
     except Error:
         await connection.close()
     if core.outdated(because):
         await connection.close()
+
+
+async def _let_go(connection: PooledConnection, attempt: Attempt) -> None:
+    """End a transaction that read: whatever was done in it is taken back."""
+    failed = connection.pgconn.transaction_status == TransactionStatus.INERROR
+    try:
+        await connection.control.execute("ROLLBACK")
+    except Error as error:
+        attempt.failed(error, connection)
+        raise
+    if failed:
+        raise core.RolledBackError
+
+
+async def _apart(connection: PooledConnection, query: Any, params: Any, attempt: Attempt) -> list[Any]:
+    """All rows of one statement, in a transaction of its own."""
+    await connection.control.execute(core.BEGIN["read"])
+    try:
+        with lent(connection, "read"):
+            rows = await (await connection.cursor().execute(query, params)).fetchall()
+    except BaseException as error:
+        await _roll_back(connection, error, attempt)
+        raise
+    await _let_go(connection, attempt)
+    return rows
 
 
 async def _cut(connection: AsyncConnection[Any]) -> None:

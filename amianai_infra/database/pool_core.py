@@ -8,20 +8,21 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 
 from psycopg import Error
-from psycopg.pq import TransactionStatus
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from amianai_infra.database.credentials import Credentials
 from amianai_infra.database.endpoint import Endpoint
+from amianai_infra.database.pool_session import Meaning, Work
 from amianai_infra.database.session import failure, said, translate
 from amianai_infra.database.sql_text import shape
-from amianai_infra.errors import AmianaiError, UnreachableError
+from amianai_infra.errors import AmianaiError, ForbiddenError, UnreachableError
 from amianai_infra.rules.connections import Backoff, Kind, PoolSize
 
 logger = logging.getLogger("amianai_infra.database")
@@ -29,8 +30,7 @@ logger = logging.getLogger("amianai_infra.database")
 # Sessions read unless a transaction says otherwise: what is repeated as reading cannot have written.
 SETTINGS = """SELECT set_config('default_transaction_read_only', 'on', false), set_config('statement_timeout', %s, false),
  set_config('idle_in_transaction_session_timeout', %s, false)"""
-BEGIN_READ = "BEGIN READ ONLY"
-BEGIN_WRITE = "BEGIN READ WRITE"
+BEGIN: dict[Work, LiteralString] = {"read": "BEGIN READ ONLY", "write": "BEGIN READ WRITE"}
 
 CONNECTING = Backoff(first=0.05, most=0.4)
 REPEATING = Backoff(first=0.02, most=0.5)
@@ -39,6 +39,9 @@ REPEATING = Backoff(first=0.02, most=0.5)
 CONNECT_PATIENCE = 120.0
 # Seconds that another thread or task is given to leave a connection that was shut down under it.
 LEAVE = 0.2
+
+# Seconds that a health check waits for a connection, and for its answer.
+PING = 5.0
 
 DEFAULT_SIZE = PoolSize(2, 8)
 
@@ -65,11 +68,15 @@ class Options:
         timeout: seconds to wait for a free connection.
         patience: seconds for which a failed call is repeated, where it may be.
         statement_timeout: longest a statement may take; None for no limit.
+        answer: how long after that limit an answer may still come; a server that says nothing until then is taken for lost.
         idle_in_transaction: longest a transaction may do nothing.
         slow: statements that take longer are logged.
         max_lifetime: seconds after which a connection is replaced.
         max_idle: seconds after which an unused connection beyond the least is closed.
         row_factory: psycopg's row factory; tuples where it is None.
+        configure: as psycopg_pool's: called with each new connection, and again when its session had to be cleaned; a coroutine function
+            for `AsyncPool`.
+        reset: as psycopg_pool's: called with each connection that comes back, in a worker of the pool.
     """
 
     name: str = "amianai"
@@ -77,11 +84,19 @@ class Options:
     timeout: float = 30.0
     patience: float = 30.0
     statement_timeout: timedelta | None = timedelta(seconds=30)
+    answer: timedelta = timedelta(seconds=5)
     idle_in_transaction: timedelta | None = timedelta(seconds=60)
     slow: timedelta = timedelta(seconds=1)
     max_lifetime: float = 1800.0
     max_idle: float = 300.0
     row_factory: Any = None
+    configure: Callable[[Any], Any] | None = None
+    reset: Callable[[Any], Any] | None = None
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds after which a server that owes an answer is given up."""
+        return (self.statement_timeout + self.answer).total_seconds() if self.statement_timeout else None
 
 
 class Timings:
@@ -139,6 +154,7 @@ class Link:
         primary: whether a standby is refused.
         failed: why the last attempt to connect failed, or that there was none; None after one that succeeded.
         stop: set when the pool closes.
+        read: tells what a text means on this server; None before the first connection.
     """
 
     endpoint: Endpoint
@@ -147,6 +163,7 @@ class Link:
     name: str
     failed: Exception | None = field(default_factory=lambda: UnreachableError("There was no connection yet."))
     stop: threading.Event = field(default_factory=threading.Event)
+    read: Callable[[Any], Meaning] | None = None
 
     def parameters(self, user: str) -> dict[str, Any]:
         """The driver's parameters without the password."""
@@ -156,6 +173,8 @@ class Link:
     def again(self, error: Exception, deadline: float) -> bool:
         """Remember why an attempt failed; gives whether to try again at once."""
         self.failed = error
+        if isinstance(error, AmianaiError):
+            in_a_server(error)
         if not isinstance(error, Error):
             return False
         return failure(error) in _PATIENT and not self.stop.is_set() and time.monotonic() < deadline
@@ -173,7 +192,7 @@ class Link:
         if isinstance(self.failed, AmianaiError):
             return self.failed
         if isinstance(self.failed, Error):
-            return translate(self.failed, "connecting", self.endpoint)
+            return in_a_server(translate(self.failed, "connecting", self.endpoint))
         return UnreachableError(
             fallback, where=f"{self.endpoint.host}:{self.endpoint.port}", fix="use a larger pool, or shorter transactions"
         )
@@ -189,19 +208,13 @@ def said_something(connection: Any) -> bool:
     return bool(poller.poll(0))
 
 
-def unfinished(connection: Any) -> bool:
-    """Whether something is still under way on a connection: a COPY, a stream or a pipeline that was left open, or another thread's call.
-
-    psycopg keeps a lock for as long as a stream or a COPY is open, so that the next statement would wait for ever.
-    """
-    pgconn = connection.pgconn
-    return bool(connection.lock.locked() or pgconn.transaction_status == TransactionStatus.ACTIVE or pgconn.pipeline_status)
-
-
-def require_finished(connection: Any) -> None:
-    """Refuse to commit while something is still under way."""
-    if unfinished(connection):
-        raise UnfinishedError
+def in_a_server(error: AmianaiError) -> AmianaiError:
+    """The error with advice for a server's log: there is no command to be run again, and the pool tries again by itself."""
+    if isinstance(error, UnreachableError):
+        error.fix = "the pool goes on trying; where this lasts, see whether the network leads from this process to there"
+    elif isinstance(error, ForbiddenError):
+        error.fix = "the pool goes on trying; see whether this process's AWS credentials and its secret are the ones that they should be"
+    return error
 
 
 def hang_up(connection: Any) -> None:
@@ -279,16 +292,6 @@ class RolledBackError(AmianaiError):
         )
 
 
-class UnfinishedError(AmianaiError):
-    """The work ended while its connection was still in use."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The work ended while a COPY, a stream, a pipeline or another thread still used its connection; the transaction was rolled back.",
-            fix="read each COPY and stream to its end or let an error out of its `with` block, and wait for what runs beside the work",
-        )
-
-
 def timed(base: Any, timings: Timings, options: Options) -> Any:
     """A cursor class that times what it executes."""
     slow, name, clock = options.slow.total_seconds(), options.name, time.perf_counter
@@ -300,7 +303,9 @@ def timed(base: Any, timings: Timings, options: Options) -> Any:
             """As psycopg's, timed."""
             started = clock()
             try:
-                return super().execute(query, params, **extra)
+                done = super().execute(query, params, **extra)
+                self.connection.saw(self)
+                return done
             finally:
                 note(timings, clock() - started, slow, query, name)
 
@@ -326,7 +331,9 @@ def timed_async(base: Any, timings: Timings, options: Options) -> Any:
             """As psycopg's, timed."""
             started = clock()
             try:
-                return await super().execute(query, params, **extra)
+                done = await super().execute(query, params, **extra)
+                self.connection.saw(self)
+                return done
             finally:
                 note(timings, clock() - started, slow, query, name)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from amianai_infra.database import roles
 from amianai_infra.database.credentials import FixedCredentials, Login, Role
 from amianai_infra.database.endpoint import Endpoint
-from amianai_infra.database.migrate import Applied, Done, Migration, ledger, locked, migrate, plan, read_all
+from amianai_infra.database.migrate import Applied, Done, Migration, ledger, locked, migrate, plan, read_all, sql_files
 from amianai_infra.database.session import open_connection
 from amianai_infra.errors import ConfigurationError, RefusedError
 from amianai_infra.outputs import StackOutputs
@@ -30,7 +30,7 @@ def project_folder(root: Path, setting: str) -> Path | None:
     if not setting:
         return None
     folder = root / setting
-    if folder.is_dir() and any(folder.glob("*.sql")):
+    if folder.is_dir() and sql_files(folder):
         return folder
     how = "holds no .sql file" if folder.is_dir() else "is not a folder" if folder.exists() else "does not exist"
     raise ConfigurationError(

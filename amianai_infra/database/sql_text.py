@@ -67,6 +67,11 @@ def require_text(text: str, where: str = "") -> None:
 
 def tokens(text: str) -> Iterator[tuple[str, str]]:
     """Kind and text of each token; comments are left out."""
+    return ((kind, token) for kind, token, _ in _placed(text))
+
+
+def _placed(text: str) -> Iterator[tuple[str, str, int]]:
+    """Kind, text and place of each token."""
     place = 0
     while place < len(text):
         found = _TOKEN.match(text, place)
@@ -74,11 +79,11 @@ def tokens(text: str) -> Iterator[tuple[str, str]]:
             return
         kind = str(found.lastgroup)
         if kind == "block":
+            yield "space", " ", place
             place = _end_of_block(text, found.end())
-            yield "space", " "
             continue
+        yield ("space", " ", place) if kind == "comment" else (kind, found.group(), place)
         place = found.end()
-        yield ("space", " ") if kind == "comment" else (kind, found.group())
 
 
 def _end_of_block(text: str, place: int) -> int:
@@ -157,6 +162,30 @@ def transaction_control(text: str) -> str:
         if words[0] in _TRANSACTION or words[:2] in _TRANSACTION_PAIRS:
             return " ".join(words[:2])
     return ""
+
+
+COPY = "COPY from STDIN or to STDOUT moves rows through psql, which does not run this."
+COPY_FIX = "write the rows as INSERT (`pg_dump --inserts` does), or load them with psql: `amianai db shell --role owner`"
+
+
+def copies(text: str) -> int:
+    """The line of the first COPY whose rows would come from the program that sends it, or go to it; 0 where there is none."""
+    start, before, depth = "", "", 0
+    line = 0
+    for kind, token, place in _placed(text):
+        if kind == "space":
+            continue
+        word = token.upper() if kind == "word" and token.isascii() else token
+        depth = max(0, depth + (word == "(") - (word == ")"))
+        if word == ";" and not depth:
+            start = ""
+            continue
+        if not start:
+            start, line = word, text.count("\n", 0, place) + 1
+        elif start == "COPY" and not depth and before in ("FROM", "TO") and word in ("STDIN", "STDOUT"):
+            return line
+        before = word
+    return 0
 
 
 _VALUES = frozenset({"escaped", "literal", "dollar", "number"})

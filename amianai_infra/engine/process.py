@@ -97,7 +97,7 @@ def run(
         except OSError as error:
             raise EngineError("The Pulumi engine cannot be started.", where=str(error), fix="run `amianai doctor`") from error
         started(process.pid)
-        with _signals_as_interrupts():
+        with signals_as_interrupts():
             stopped = _wait(process, tick, interrupted)
         if stopped:
             raise KeyboardInterrupt
@@ -139,8 +139,8 @@ def _wait(process: subprocess.Popen[bytes], tick: Callable[[], None], interrupte
 
 
 @contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """SIGTERM and SIGHUP stop the engine as gracefully as Ctrl-C does."""
+def signals_as_interrupts() -> Iterator[None]:
+    """SIGTERM and SIGHUP end what runs as gracefully as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -108,10 +108,14 @@ class Project:
             return "", ""
         return fields[3], fields[2]
 
-    def keep_password(self, port: int, database: str, user: str, password: str) -> None:
-        """Write the password file for libpq, mode 0600."""
-        secret = password.replace("\\", "\\\\").replace(":", "\\:")
-        lines = (f"{host}:{port}:{name}:{user}:{secret}\n" for host in ("localhost", "127.0.0.1") for name in (database, "*"))
+    def keep_passwords(self, port: int, database: str, logins: Mapping[str, str]) -> None:
+        """Write the password file for libpq, mode 0600: the password of each user, the owner first, who is the one to be by default."""
+        lines = (
+            ":".join((host, str(port), name, user, password.replace("\\", "\\\\").replace(":", "\\:"))) + "\n"
+            for user, password in logins.items()
+            for host in ("localhost", "127.0.0.1")
+            for name in (database, "*")
+        )
         write_private(self.password_file, "".join(lines).encode())
 
 

@@ -150,23 +150,30 @@ class SandboxTarget:
         """The sandbox's own authority."""
         return self.sandbox.certificates.ca
 
-    def keep_password(self) -> bool:
-        """Write psql's password file from the database's secret; False while there is no database."""
+    def keep_passwords(self) -> bool:
+        """Write psql's password file from the database's secrets; False while there is no database."""
+        outputs = cached_outputs(self)
+        if outputs is None:
+            return False
+        database = outputs.database
+        arns = (database.secret_arn, database.application_secret_arn, database.readonly_secret_arn)
+        logins = dict(login for arn in arns if arn and (login := self._login(arn)))
+        if logins:
+            self.sandbox.project.keep_passwords(database.port, database.name, logins)
+        return bool(logins)
+
+    def _login(self, arn: str) -> tuple[str, str] | None:
+        """User and password in a secret; None where there is none yet."""
         import json
 
         from botocore.exceptions import BotoCoreError, ClientError
 
-        outputs = cached_outputs(self)
-        if outputs is None:
-            return False
         try:
-            secret = self.client("secretsmanager").get_secret_value(SecretId=outputs.database.secret_arn)
+            secret = self.client("secretsmanager").get_secret_value(SecretId=arn)
         except (BotoCoreError, ClientError):
-            return False
+            return None
         found = json.loads(secret["SecretString"])
-        database = outputs.database
-        self.sandbox.project.keep_password(database.port, database.name, found["username"], found["password"])
-        return True
+        return found["username"], found["password"]
 
 
 def _without_account(request: Any, **_: Any) -> None:

@@ -81,7 +81,7 @@ def application(target: SandboxTarget) -> str:
     with superuser(target) as connection:
         connection.execute("CREATE ROLE application LOGIN PASSWORD 'p:a\\ss''w'")
         connection.execute("CREATE DATABASE product OWNER application")
-    target.sandbox.project.keep_password(target.sandbox.ports().postgres, "product", "application", password)
+    target.sandbox.project.keep_passwords(target.sandbox.ports().postgres, "product", {"application": password})
     return password
 
 

@@ -380,6 +380,8 @@ def test_sql_is_whole_or_not_there(run: Run, work: Database, tmp_path: Path) -> 
         ("SELECT 1 AS €$$; COMMIT; SELECT 1 AS €$$", "COMMIT"),
         ("DELETE FROM users; COMMIT", "COMMIT"),
         ("ROLLBACK; DELETE FROM users", "ROLLBACK"),
+        ("DELETE FROM users;\nCOPY users FROM STDIN;\nCOMMIT\n\\.", "line 2"),
+        ("COPY users TO STDOUT", "moves rows through psql"),
     ],
 )
 def test_sql_that_is_refused(run: Run, work: Database, text: str, why: str) -> None:
@@ -478,6 +480,25 @@ def test_sql_that_reads_needs_no_gate_and_is_on_record(run: Run, work: Database)
     assert found == [{"email": "a@example.com", "one": 1}]
     begun, ended = events(work)[-2:]
     assert (begun["action"], begun["detail"], ended["rows"]) == ("query", "SELECT email, 1 AS one FROM users;", 1)
+
+
+@pytest.mark.parametrize("write", [(), ("--write", *GIVEN)])
+def test_rows_that_python_has_no_word_for_are_shown_as_the_server_writes_them(run: Run, write: tuple[str, ...]) -> None:
+    text = (
+        "SELECT 'infinity'::timestamptz AS a, date '0044-03-15 BC' AS a, '-infinity'::timestamp AS b, '24:00'::time AS a_2,"
+        " ARRAY['infinity'::date] AS c, '2026-03-01'::date AS d"
+    )
+    found = json.loads(run("sql", *write, text).stdout)
+    rows = found["result"] if write else found
+    assert rows == [{"a": "infinity", "a_2": "0044-03-15 BC", "b": "-infinity", "a_2_2": "24:00:00", "c": ["infinity"], "d": "2026-03-01"}]
+
+
+def test_of_many_rows_those_that_are_shown_are_read(run: Run, work: Database) -> None:
+    """The server sends them one by one, and is told to stop: the last of them would divide by zero."""
+    found = run("sql", "SELECT number, 1 / (5000000 - number) FROM generate_series(1, 5000000) number")
+    assert len(json.loads(found.stdout)) == 1000
+    assert "first 1000 rows" in found.stderr
+    assert events(work)[-1]["rows"] == 1000
 
 
 @pytest.mark.parametrize(

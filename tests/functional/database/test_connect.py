@@ -20,9 +20,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from amianai_infra.database.credentials import FixedCredentials, Login
+from amianai_infra.database import schema
+from amianai_infra.database.credentials import FixedCredentials, Login, role_name
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.session import connect, open_connection
 from amianai_infra.database.shell import sweep
@@ -247,3 +249,17 @@ def test_a_shell_that_is_ended_leaves_no_password_file(
             os.killpg(process.pid, signal.SIGKILL)
     sweep()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_in_a_shell_of_the_sandbox_the_url_of_each_role_finds_its_password(shared: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `psql "$(amianai db url)"` after `sandbox env`: libpq looks the user up in the file that PGPASSFILE names."""
+    with shared.connect(statement_timeout=None) as connection:
+        schema.apply(connection, shared.target, shared.outputs, None, say=lambda _: None)
+    monkeypatch.setattr("amianai_infra.sandbox.target.cached_outputs", lambda target: shared.outputs)
+    assert shared.target.keep_passwords()
+    for role in ("owner", "application", "readonly"):
+        user = role_name(shared.outputs, role)
+        file = str(shared.target.sandbox.project.password_file)
+        with psycopg.connect(Endpoint.of(shared.target, shared.outputs).url(user), passfile=file) as connection:
+            assert connection.execute("SELECT current_user").fetchone() == (user,)
+    assert shared.target.sandbox.environment()["PGUSER"] == role_name(shared.outputs, "owner")

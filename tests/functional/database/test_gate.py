@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -123,7 +124,7 @@ def test_everything_that_is_missing_is_named_at_once_with_its_fix(watched: Datab
         "  next:  put ENABLE_DB_ADMIN=true before this one command",
         f"       | add --confirm {DOMAIN}",
         "       | add --reason TEXT",
-        "       | run `amianai up`, which makes it",
+        "       | run `amianai up --refresh`, which sees that it was deleted and makes it again",
     ]
     assert traces(watched) == 0
 
@@ -143,6 +144,7 @@ def test_without_the_log_group_nothing_runs(watched: Database) -> None:
         with pytest.raises(RefusedError, match="no audit log group") as caught:
             attempt(watched, table_must_be_written=kind)
         assert caught.value.exit_code == 3
+        assert "amianai up --refresh" in str(caught.value), "`up` alone takes the state's word for it"
     assert traces(watched) == 0
     assert table(watched) == []
 
@@ -211,6 +213,16 @@ def test_a_failure_is_recorded_and_raised(watched: Database) -> None:
     with pytest.raises(KeyboardInterrupt), administration_of(watched):
         raise KeyboardInterrupt
     assert table(watched)[0]["outcome"] == "interrupted"
+
+
+def test_work_that_is_ended_is_recorded_as_interrupted(watched: Database) -> None:
+    """SIGTERM, as from a CI job that is cancelled: without a handler the process is gone, and the record says `begun` for ever."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        with pytest.raises(KeyboardInterrupt), administration_of(watched):
+            assert callable(signal.getsignal(number))
+            signal.raise_signal(number)
+        assert not callable(signal.getsignal(number))
+        assert table(watched)[0]["outcome"] == "interrupted"
 
 
 def administration_of(database: Database, **options: Any) -> Any:

@@ -101,6 +101,44 @@ def test_what_a_file_sets_does_not_reach_the_next(database: Database, tmp_path: 
     assert "plain" in tables(database)
 
 
+def test_what_a_file_leaves_in_the_session_does_not_reach_the_next(database: Database, tmp_path: Path) -> None:
+    """A temporary table would take the place of the real one, and what was meant for that be on record as done."""
+    own = write(
+        tmp_path,
+        n0001_a="CREATE TABLE people (id int)",
+        n0002_b="CREATE TEMP TABLE people AS SELECT 1; CREATE ROLE somebody; GRANT somebody TO CURRENT_USER;"
+        " PREPARE one AS SELECT 1; DECLARE one CURSOR WITH HOLD FOR SELECT 1; LISTEN one; SET statement_timeout = '1ms'; SET ROLE somebody",
+        n0003_c="ALTER TABLE people ADD nickname text; PREPARE one AS SELECT 1; DECLARE one CURSOR WITH HOLD FOR SELECT 1;"
+        " DO $$ BEGIN ASSERT current_setting('statement_timeout') = '0' AND NOT EXISTS (SELECT pg_listening_channels()) ; END $$",
+    )
+    with database.connect(statement_timeout=None) as connection:
+        connection.execute(f"ALTER ROLE {database.outputs.database.username} SET statement_timeout = '7min'")
+    try:
+        run(database, read_folder(own, "project"))
+    finally:
+        with database.connect() as connection:
+            connection.execute("DROP ROLE IF EXISTS somebody")
+    with database.connect() as connection:
+        found = connection.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'public.people'::regclass AND attnum > 0")
+        assert found.fetchall() == [("id",), ("nickname",)]
+
+
+@pytest.mark.parametrize(
+    "text", ["SET TRANSACTION READ ONLY; CREATE TABLE t (id int)", "SET transaction_read_only = on; CREATE TABLE t (id int)"]
+)
+def test_a_file_that_makes_its_transaction_read_only_is_named(database: Database, tmp_path: Path, text: str) -> None:
+    with pytest.raises(AmianaiError, match="0001_a makes its transaction read-only"):
+        run(database, read_folder(write(tmp_path, n0001_a=text), "project"))
+    assert recorded(database) == []
+
+
+def test_a_database_that_only_reads_is_said_to(database: Database) -> None:
+    with database.superuser() as connection:
+        connection.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
+    with pytest.raises(RefusedError, match="only reads; nothing was changed"):
+        apply(database)
+
+
 # ---- whole or not at all
 
 

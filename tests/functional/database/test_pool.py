@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import random
+import signal
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -450,6 +453,56 @@ def test_a_thread_that_still_works_when_its_work_ends_is_told(alone: Pool) -> No
     threads[0].join(10)
     assert isinstance(said[0], psycopg.OperationalError)
     assert alone.fetch("SELECT 1") == [(1,)]
+
+
+@contextmanager
+def frozen(*pids: int) -> Iterator[None]:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+SOON = Options(
+    size=PoolSize(1, 1), timeout=0.3, patience=0.3, statement_timeout=timedelta(milliseconds=200), answer=timedelta(milliseconds=100)
+)
+
+
+@pytest.mark.timeout(60)  # where it fails, it hangs
+def test_a_server_process_that_is_frozen_is_given_up(data: Database) -> None:
+    """Its connection is whole, and the limits are its own: nothing but a limit on our side ends the wait."""
+
+    with Pool.of(data.target, data.outputs, options=dataclasses.replace(SOON, timeout=10.0)) as pool:
+
+        def pid() -> int:
+            return int(pool.fetch("SELECT pg_backend_pid()")[0][0])
+
+        with frozen(old := pid()):
+            assert pid() != old, "what reads is repeated on another connection"
+        with frozen(pid()), pytest.raises(UnreachableError, match=r"did not answer for 0\.1 s"):
+            pool.ping(0.1)
+        with ExitStack() as stack, pytest.raises(ConnectionLostError):
+            pool.run(lambda db: [stack.enter_context(frozen(db.info.backend_pid)), db.execute("SELECT 1")])
+        pool.run(lambda db: db.execute("SET LOCAL statement_timeout = 0; SELECT pg_sleep(0.5)"))
+
+
+@pytest.mark.timeout(60)  # where it fails, it hangs
+def test_a_server_that_is_frozen_as_a_whole_is_unreachable(data: Database) -> None:
+    (server,) = [one.pid for one in data.target.sandbox.status() if one.name == "postgres"]
+    assert server is not None
+    with Pool.of(data.target, data.outputs, options=SOON) as pool:
+        with frozen(server, pool.fetch("SELECT pg_backend_pid()")[0][0]):
+            with pytest.raises(UnreachableError):
+                pool.fetch("SELECT 1")
+            with pytest.raises(UnreachableError):
+                pool.ping(0.1)
+        deadline = time.monotonic() + 20
+        while pool._primary.link.failed and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert pool.ping(10.0) < 10
 
 
 def test_patience_has_an_end(data: Database) -> None:

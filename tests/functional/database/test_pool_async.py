@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
+import signal
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -19,7 +21,7 @@ from psycopg import errors
 from amianai_infra.database import AsyncPool, ConnectionLostError, Options, RolledBackError, UnfinishedError, UnknownOutcomeError, schema
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.session import credentials
-from amianai_infra.errors import AmianaiError, UntrustedError
+from amianai_infra.errors import AmianaiError, UnreachableError, UntrustedError
 from amianai_infra.rules.connections import PoolSize
 from amianai_infra.sandbox.certificates import ensure_certificates
 from tests.database import Database
@@ -202,6 +204,23 @@ def test_work_that_leaves_its_connection_in_use_ends_at_once(data: Database) -> 
                 await one.aclose()
 
     within(data, work, size=PoolSize(1, 1), patience=1.0)
+
+
+@pytest.mark.timeout(60)  # where it fails, it hangs
+def test_a_server_process_that_is_frozen_is_given_up(data: Database) -> None:
+    async def work(pool: AsyncPool) -> None:
+        for call in (pool.fetch("SELECT 1"), pool.ping(0.1)):
+            pid = (await pool.fetch("SELECT pg_backend_pid()"))[0][0]
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                assert await call == [(1,)]
+            except UnreachableError as error:
+                assert "did not answer for 0.1 s" in error.where
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
+    limits = {"statement_timeout": timedelta(milliseconds=200), "answer": timedelta(milliseconds=100)}
+    within(data, work, size=PoolSize(1, 1), patience=1.0, **limits)
 
 
 def test_patience_has_an_end_and_so_has_the_pool(data: Database) -> None:

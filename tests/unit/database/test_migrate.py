@@ -40,7 +40,7 @@ def test_an_edited_file_is_refused_by_name() -> None:
     with pytest.raises(RefusedError, match="amianai 0001_step_1 was edited"):
         plan([file(1, content="edited"), file(2)], [line(file(1))])
     renamed = Migration(OURS, "0001", "other", file(1).sha256, "", Path("0001_other.sql"))
-    with pytest.raises(RefusedError, match="0001_other was edited"):
+    with pytest.raises(RefusedError, match="0001_other was renamed after it had been applied as 0001_step_1"):
         plan([renamed], [line(file(1))])
 
 
@@ -78,11 +78,30 @@ def test_line_ends_do_not_count(tmp_path: Path) -> None:
         ({"n0001_Upper": "SELECT 1"}, "has another form"),
         ({"n0001_a": "SELECT 1", "n00001_b": "SELECT 1"}, "Two migrations have the number"),
         ({"n0001_a": "SELECT 1; COMMIT;"}, "says COMMIT"),
+        ({"n0001_a": "SELECT 1;\nCOPY users FROM STDIN;\n1\n\\.\n"}, r"(?s)moves rows through psql.*n?0001_a.sql:2"),
     ],
 )
 def test_what_is_no_migration(tmp_path: Path, files: dict[str, str], reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         read_folder(write(tmp_path, **files), PROJECT)
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "0009_gone.sql").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigurationError, match=r"(?s)a link to nothing.*0009_gone.sql"):
+        read_folder(tmp_path, PROJECT)
+    (tmp_path / "0009_gone.sql").unlink()
+    (tmp_path / "0009_folder.sql").mkdir()
+    with pytest.raises(ConfigurationError, match=r"(?s)is a directory.*0009_folder.sql"):
+        read_folder(tmp_path, PROJECT)
+
+
+def test_a_name_in_capitals_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "0009_ADD.SQL").touch()
+    assert project_folder(tmp_path, "own") == tmp_path / "own"
+    with pytest.raises(ConfigurationError, match=r"(?s)has another form.*0009_ADD.SQL"):
+        read_folder(tmp_path / "own", PROJECT)
 
 
 @pytest.mark.parametrize(("setting", "how"), [("none", "does not exist"), ("file", "is not a folder"), ("empty", "holds no .sql file")])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from psycopg import InterfaceError, OperationalError, errors
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from amianai_infra import database
-from amianai_infra.database.pool_core import Attempt, ConnectionLostError, Phase, UnknownOutcomeError, judge, shown
-from amianai_infra.errors import AmianaiError
+from amianai_infra.database.credentials import FixedCredentials, Login
+from amianai_infra.database.endpoint import Endpoint
+from amianai_infra.database.pool_core import Attempt, ConnectionLostError, Link, Phase, UnknownOutcomeError, judge, shown
+from amianai_infra.errors import AmianaiError, ForbiddenError, UnreachableError
 
 LOST = (OperationalError("the connection is closed"), errors.AdminShutdown("x"), errors.CrashShutdown("x"), InterfaceError("closed"))
 CONFLICTS = (errors.SerializationFailure("x"), errors.DeadlockDetected("x"))
@@ -51,6 +55,23 @@ def test_what_would_not_pass_is_never_repeated(error: Exception) -> None:
 @pytest.mark.parametrize("phase", ["work", "commit"])
 def test_what_the_connection_outlived_is_no_outage(error: Exception, phase: Phase) -> None:
     assert judge(error, Attempt(phase, lost=False), idempotent=True) is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("connection refused"),
+        errors.InvalidPassword("password authentication failed"),
+        UnreachableError("AWS did not answer.", fix="check the network and run the command again"),
+        ForbiddenError("No usable AWS credentials.", fix="run `aws configure` or `aws sso login`, or set AWS_PROFILE"),
+    ],
+)
+def test_what_a_server_logs_speaks_of_no_command(error: Exception, tmp_path: Path) -> None:
+    link = Link(Endpoint("db.example.com", 5432, "amianai", tmp_path), FixedCredentials(Login("a", "b")), primary=True, name="x")
+    link.again(error, 0.0)
+    for said in (str(error), str(link.explained(""))):
+        assert not re.search("`|run |command", said)
+    assert "goes on trying" in link.explained("").fix
 
 
 def test_a_closed_pool_is_not_waited_for() -> None:

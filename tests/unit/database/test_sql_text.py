@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amianai_infra.database.migrate import FOLDER
-from amianai_infra.database.sql_text import LONGEST, shape, statements, tokens, transaction_control, value
+from amianai_infra.database.sql_text import LONGEST, copies, shape, statements, tokens, transaction_control, value
 
 CALM = (
     "CREATE TABLE a (b text DEFAULT 'COMMIT; ROLLBACK')",
@@ -103,3 +103,24 @@ def test_any_text_can_be_read(text: str) -> None:
     list(tokens(text))
     list(statements(text))
     assert len(shape(text * 10)) <= LONGEST + 3
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("COPY users FROM STDIN;", 1),
+        ("SELECT 1;\n\ncopy public.users (id, email)\nfrom stdin with (format csv);\n1\tit's a\n\\.\n", 3),
+        ("/* COPY */ COPY (SELECT 1) TO STDOUT", 1),
+        ("COPY t FROM /* here */ stdin", 1),
+        ("SELECT 1; -- COPY\nCOPY t TO stdin", 2),
+        ("COPY (SELECT 'a;' FROM b) TO STDOUT", 1),
+        ("COPY t FROM 'file'", 0),
+        ("COPY t TO PROGRAM 'stdout'", 0),
+        ("SELECT 'COPY t FROM STDIN'", 0),
+        ("CREATE TABLE copy (stdin int); SELECT stdin FROM copy", 0),
+        ("SELECT 1 AS copy FROM stdin", 0),
+        ("DO $$ BEGIN PERFORM 'COPY t FROM STDIN'; END $$", 0),
+    ],
+)
+def test_the_line_of_a_copy_through_the_client(text: str, line: int) -> None:
+    assert copies(text) == line

@@ -54,7 +54,7 @@ def test_the_passphrase_is_random_private_and_kept(tmp_path: Path) -> None:
 
 def test_what_is_printed_leads_to_this_machine_and_holds_no_password(tmp_path: Path) -> None:
     made = project(tmp_path)
-    made.keep_password(PORTS.postgres, "amianai", "amianai_admin", "se:cr\\et")
+    made.keep_passwords(PORTS.postgres, "amianai", {"amianai_admin": "se:cr\\et"})
     values = made.aws_variables(PORTS) | made.engine_variables(PORTS) | made.database_variables(PORTS, tmp_path / "ca.pem")
     assert values["AWS_ENDPOINT_URL"] == "http://127.0.0.1:21000"
     assert values["PULUMI_DEBUG_PROVIDERS"] == "aws:21002"
@@ -69,7 +69,7 @@ def test_what_is_printed_leads_to_this_machine_and_holds_no_password(tmp_path: P
 
 def test_the_password_file_is_private_and_escaped(tmp_path: Path) -> None:
     made = project(tmp_path)
-    made.keep_password(5432, "amianai", "amianai_admin", "se:cr\\et")
+    made.keep_passwords(5432, "amianai", {"amianai_admin": "se:cr\\et"})
     assert stat.S_IMODE(made.password_file.stat().st_mode) == 0o600
     assert made.password_file.read_text().splitlines()[0] == r"localhost:5432:amianai:amianai_admin:se\:cr\\et"
 
