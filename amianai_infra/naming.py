@@ -144,7 +144,7 @@ TAGS_AT_MOST = 50 - 8
 """AWS takes fifty; ours are `default_tags`, the name, the URN, and one or two more on what commands make."""
 
 _OWN_TAGS = frozenset({"name", "project", "environment", "managedby"})
-_TAG_TEXT = re.compile(r"[\w .:/=+@-]*")
+_TAG_TEXT = r"[\w .:/=+@-]*"
 
 
 def tag_problems(tags: Mapping[str, str]) -> list[str]:
@@ -168,7 +168,7 @@ def _tag_problem(key: str, text: str) -> str:
         return f"is set by {'AWS' if name.startswith('aws:') else 'the stack itself'}; choose another key"
     if not 1 <= len(key) <= 128 or len(text) > 256:
         return "a key has 1 to 128 characters, a value at most 256"
-    if not (_TAG_TEXT.fullmatch(key) and _TAG_TEXT.fullmatch(text)):
+    if not (re.fullmatch(_TAG_TEXT, key) and re.fullmatch(_TAG_TEXT, text)):
         return "only letters, digits, spaces and . : / = + - @ _ are allowed"
     return ""
 

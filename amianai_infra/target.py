@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -103,6 +101,8 @@ class EngineEnvironment:
 
     def in_folder(self, folder: Path) -> EngineEnvironment:
         """The same with copies of Pulumi.yaml and the stack file, which may be changed without a trace."""
+        import shutil
+
         for file in self.project_dir.glob("Pulumi*.yaml"):
             shutil.copy2(file, folder)
         return replace(self, project_dir=folder)
@@ -314,6 +314,8 @@ SKEW_MOST_SECONDS = 240
 
 def clock_skew(answer: Mapping[str, Any]) -> float | None:
     """How many seconds this machine's clock is ahead of AWS's, by the Date of an answer; None where it has none."""
+    from email.utils import parsedate_to_datetime  # here, because a release imports this module and needs none of that package
+
     said = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     try:
         return time.time() - parsedate_to_datetime(said).timestamp() if said else None

@@ -121,7 +121,7 @@ def check(app: App) -> None:
     site made for another user pool is never released.
     """
     from amianai_infra.errors import RefusedError
-    from amianai_infra.site import public_environment
+    from amianai_infra.site.environment import public_environment
 
     outputs = _outputs(app, role=False)
     wanted = public_environment(app.target, outputs)
@@ -158,7 +158,7 @@ def _compared(app: App, built: Built, against: Path) -> tuple[list[Change] | Non
 def _workflow(app: App) -> Workflow:
     from amianai_infra.config import require_shared
     from amianai_infra.rules.workflow import WORKFLOW, Workflow
-    from amianai_infra.site import public_environment
+    from amianai_infra.site.environment import public_environment
 
     outputs, settings = _outputs(app), app.settings
     require_shared(settings.site.directory, WORKFLOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,9 @@ COMMANDS: Commands = {
     "state": ("amianai_infra.cli.state:state", "Look at and release the locks of the stack's state."),
 }
 
+_COLLECTED = (50_000, 20, 20)
+"""How often cycles are looked for. A release makes a hundred thousand objects that stay, and no cycles: as often as Python does by default
+takes a twentieth of its time."""
 _SWITCHES = frozenset({"--sandbox", "--json", "--yes", "-y", "--debug", "-v", "--verbose"})
 _WORDS = "amianai.words"  # where a context keeps what was typed
 _WITH_VALUE = frozenset({"--config", "--set"})
@@ -260,6 +264,7 @@ def cli(
 
 def main() -> None:
     """Console script."""
+    gc.set_threshold(*_COLLECTED)
     set_umask()
     guard()
     cli()

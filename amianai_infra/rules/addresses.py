@@ -12,8 +12,8 @@ The viewer function's data, a release's verification and what it tells the CDN t
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 from urllib.parse import quote
 
 INDEX = "index.html"
@@ -38,8 +38,7 @@ class Form(StrEnum):
     """A rule of the site's `_redirects` decides."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """One address of a site.
 
     Attributes:

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "public, max-age=0, s-maxage=86400, must-revalidate"
@@ -53,8 +53,7 @@ _HUMP = r"[a-z]*[aeiouy][a-z]*"
 _WORD = re.compile(rf"(?:[a-z]+|[A-Z]+|[A-Z]?{_HUMP}(?:[A-Z]{_HUMP})*)?\d*|\d+[A-Za-z]{{0,2}}")
 
 
-@dataclass(frozen=True)
-class CacheRule:
+class CacheRule(NamedTuple):
     """One rule: paths that match `pattern` get `header`.
 
     Attributes:

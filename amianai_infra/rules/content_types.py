@@ -236,8 +236,11 @@ def with_charset(kind: str, pieces: Iterable[bytes]) -> str:
 
 def _declared(data: bytes) -> str:
     """The charset that a page, an XML document or a style sheet names itself, where it is one that exists."""
-    found = re.search(_DECLARED, data[:_LOOKED_AT], re.IGNORECASE)
-    name = next(filter(None, found.groups()), b"").decode("ascii", "replace").lower() if found else ""
+    head = data[:_LOOKED_AT].lower()
+    if b"charset" not in head and b"encoding" not in head:
+        return ""
+    found = re.search(_DECLARED, head)
+    name = next(filter(None, found.groups()), b"").decode("ascii", "replace") if found else ""
     try:
         return "utf-8" if codecs.lookup(name).name == "utf-8" else name
     except LookupError:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 METADATA = "header-"
 """What the metadata of an object is called that is a header of its answer: `header-x-robots-tag`."""
@@ -55,9 +55,10 @@ _LISTS = frozenset(
         "clear-site-data",
     )
 )
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_PLACEHOLDER = re.compile(r"\*|:[A-Za-z]\w*")
-_IMPOSSIBLE = re.compile(
+# Compiled when they are first used: most sites have no such file.
+_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}"
+_PLACEHOLDER = r"\*|:[A-Za-z]\w*"
+_IMPOSSIBLE = (
     r"(?:connection|content-length|content-range|date|expect|host|keep-alive|location|proxy-.*|trailer|transfer-encoding|upgrade|via|"
     r"warning|age|etag|last-modified|accept-ranges|server|status|x-accel-.*|x-amz-.*|x-amzn-.*|x-cache.*|x-edge-.*|x-forwarded-proto|"
     r"x-real-ip)"
@@ -68,8 +69,7 @@ _REASONS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class HeaderRule:
+class HeaderRule(NamedTuple):
     """One header of what a pattern matches.
 
     Attributes:
@@ -147,13 +147,13 @@ def _compiled(path: str) -> tuple[str, re.Pattern[str]]:
     parts: list[str] = []
     names: set[str] = set()
     end = 0
-    for found in _PLACEHOLDER.finditer(path):
+    for found in re.finditer(_PLACEHOLDER, path):
         name = "splat" if found[0] == "*" else found[0][1:]
         group = f"?P<{name}>" if name not in names else "?:"
         names.add(name)
         parts += [re.escape(path[end : found.start()]), f"({group}{'.*' if found[0] == '*' else '[^/]+'})"]
         end = found.end()
-    first = _PLACEHOLDER.search(path)
+    first = re.search(_PLACEHOLDER, path)
     begins = path[: first.start()] if first else path
     return begins, re.compile("".join(parts) + re.escape(path[end:]), re.DOTALL)
 
@@ -164,11 +164,11 @@ def _header(line: str) -> tuple[str, str | None, str]:
     name, sign, value = (line[1:].strip(), ":", "") if detached else line.partition(":")
     name, value = name.strip().lower(), value.strip()
     problem = ""
-    if not sign or not _NAME.fullmatch(name):
+    if not sign or not re.fullmatch(_NAME, name):
         problem = f"{line[:60]!r} is no header such as X-Robots-Tag: noindex"
     elif name in _REASONS:
         problem = f"{name}: {_REASONS[name]}"
-    elif _IMPOSSIBLE.fullmatch(name):
+    elif re.fullmatch(_IMPOSSIBLE, name):
         problem = f"{name} is the CDN's own and cannot be set"
     elif detached and name in OF_THE_CDN:
         problem = f"{name} is in every answer and cannot be taken away; give it another value"

@@ -17,8 +17,8 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html import unescape
+from typing import NamedTuple
 from urllib.parse import quote
 
 from amianai_infra.rules.headers import ANY_INLINE, BLOB_WORKERS, HASHED_ATTRIBUTES, NOTHING, WEB_ASSEMBLY
@@ -28,8 +28,8 @@ LARGEST = 2000
 
 # A browser puts the parts of another page into the open one, scripts included, whose hashes the open page's policy does not have.
 _EXCHANGING = (b"astro:before-swap", b"turbo:before-render", b"htmx:beforeSwap", b"swup:visit", b"up:fragment:", b"pjax:")
-_COMPILES = re.compile(rb"\bWebAssembly\s*\.\s*(?:instantiate|compile|Module)")
-_WORKER = re.compile(rb"\bnew\s+(?:Shared)?Worker\s*\(")
+_COMPILES = rb"\bWebAssembly\s*\.\s*(?:instantiate|compile|Module)"
+_WORKER = rb"\bnew\s+(?:Shared)?Worker\s*\("
 
 _ATTRIBUTES = rb"""((?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?+)*+)"""
 _TAG = re.compile(rb"<([a-zA-Z][^\s/>]*+)" + _ATTRIBUTES + rb">")
@@ -39,7 +39,7 @@ _ATTRIBUTE = re.compile(rb"""([^\s"'>/=]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s
 _HANDLER = re.compile(rb"""on(?<=[\s"'/]on)[a-z]{3,}+\s*=""")
 _RUN = re.compile(r"(?:.*(?:java|ecma|j|live)script.*|module|importmap|speculationrules|)", re.IGNORECASE | re.DOTALL)
 """Types that a policy holds for; any other type is data."""
-_QUEUED = re.compile(rb"__next_s\s*=.*?\.push\((\[.*\])\)\s*;?\s*", re.DOTALL)
+_QUEUED = rb"(?s)__next_s\s*=.*?\.push\((\[.*\])\)\s*;?\s*"
 """Scripts that Next.js makes at run time of what stands in the page."""
 
 
@@ -79,8 +79,8 @@ def merged(own: str, release: str) -> str:
 
 def needed_by(script: bytes) -> str:
     """What the policies of a release have to allow for a script of it: letters of `headers`."""
-    found = WEB_ASSEMBLY if b"WebAssembly" in script and _COMPILES.search(script) else ""
-    if b"Worker" in script and b"createObjectURL" in script and _WORKER.search(script):
+    found = WEB_ASSEMBLY if b"WebAssembly" in script and re.search(_COMPILES, script) else ""
+    if b"Worker" in script and b"createObjectURL" in script and re.search(_WORKER, script):
         found += BLOB_WORKERS
     return f"{found}{ANY_INLINE}" if any(mark in script for mark in _EXCHANGING) else found
 
@@ -128,8 +128,7 @@ def _elements(page: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """A start tag.
 
     Attributes:
@@ -213,7 +212,7 @@ _PRINTABLE = "".join(map(chr, range(32, 127)))
 
 
 def _queued(script: bytes) -> Iterator[bytes]:
-    found = _QUEUED.search(script)
+    found = re.search(_QUEUED, script)
     try:
         _, made = json.loads(found[1]) if found else (None, None)
     except (ValueError, TypeError):

@@ -19,7 +19,7 @@ MOST_PATTERNS = 100
 """Rules with placeholders: they are tried one after another at every address that nothing else answers."""
 LONGEST = 400
 """Characters of one side of a rule: a rule has to fit into one value of the key-value store."""
-_STATUS = re.compile(r"(\d{3})(!?)")
+_STATUS = r"(\d{3})(!?)"
 _NAME = re.compile(r":[A-Za-z]\w*", re.ASCII)
 
 
@@ -89,7 +89,7 @@ def _rule(words: list[str]) -> Rule | str:
     if not rest:
         return "it says not where to"
     target, *more = rest
-    status = _STATUS.fullmatch(more[0]) if more else None
+    status = re.fullmatch(_STATUS, more[0]) if more else None
     if len(more) > 1 or (more and status is None):
         return "a rule that depends on country, language, role or cookie is not possible"
     code, forced = (int(status[1]), status[2] == "!") if status else (301, False)

@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from amianai_infra.errors import BuildError
 from amianai_infra.rules.addresses import INDEX, MISSING, Form, forms
@@ -49,8 +50,7 @@ class Routing:
     rules: tuple[Rule, ...] = ()
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """The keys of one table.
 
     Attributes:
@@ -60,7 +60,7 @@ class Table:
     """
 
     name: str
-    keys: Mapping[str, str] = field(repr=False)
+    keys: Mapping[str, str]
     config: str
 
     @property

@@ -1,8 +1,7 @@
 """Releasing a site: build, plan, upload, register, invalidate, verify, roll back."""
 
-from amianai_infra.site.environment import public_environment
 from amianai_infra.site.history import Listed, table
 from amianai_infra.site.release import Release, compare, deploy, releases, rollback
 from amianai_infra.site.texts import describe
 
-__all__ = ["Listed", "Release", "compare", "deploy", "describe", "public_environment", "releases", "rollback", "table"]
+__all__ = ["Listed", "Release", "compare", "deploy", "describe", "releases", "rollback", "table"]

@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from amianai_infra.errors import BuildError, first
@@ -32,8 +31,7 @@ _SHOWN = 20
 _NAMED = 5
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(NamedTuple):
     """The files of a site as they will be answered.
 
     Attributes:
@@ -120,7 +118,7 @@ def _with_headers(file: File, files: Container[str], rules: Sequence[HeaderRule]
     if size > LARGEST_METADATA:
         lines = ", ".join(dict.fromkeys(where for name, (_, where) in found.items() if name not in SYSTEM))
         problems.append(f"{lines}: the headers of {file.path} have {size} bytes; S3 keeps {LARGEST_METADATA} with an object")
-    return replace(file, content_type=kind, headers=headers)
+    return file._replace(content_type=kind, headers=headers)
 
 
 def _with_policies(files: Sequence[File], *, hashed: bool) -> tuple[Sequence[File], tuple[str, ...]]:
@@ -156,7 +154,7 @@ def _needing(file: File, words: str) -> File:
     for wanted in (words, merged(ANY_INLINE, words)):
         headers = tuple(sorted((*file.headers, (NEEDS, wanted))))
         if metadata_size(headers) + len(STATUS) + len("404") <= LARGEST_METADATA:
-            return replace(file, headers=headers)
+            return file._replace(headers=headers)
     return file
 
 
@@ -191,7 +189,7 @@ def _candidates(page: str, address: str) -> Iterator[str]:
 def _listed(files: Iterable[File], output: Path) -> frozenset[str]:
     """The files that the bundler's own manifest names."""
     found: set[str] = set()
-    for file in files:
+    for file in (file for file in files if file.path.endswith(_MANIFESTS)):
         name = next((name for name in _MANIFESTS if file.path == name or file.path.endswith(f"/{name}")), "")
         if name and file.size <= _LARGEST:
             try:

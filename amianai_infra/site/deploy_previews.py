@@ -182,7 +182,7 @@ class Previews:
         site = publication(self._output, self._settings, ignored, page_policies=bool(self._outputs.site.page_policies))
         files, left_out = without_taken(site.files, self._taken())
         self._progress.note([*site.notes, *left_out])
-        site = replace(site, files=files)
+        site = site._replace(files=files)
         plan = plan_release(site.files, Bucket({}, {}), None, 0.0, site.cache_control)
         self._check(plan, site)
         before, etag = self._recorded(name)
@@ -246,7 +246,7 @@ class Previews:
         from amianai_infra.site.execute import Executor
 
         below = f"{preview.folder}/"
-        uploads = [replace(one, path=below + one.path, source=one.source or one.path) for one in plan.uploads]
+        uploads = [one._replace(path=below + one.path, source=one.source or one.path) for one in plan.uploads]
         with self._progress.task("Upload") as task:
             task.total(len(uploads))
             done = Executor(self._output, self.store, lambda: None, task.advance).run(uploads)

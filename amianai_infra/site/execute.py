@@ -176,8 +176,9 @@ class Executor:
                 written = self._put(where, upload, kept)
             finally:
                 self._budget.give(taken)
-        digest = "" if written.etag == upload.etag else upload.etag
-        return Entry(written.etag, upload.size, upload.content_type, upload.cache_control, written.version, digest, upload.headers)
+        same = written.etag == upload.etag  # then one text is kept, not two
+        etag, digest = (upload.etag, "") if same else (written.etag, upload.etag)
+        return Entry(etag, upload.size, upload.content_type, upload.cache_control, written.version, digest, upload.headers)
 
     def _put(self, where: str, upload: Upload, attributes: dict[str, str]) -> Written:
         data = _checked(where, upload)

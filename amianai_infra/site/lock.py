@@ -60,7 +60,7 @@ class Holder:
         process: process id.
         born: when that process started, as the system tells it; process ids are used again.
         started: seconds since 1970.
-        doing: `deploy` or `rollback`.
+        doing: `deploy`, `rollback` or `takedown`.
         release: number of the release in the making.
         pending: files that it is about to add to the bucket.
         ended: it gave up, and what it began is not finished.
@@ -150,7 +150,7 @@ class Lock:
         """Take the lock.
 
         Args:
-            doing: `deploy` or `rollback`.
+            doing: `deploy`, `rollback` or `takedown`.
             release: number of the release in the making.
             pending: files it is about to add to the bucket; whoever takes the lock over accounts for them.
             wait: seconds to wait for another holder to finish.
@@ -333,7 +333,7 @@ def _ours(found: Holder) -> bool:
     return (
         is_id(found.token)
         and all(isinstance(one, str) for one in texts)
-        and found.doing in ("deploy", "rollback")
+        and found.doing in ("deploy", "rollback", "takedown")
         and type(found.ended) is bool
         and all(type(one) is int and 0 < one < 1 << 31 for one in (found.process, found.release))
         and type(found.started) in (int, float)

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, astuple, dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from amianai_infra.errors import AmianaiError
 from amianai_infra.naming import is_id
@@ -55,8 +55,7 @@ Headers = tuple[tuple[str, str], ...]
 """Further headers of an answer, by lower-case name, in order of name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file of a release.
 
     Attributes:
@@ -88,8 +87,7 @@ class Entry:
         return (self.content, self.content_type, self.cache_control, self.headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Retired:
+class Retired(NamedTuple):
     """A file that an earlier release named.
 
     Attributes:
@@ -260,7 +258,7 @@ def decode(data: bytes, where: str = "") -> Manifest:
         AmianaiError: it is damaged, too large, names files outside the site, or was written by a newer version of this program.
     """
     try:
-        raw: dict[str, Any] = json.loads(_unpacked(data))
+        raw: dict[str, Any] = json.loads(_unpacked(data).decode("utf-8", "surrogatepass"))
         if raw["format"] not in (1, FORMAT):
             raise AmianaiError(
                 f"A release was recorded by another version of this program (format {str(raw['format'])[:20]}).",
@@ -270,9 +268,12 @@ def decode(data: bytes, where: str = "") -> Manifest:
         taken = raw.get("taken", {})
         _check_paths((*raw["entries"], *raw["retired"], *taken), where)
         headers = [_headers(*one) for one in raw["headers"]]
+        files = raw["entries"]
+        for path, values in files.items():
+            files[path] = _entry(values, headers)  # in its place: a hundred thousand entries twice would be a third of a release's memory
         return Manifest(
             summary=_summary(raw),
-            files={path: _entry(values, headers) for path, values in raw["entries"].items()},
+            files=files,
             sources=_checked("sources", raw["sources"]),
             published=_checked("published", raw.get("published", "")),
             retired={
@@ -411,7 +412,8 @@ def following(
     """
     retired = dict(before.retired) if before else {}
     for path, entry in before.files.items() if before else ():
-        retired[path] = Retired(summary.started, entry)
+        if path not in files:
+            retired[path] = Retired(summary.started, entry)
     for path in leftovers:
         retired.setdefault(path, Retired(summary.started))
     retired = {path: one for path, one in retired.items() if path not in files and path in present and not outside(path)}

@@ -7,8 +7,8 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from amianai_infra.errors import BuildError, RefusedError, first
 from amianai_infra.naming import is_id
@@ -45,21 +45,19 @@ def check_site(files: Sequence[File], output: Path, front: str = INDEX) -> None:
 
 
 # What shows nothing and loads nothing.
-_EMPTY = re.compile(
-    rb"<!--.*?-->|<!doctype[^>]*>|<title>\s*</title>|<meta\b(?![^>]*http-equiv)[^>]*>|</?(?:html|head|body|main|div|p|span|br)\b[^>]*>"
-    rb"|&nbsp;|\xef\xbb\xbf|\s+",
-    re.IGNORECASE | re.DOTALL,
+_EMPTY = (
+    rb"(?is)<!--.*?-->|<!doctype[^>]*>|<title>\s*</title>|<meta\b(?![^>]*http-equiv)[^>]*>|</?(?:html|head|body|main|div|p|span|br)\b[^>]*>"
+    rb"|&nbsp;|\xef\xbb\xbf|\s+"
 )
 _LONGEST_BLANK = 4096
 
 
 def is_blank(page: File, output: Path) -> bool:
     """Whether a page has nothing to show and loads nothing."""
-    return page.size <= _LONGEST_BLANK and not _EMPTY.sub(b"", _content(located(output, page)))
+    return page.size <= _LONGEST_BLANK and not re.sub(_EMPTY, b"", _content(located(output, page)))
 
 
-@dataclass(frozen=True)
-class Allowed:
+class Allowed(NamedTuple):
     """What `site.allow` lets through.
 
     Attributes:

@@ -6,8 +6,8 @@ The local tree, what the bucket holds and the last release's manifest go in; fro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from amianai_infra.rules.addresses import MISSING
 from amianai_infra.rules.cache import cache_control
@@ -33,8 +33,7 @@ class Group(IntEnum):
     LAST = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """One object as the bucket lists it.
 
     Attributes:
@@ -48,8 +47,7 @@ class Stored:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(NamedTuple):
     """Put one file.
 
     Attributes:
@@ -75,8 +73,7 @@ class Upload:
     source: str = ""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What a release will do.
 
     Attributes:
@@ -112,8 +109,7 @@ class Plan:
         return sum(upload.size for upload in self.uploads)
 
 
-@dataclass(frozen=True)
-class Bucket:
+class Bucket(NamedTuple):
     """What the bucket holds, from one listing.
 
     Attributes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from amianai_infra.errors import BuildError, first
 from amianai_infra.rules.addresses import INDEX, MISSING, forms
@@ -26,12 +26,12 @@ _APP = (
     " own, set site.fallback=index.html."
 )
 _SHOWN = 10
-_TAG = re.compile(r"<(script|style|title)\b.*?</\1\s*>|<[^>]*>|\s+", re.IGNORECASE | re.DOTALL)
-_SCRIPT = re.compile(r"<script\b[^>]*\bsrc=", re.IGNORECASE)
+_TAG = r"(?is)<(script|style|title)\b.*?</\1\s*>|<[^>]*>|\s+"
+_SCRIPT = r"(?i)<script\b[^>]*\bsrc="
+_NOSCRIPT = r"(?is)<noscript\b.*?</noscript\s*>"
 
 
-@dataclass(frozen=True)
-class Publication:
+class Publication(NamedTuple):
     """What is to be live.
 
     Attributes:
@@ -105,7 +105,7 @@ def _below(base: str, files: Sequence[File]) -> list[File]:
     """The files below the base path: where the build put them already, or moved there."""
     if not base or any(file.path == f"{base}/{INDEX}" for file in files):
         return list(files)
-    return [replace(file, path=f"{base}/{file.path}", source=file.source or file.path) for file in files]
+    return [file._replace(path=f"{base}/{file.path}", source=file.source or file.path) for file in files]
 
 
 def _fallback(settings: ReleaseSettings, files: Sequence[File], output: Path) -> str:
@@ -127,7 +127,7 @@ def _with_404(files: Sequence[File]) -> Sequence[File]:
     """The files, with a plain 404 page of our own where the site has none."""
     if any(file.path == MISSING for file in files):
         return files
-    return sorted((*files, replace(describe(MISSING, str(OWN_404), {}), source=str(OWN_404))), key=lambda file: file.path)
+    return sorted((*files, describe(MISSING, str(OWN_404), {})._replace(source=str(OWN_404))), key=lambda file: file.path)
 
 
 def _app_note(files: Sequence[File], output: Path) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ def _app_note(files: Sequence[File], output: Path) -> tuple[str, ...]:
     if [file.path for file in pages] != [INDEX]:
         return ()
     text = Path(located(output, pages[0])).read_text(encoding="utf-8", errors="replace")
-    if not _SCRIPT.search(text) or _TAG.sub("", re.sub(r"<noscript\b.*?</noscript\s*>", "", text, flags=re.IGNORECASE | re.DOTALL)):
+    if not re.search(_SCRIPT, text) or re.sub(_TAG, "", re.sub(_NOSCRIPT, "", text)):
         return ()
     return (_APP,)
 

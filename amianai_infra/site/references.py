@@ -388,7 +388,7 @@ _PART = re.compile(r"""=(?<=href=)\s*(?:"([^"#]*#[^"]+)"|'([^'#]*#[^']+)'|([^\s"
 _ID = re.compile(r"""=(?:(?<=\sid=)|(?<=<a\sname=))(?:"([^"]+)"|'([^']+)'|([^\s"'<>`]+))""", re.IGNORECASE)
 _OUTSIDE = re.compile(r"<(?:!--.*?-->|template\b.*?</template)", re.DOTALL)
 """What is no part of a page."""
-_URL = re.compile(r"(?<=url)\(", re.IGNORECASE)
+_URL = re.compile(r"\((?<=url\()", re.IGNORECASE)
 _IMPORT = re.compile("@import", re.IGNORECASE)
 _BASE = re.compile(r"<base\b", re.IGNORECASE)
 _MODULE = re.compile(r"<script\b(?![^>]*\bsrc\b)[^>]*\bmodule\b[^>]*>(.*?)</script", re.IGNORECASE | re.DOTALL)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, RefusedError, VerificationError
 from amianai_infra.rules.addresses import Form, forms
@@ -109,8 +110,7 @@ class Release:
     staying: int = 0
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """What the bucket holds and which release is live.
 
     Attributes:
@@ -140,8 +140,7 @@ class State:
         return lock is not None and lock.size > 0
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(NamedTuple):
     """What is to be live.
 
     Attributes:
@@ -163,7 +162,7 @@ class Content:
     build: str
     sources: str = ""
     commit: str = ""
-    routing: Routing = field(default_factory=Routing)
+    routing: Routing = Routing()
     published: str = ""
 
 
@@ -333,8 +332,9 @@ class Publisher:
                 if plan.changed:
                     self._same_site(state.last)
                     self._checked(base, state)
-                content = replace(content, plan=plan)
+                content = content._replace(plan=plan)
                 lock.announce(_new(plan))
+            del site  # its files are in the plan: a hundred thousand of them take 13 MB
             return self._publish(content, state, lock, before)
 
     def _commit(self) -> str:
@@ -426,7 +426,7 @@ class Publisher:
             say(note)
         plan = plan_release(files, state.bucket, state.last, state.recorded, site.cache_control, everything=everything)
         check_names(stuck(plan.uploads, state.last))
-        return replace(plan, rerouted=self._rerouted(state.last, site.routing))
+        return plan._replace(rerouted=self._rerouted(state.last, site.routing))
 
     def _settings_moved(self, last: Manifest | None) -> bool:
         """Whether the settings ask for other addresses than a release has, as far as that can be told without the site's files."""
@@ -562,17 +562,22 @@ class Publisher:
         """What makes a release live again, but for what was taken down."""
         live = _live(state)
         plan = plan_rollback(replace(wanted, files=wanted.restorable(live.taken)), state.bucket, live, state.recorded)
-        return replace(plan, rerouted=self._rerouted(live, wanted.addressed))
+        return plan._replace(rerouted=self._rerouted(live, wanted.addressed))
 
     @staticmethod
     def _content(root: Path, plan: Plan, wanted: Manifest, kind: str) -> Content:
         made = wanted.summary
         return Content(root, plan, kind, _origin(wanted), made.build, wanted.sources, made.commit, wanted.addressed, wanted.published)
 
-    def _locked(self, doing: str, number: int, pending: tuple[str, ...]) -> _Held:
+    @contextmanager
+    def _locked(self, doing: str, number: int, pending: tuple[str, ...]) -> Iterator[tuple[Lock, Holder | None]]:
+        """The lock, held while the block runs, and the holder it was taken over from."""
         from amianai_infra.site.lock import Lock
 
-        return _Held(Lock(self.store, self._progress.note, clock=self._clock, sleep=self._sleep), doing, number, pending, self._wait)
+        lock = Lock(self.store, self._progress.note, clock=self._clock, sleep=self._sleep)
+        before = lock.acquire(doing, number, pending, self._wait)
+        with lock:
+            yield lock, before
 
     def _overtaken(self, state: State) -> bool:
         """Whether another release was registered since the bucket was listed."""
@@ -658,7 +663,8 @@ class Publisher:
         """Write the release's manifest: from here on it exists."""
         from amianai_infra.site.lock import whoami
 
-        files = {**content.plan.kept, **done}
+        kept = content.plan.kept
+        files = {path: done[path] if path in done else kept[path] for path in sorted((*done, *kept))}
         number = state.next_number
         summary = Summary(
             number=number,
@@ -676,7 +682,7 @@ class Publisher:
         manifest = following(
             state.last,
             summary,
-            dict(sorted(files.items())),
+            files,
             sources=content.sources,
             published=content.published,
             leftovers=before.pending if before else (),
@@ -783,25 +789,6 @@ class Publisher:
             seconds=self._clock() - self._started,
             invalidated=paths,
         )
-
-
-@dataclass
-class _Held:
-    """The lock, held while the block runs."""
-
-    lock: Lock
-    doing: str
-    number: int
-    pending: tuple[str, ...]
-    wait: float
-
-    def __enter__(self) -> tuple[Lock, Holder | None]:
-        before = self.lock.acquire(self.doing, self.number, self.pending, self.wait)
-        self.lock.__enter__()
-        return self.lock, before
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self.lock.__exit__(kind, error, trace)
 
 
 def _new(plan: Plan) -> tuple[str, ...]:

@@ -54,20 +54,14 @@ def _database(found: re.Match[bytes]) -> bool:
     return not _PLACEHOLDER.fullmatch(password) and not _NOWHERE.fullmatch(host)
 
 
-# A quick look for each kind before the exact pattern, which most files never need; then whether what was found is one.
-_KINDS: tuple[tuple[str, tuple[bytes, ...], re.Pattern[bytes], Callable[[re.Match[bytes]], bool]], ...] = (
-    ("a private key", (b"PRIVATE KEY-----",), _KEY, _private_key),
-    ("an AWS access key id", (b"AKIA", b"ASIA"), _AWS_ID, _aws_id),
-    ("an AWS secret access key", (b"ecret_access_key", b"SECRET_ACCESS_KEY", b"ecretAccessKey"), _AWS_KEY, _aws_key),
-    (
-        "a database address with its password",
-        (b"postgres", b"mysql", b"mongodb", b"redis", b"amqp"),
-        _DATABASE,
-        _database,
-    ),
+# Two quick looks for each kind, for what all of it has and for what one of it has, before the exact pattern, which most files never
+# need; then whether what was found is one.
+_KINDS: tuple[tuple[str, bytes, tuple[bytes, ...], re.Pattern[bytes], Callable[[re.Match[bytes]], bool]], ...] = (
+    ("a private key", b"", (b"PRIVATE KEY-----",), _KEY, _private_key),
+    ("an AWS access key id", b"", (b"AKIA", b"ASIA"), _AWS_ID, _aws_id),
+    ("an AWS secret access key", b"", (b"ecret_access_key", b"SECRET_ACCESS_KEY", b"ecretAccessKey"), _AWS_KEY, _aws_key),
+    ("a database address with its password", b"://", (b"postgres", b"mysql", b"mongodb", b"redis", b"amqp"), _DATABASE, _database),
 )
-
-_HINTS = tuple((hint, kind, pattern, real) for kind, hints, pattern, real in _KINDS for hint in hints)
 
 # How files begin that hold nothing but keys: PKCS #12 and PKCS #8 in DER, Java's and PuTTY's own forms.
 _KEY_FILES: tuple[tuple[re.Pattern[bytes], str], ...] = (
@@ -101,8 +95,8 @@ def secret_in(data: bytes) -> str:
     for pattern, kind in _KEY_FILES:
         if pattern.match(data):
             return kind
-    for hint, kind, pattern, real in _HINTS:
-        if hint in data and any(map(real, pattern.finditer(data))):
+    for kind, sign, hints, pattern, real in _KINDS:
+        if sign in data and any(hint in data for hint in hints) and any(map(real, pattern.finditer(data))):
             return kind
     return ""
 

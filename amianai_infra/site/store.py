@@ -8,15 +8,13 @@ lock (measured with obstore 0.12.1 and Python 3.11: 6 of 30 runs against 0 of 60
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import obstore
 from obstore import exceptions as failures
@@ -53,8 +51,7 @@ class ConflictError(AmianaiError):
     """The object is not what it was when the release was planned: somebody else wrote it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """What the store answered to a write.
 
     Attributes:
@@ -66,8 +63,7 @@ class Written:
     version: str | None
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(NamedTuple):
     """An object that was read."""
 
     data: bytes
@@ -205,7 +201,9 @@ class SiteBucket:
                     return found
                 if attempt == _TRIES or not (isinstance(error, UnreachableError) or " 409 " in error.where):
                     raise error from raised
-            self._sleep(random.uniform(0.05, 0.2 * 2**attempt))  # noqa: S311
+            from random import uniform
+
+            self._sleep(uniform(0.05, 0.2 * 2**attempt))  # noqa: S311
         raise AssertionError("unreachable")
 
     def _ours(self, key: str, data: bytes) -> Written | None:

@@ -14,10 +14,9 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from amianai_infra.errors import BuildError, first
 from amianai_infra.rules.content_types import TYPES, content_encoding, type_of, with_charset
@@ -55,8 +54,7 @@ class Located(Protocol):
         """Where it lies."""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """One file of the built site.
 
     Attributes:

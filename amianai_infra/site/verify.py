@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from amianai_infra.errors import UnreachableError, VerificationError, first
@@ -154,7 +155,7 @@ class Visitor:
 
     def _open(self) -> http.client.HTTPConnection:
         if self._tls:
-            context = self._context or ssl.create_default_context()
+            context = self._context or _trusted()
             made: http.client.HTTPConnection = _SecureConnection(self._connect, self._host, context)
         else:
             made = http.client.HTTPConnection(*self._connect, timeout=_TIMEOUT)
@@ -175,6 +176,12 @@ class Visitor:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """TLS settings with the system's authorities; reading them takes longer than a handshake, so that all connections share them."""
+    return ssl.create_default_context()
 
 
 class _SecureConnection(http.client.HTTPSConnection):

@@ -10,7 +10,10 @@ import pytest
 
 from tests.functional.site.site_world import Stage, next_site
 
-HEAVY = ("asyncio", "boto3", "botocore", "pulumi", "pydantic", "rich", "yaml")
+HEAVY = (
+    *("asyncio", "boto3", "botocore", "pulumi", "pydantic", "rich", "yaml", "email.utils", "random", "shutil", "subprocess"),
+    *("amianai_infra.site.environment", "amianai_infra.site.references", "amianai_infra.site.secrets"),
+)
 
 
 def run(stage: Stage, *words: str) -> subprocess.CompletedProcess[str]:

@@ -202,12 +202,12 @@ def workflow(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
     (context.target.local / "deploy.yml").write_bytes(f"{text}\nother\n".encode("utf-8", "replace"))
     role = OUTPUTS.model_copy({"deploy_role_arn": "arn:aws:iam::123456789012:role/eeyore-deploy"})
     patch.setattr(App, "outputs", giving(role))
-    patch.setattr("amianai_infra.site.public_environment", giving({}))
+    patch.setattr("amianai_infra.site.environment.public_environment", giving({}))
 
 
 @case("ci", "check")
 def environment(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
-    patch.setattr("amianai_infra.site.public_environment", giving({"NEXT_PUBLIC_A": text}))
+    patch.setattr("amianai_infra.site.environment.public_environment", giving({"NEXT_PUBLIC_A": text}))
 
 
 @case("env")

@@ -109,6 +109,15 @@ def test_a_held_lock_is_refused_with_who_since_when_and_what_to_do() -> None:
     assert "any release 40 s from now" in text
 
 
+@pytest.mark.parametrize("doing", ["deploy", "rollback", "takedown"])
+def test_whatever_a_holder_is_doing_keeps_others_out(doing: str) -> None:
+    store = Store()
+    assert a_lock(store).acquire(doing, 7) is None
+    store.data = (store.data or b"").replace(machine().encode(), b"other machine")
+    with pytest.raises(LockedError, match=doing):
+        a_lock(store).acquire("deploy", 7)
+
+
 def test_a_holder_that_does_not_renew_is_taken_over_and_that_is_said() -> None:
     store, said = Store(), list[str]()
     elsewhere(store)

@@ -36,6 +36,7 @@ ENTRIES = st.builds(
     st.sampled_from(["no-cache", "immutable"]),
     st.none() | st.text(min_size=1, max_size=20),
     st.sampled_from(["", "d"]),
+    st.sampled_from([(), (("x-robots-tag", "noindex"),)]),
 )
 PATHS = st.text(min_size=1, max_size=30).filter(lambda path: not outside(path))
 

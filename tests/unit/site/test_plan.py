@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,14 +147,14 @@ def test_the_newest_release_counts() -> None:
 
 def test_another_header_is_a_change_that_a_rollback_takes_back() -> None:
     plain = File("a.csv", 1, etag("a"), "text/csv")
-    attached = replace(plain, headers=(("content-disposition", "attachment"),))
+    attached = plain._replace(headers=(("content-disposition", "attachment"),))
     entry = Entry(etag("a"), 1, "text/csv", cache_control("a.csv"), "v1")
     bucket = Bucket({"a.csv": Stored(etag("a"), 0.0, 1)}, {})
     first = Manifest(summary(1), {"a.csv": entry})
     assert not plan_release([plain], bucket, first, 1.0, cache_control).changed
     (upload,) = plan_release([attached], bucket, first, 1.0, cache_control).uploads
     assert upload.headers == attached.headers
-    second = Manifest(summary(2), {"a.csv": replace(entry, headers=attached.headers)})
+    second = Manifest(summary(2), {"a.csv": entry._replace(headers=attached.headers)})
     assert not plan_release([attached], bucket, second, 1.0, cache_control).changed
     (back,) = plan_rollback(first, bucket, second, 1.0).uploads
     assert back.headers == ()
@@ -166,11 +165,11 @@ def test_another_header_is_a_change_that_a_rollback_takes_back() -> None:
 def test_what_is_kept_for_ever_is_stuck_when_its_content_changes() -> None:
     name = "main.3f2a9b1c.js"
     entry = Entry(etag("one"), 3, "text/javascript", IMMUTABLE, "v1")
-    live = Manifest(summary(1), {name: entry, "a.js": replace(entry, cache_control="max-age=300")})
+    live = Manifest(summary(1), {name: entry, "a.js": entry._replace(cache_control="max-age=300")})
     gone = Manifest(summary(2), {}, retired={name: Retired(0.0, entry), "b.3f2a9b1c.js": Retired(0.0)})
     upload = Upload(name, 3, etag("two"), "text/javascript", IMMUTABLE, Group.HASHED, None)
     assert stuck([upload], live) == stuck([upload], gone) == [name]
     assert stuck([upload], None) == []
-    assert stuck([replace(upload, etag=etag("one"))], live) == [], "the same content again"
-    assert stuck([replace(upload, cache_control="max-age=300")], live) == [], "somebody said how long it may be kept from now on"
-    assert stuck([replace(upload, path="a.js"), replace(upload, path="b.3f2a9b1c.js")], live) == []
+    assert stuck([upload._replace(etag=etag("one"))], live) == [], "the same content again"
+    assert stuck([upload._replace(cache_control="max-age=300")], live) == [], "somebody said how long it may be kept from now on"
+    assert stuck([upload._replace(path="a.js"), upload._replace(path="b.3f2a9b1c.js")], live) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +14,8 @@ from amianai_infra.rules.headers import content_security_policy, page_policy, po
 from amianai_infra.rules.redirects import Rule
 from amianai_infra.rules.routing import Routing
 from amianai_infra.site.manifest import Entry, Manifest, Summary
-from amianai_infra.site.verify import Answer, Check, checks_for, compare, told_by_stack
+from amianai_infra.site.verify import Answer, Check, Visitor, _trusted, checks_for, compare, told_by_stack
+from amianai_infra.target import SiteAddress
 
 SECURE = {"content-security-policy": "x", "x-content-type-options": "nosniff", "referrer-policy": "x", "strict-transport-security": "x"}
 
@@ -121,12 +123,28 @@ def test_a_redirect_must_lead_where_it_should() -> None:
 def test_what_the_stack_says_of_an_answer_is_said_of_each_page_with_its_own_scripts() -> None:
     policy = content_security_policy()
     stack = {"content-security-policy": policy, "x-frame-options": "DENY"}
-    page = replace(entry("a"), headers=((NEEDS, "abc"),))
+    page = entry("a")._replace(headers=((NEEDS, "abc"),))
     check = Check("/a/", "a/index.html", page, whole=True, secure=True)
     said = told_by_stack(check, stack, page_policies=True)
     assert said == {"content-security-policy": policy_of(page_policy(policy), "abc"), "x-frame-options": "DENY"}
     assert told_by_stack(check, stack, page_policies=False) == stack
-    own = replace(check, entry=replace(page, headers=(("x-frame-options", "SAMEORIGIN"),)))
+    own = replace(check, entry=page._replace(headers=(("x-frame-options", "SAMEORIGIN"),)))
     assert told_by_stack(own, stack, page_policies=True) == {"content-security-policy": policy}, "a file's own comes first"
     assert told_by_stack(replace(check, location="/b/"), stack, page_policies=True) == {}
     assert compare(check, Answer(200, GOOD, b"a"), hsts=True) == [], "what pages say for the edge is no header"
+
+
+def test_the_systems_authorities_are_read_once_for_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[ssl.SSLContext] = []
+    real = ssl.create_default_context
+
+    def counted() -> ssl.SSLContext:
+        made.append(real())
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    _trusted.cache_clear()
+    for _ in range(3):
+        Visitor(SiteAddress("https://example.com/", "example.com", ("example.com", 443), tls=True))._open()
+    assert len(made) == 1
+    _trusted.cache_clear()
