@@ -79,7 +79,7 @@ def trace(root: Path, *left_out: str) -> dict[str, tuple[int, ...]]:
 
     The time of the last change of status is the system's own: whoever writes a file moves it, be it with the same content.
     """
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for folder, folders, files in os.walk(root):
         place = Path(folder).relative_to(root)
         folders[:] = [name for name in folders if (place / name).as_posix() not in left_out]
