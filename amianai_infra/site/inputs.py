@@ -111,15 +111,16 @@ def _declared(folder: Path, output: Path, declared: Sequence[str]) -> Iterator[P
 
 def _below(folder: Path, output: Path) -> Iterator[Path]:
     """The sources below a folder: what git would not ignore, else everything but installed packages and hidden folders."""
+    filled = {os.path.realpath(output)}  # links lead there, too: Nuxt makes one
     listed = _listed_by_git(folder)
     if listed is None:
-        yield from _walk(folder, output, set())
+        yield from _walk(folder, output, filled - {os.path.realpath(folder)})
         return
     for path in listed:
         if not _NO_SOURCES.isdisjoint(path.relative_to(folder).parts) or path.is_relative_to(output) or path.suffix == ".tsbuildinfo":
             continue
         if path.is_dir():  # a link to a folder, or a repository in the repository
-            yield from _walk(path, output, set())
+            yield from _walk(path, output, set(filled))
         elif path.is_file():
             yield path
 

@@ -34,6 +34,7 @@ class Framework:
         hashed: a pattern of the files whose names have a hash of their content.
         folder: where it is made, when another site of the same sources is, too.
         complains: part of what the console says of its scripts under the default headers, which does no harm.
+        unlinked: a pattern of the addresses that the build makes, so that they are verified, and that no page names and no visit asks for.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Framework:
     hashed: str = ""
     folder: str = ""
     complains: str = ""
+    unlinked: str = ""
 
 
 MARK = "One page of several."
@@ -233,6 +235,12 @@ export const getStaticPaths = () => Object.entries(POSTS).map(([slug, title]) =>
 """.replace("POSTS", json.dumps(_POSTS)).lstrip(),
 }
 _ASTRO["src/layouts/Layout.astro"] = _ASTRO["src/layouts/Layout.astro"].lstrip()
+_WITHOUT_ROUTER = {
+    **_ASTRO,
+    "src/layouts/Layout.astro": _ASTRO["src/layouts/Layout.astro"]
+    .replace("import { ClientRouter } from 'astro:transitions';\n", "")
+    .replace("    <ClientRouter />\n", ""),
+}
 
 # -- SvelteKit ----------------------------------------------------------------------------------------------------------------------
 
@@ -296,6 +304,40 @@ _ELEVENTY = {
     "blog/first.md": "---\nlayout: base.liquid\ntitle: The first one\n---\n[About](/about)\n",
 }
 
+# -- Angular: a single-page app -------------------------------------------------------------------------------------------------------
+
+_ANGULAR = {
+    "src/app/app.routes.ts": """
+import { Routes } from '@angular/router';
+
+export const routes: Routes = [
+  { path: '', title: 'Home', loadComponent: () => import('./home') },
+  { path: 'about', title: 'About', loadComponent: () => import('./about') },
+];
+""",
+    "src/app/app.html": '<nav><a routerLink="/">Home</a> <a routerLink="/about">About</a></nav>\n<router-outlet />\n',
+    "src/app/app.ts": """
+import { Component } from '@angular/core';
+import { RouterLink, RouterOutlet } from '@angular/router';
+
+@Component({ selector: 'app-root', imports: [RouterLink, RouterOutlet], templateUrl: './app.html', styleUrl: './app.css' })
+export class App {}
+""",
+    "src/app/home.ts": """
+import { Component } from '@angular/core';
+
+@Component({ template: '<main><h1>Home</h1></main>' })
+export default class Home {}
+""",
+    "src/app/about.ts": f"""
+import {{ Component }} from '@angular/core';
+
+@Component({{ template: '<main><h1>About</h1><p>{MARK}</p></main>' }})
+export default class About {{}}
+""",
+    "src/styles.css": "body { font-family: sans-serif }\nmain { color: #222 }\n",
+}
+
 # -- plain HTML -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -330,6 +372,12 @@ _CREATE_VITE = (
     # The linter's optional packages are not all there, and `npm ci` refuses the lock file that `npm install` makes of them.
     ("npm", "pkg", "delete", "devDependencies.oxlint", "scripts.lint"),
 )
+_CREATE_ANGULAR = (
+    (
+        *_NPX, "@angular/cli@20.3.10", "new", "angular", "--routing", "--style", "css", "--ssr=false", "--skip-git", "--skip-install",
+        "--defaults",
+    ),
+)  # fmt: skip
 _CREATE_SVELTE = ((*_NPX, "sv@0.9.5", "create", "svelte", "--template", "minimal", "--types", "ts", "--no-add-ons", "--no-install"),)
 
 
@@ -353,7 +401,15 @@ _ASTRO_SITE = Framework(
 _NEXT_CHANGES = r"^_next/static/(chunks/|[^/]+/_\w+\.js$)|\.(txt|html)$"
 """Every page and payload of Next names its build."""
 _NEXT_SITE = Framework(
-    "next", "out", _NEXT_CREATE, _NEXT, ("/", "/about", "/blog", *_FLAT[2:]), "app/about/page.tsx", _NEXT_CHANGES, hashed="^_next/static/"
+    "next",
+    "out",
+    _NEXT_CREATE,
+    _NEXT,
+    ("/", "/about", "/blog", *_FLAT[2:]),
+    "app/about/page.tsx",
+    _NEXT_CHANGES,
+    hashed="^_next/static/",
+    unlinked=r"\.txt$|^/_not-found/?$",  # payloads, whose addresses its router computes; the page for what is missing
 )
 
 FRAMEWORKS = (
@@ -389,7 +445,14 @@ FRAMEWORKS = (
         hashed="^assets/",
     ),
     _ASTRO_SITE,
-    replace(_ASTRO_SITE, name="astro-file", settings=("site.environment=PUBLIC_FORMAT=file",), with_page="^about.html$"),
+    replace(
+        _ASTRO_SITE,
+        name="astro-file",
+        files=_WITHOUT_ROUTER,
+        settings=("site.environment=PUBLIC_FORMAT=file",),
+        with_page="^about.html$",
+        complains="",
+    ),
     Framework(
         "svelte",
         "build",
@@ -400,6 +463,7 @@ FRAMEWORKS = (
         r"^_app/(immutable/.*|version\.json)$|\.html$",
         packages=("@sveltejs/adapter-static@3.0.10",),
         hashed="^_app/immutable/",
+        unlinked=r"^/(robots\.txt|_app/version\.json)$",  # for search engines; for pages that are open for long
     ),
     _NEXT_SITE,
     replace(
@@ -408,6 +472,17 @@ FRAMEWORKS = (
         folder="next",
         pages=("/", "/about/", "/blog/", "/blog/first/", "/blog/node.js"),  # Next takes a dot for a file's
         settings=("site.environment=NEXT_PUBLIC_SLASH=yes",),
+    ),
+    Framework(
+        "angular",
+        "dist/angular/browser",
+        _CREATE_ANGULAR,
+        _ANGULAR,
+        ("/", "/about"),
+        "src/app/about.ts",
+        r"^index.html$|-[A-Z0-9]{8}\.js$",
+        settings=("site.fallback=index.html",),
+        hashed=r"-[A-Z0-9]{8}\.(js|css)$",
     ),
 )
 
@@ -434,6 +509,6 @@ def made(framework: Framework, cache: Path, log: Path) -> Path:
 
 
 def _run(command: tuple[str, ...], folder: Path, log: Path) -> None:
-    environment = {**os.environ, "CI": "1"}
+    environment = {**os.environ, "CI": "1", "NG_CLI_ANALYTICS": "false"}
     with log.open("ab") as file:
         subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=True, timeout=900)

@@ -10,7 +10,8 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.browser, pytest.mark.frameworks, 
 
 # Read at import: a fixture of the whole suite strips the environment later.
 _GIVEN_CACHE = os.environ.get("AMIANAI_TEST_FRAMEWORKS", "")
+_NOWHERE = "/amianai-no-such-page-"
 _REVALIDATED = "public, max-age=0, s-maxage=86400, must-revalidate"
 _SHOWN = """() => ({
     title: document.title,
@@ -60,6 +62,10 @@ class Site:
     def chosen(self) -> list[str]:
         settings = (f"site.directory={self.folder}", f"site.output={self.framework.output}", *self.framework.settings)
         return [word for setting in settings for word in ("--set", setting)]
+
+    def files(self) -> list[str]:
+        """The paths of what the build wrote."""
+        return sorted(path.relative_to(self.output).as_posix() for path in self.output.rglob("*") if path.is_file())
 
     def deploy(self, *words: str) -> Any:
         return self.project.json("--yes", "deploy", *words, *self.chosen)
@@ -109,7 +115,9 @@ class Walk:
         return self.shown()
 
     def links(self) -> list[str]:
-        own = [one for one in self.page.evaluate(_LINKS) if one.startswith(self.url)]
+        """What leads to other pages, and not to a part of this one."""
+        here = self.page.url.partition("#")[0]
+        own = [one for one in self.page.evaluate(_LINKS) if one.startswith(self.url) and not one.startswith(f"{here}#")]
         return list(dict.fromkeys("/" + one.removeprefix(self.url) for one in own))
 
     def all(self) -> dict[str, Any]:
@@ -156,12 +164,10 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def served(url: str, output: Path) -> dict[str, tuple[int, bytes, str, str]]:
-    """What every file of a site answers with under its own path."""
-    client = Client(url)
-    paths = sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
-    answers = {path: client.get(f"/{path}") for path in paths}
-    client.close()
+def served(url: str, paths: Iterable[str]) -> dict[str, tuple[int, bytes, str, str]]:
+    """What these paths answer with."""
+    with closing(Client(url)) as client:
+        answers = {path: client.get(f"/{path}") for path in paths}
     return {path: (one.status, one.body, one.kind, one.headers.get("cache-control", "")) for path, one in answers.items()}
 
 
@@ -176,14 +182,15 @@ def test_a_site(framework: Framework, deployed: Deployed, page: Page, cache: Pat
     problems = [one for one in walk.problems if not (framework.complains and framework.complains in one)]
     assert not problems, "\n".join(problems)
     assert set(framework.pages) <= {urlsplit(address).path for address in pages}
-    crawled = Client(deployed.site_url).crawl()
-    check_addresses(site, crawled, walk.asked, release)
-    check_caching(framework, site, served(deployed.site_url, site.output))
+    with closing(Client(deployed.site_url)) as client:
+        crawled = client.crawl()
+    check_addresses(site, deployed.site_url, crawled, walk.asked, release)
+    check_caching(framework, site, served(deployed.site_url, site.files()))
     check_change(site, deployed.site_url, release["number"])
 
 
-def check_addresses(site: Site, crawled: dict[str, Answer], asked: set[str], release: Any) -> None:
-    """Verification asks for whatever a crawler and a browser find."""
+def check_addresses(site: Site, url: str, crawled: dict[str, Answer], asked: set[str], release: Any) -> None:
+    """Verification asks for what a crawler and a browser find, what leads there, what is missing, and what nobody links; nothing else."""
     verified = set(release["verified"]["addresses"])
     assert {address: one.status for address, one in crawled.items() if one.status >= 400} == {}
     assert sorted(crawled.keys() - verified) == []
@@ -192,6 +199,14 @@ def check_addresses(site: Site, crawled: dict[str, Answer], asked: set[str], rel
     by_fallback = set(site.framework.pages) if any(one.startswith("site.fallback=") for one in site.framework.settings) else set()
     strange = {one for one in asked - verified - by_fallback if not (computed.search(one[1:]) and (site.output / one[1:]).is_file())}
     assert sorted(strange) == []
+    besides = re.compile(site.framework.unlinked or "$^")
+    with closing(Client(url)) as client:
+        left = {one: client.get(one) for one in verified - crawled.keys() - asked if not besides.search(one)}
+    missing = {address for address, one in left.items() if one.status == 404 or address.startswith(_NOWHERE)}
+    leads = {address for address, one in left.items() if one.status == 301 and set(one.names) <= verified}
+    linked = {one.body for one in crawled.values() if one.status == 200}
+    other_form = {address for address, one in left.items() if one.status == 200 and one.body in linked}
+    assert sorted(left.keys() - missing - leads - other_form) == []
 
 
 def check_caching(framework: Framework, site: Site, answers: dict[str, tuple[int, bytes, str, str]]) -> None:
@@ -206,20 +221,17 @@ def check_caching(framework: Framework, site: Site, answers: dict[str, tuple[int
 
 
 def check_change(site: Site, url: str, number: int) -> None:
-    before = served(url, site.output)
+    before = served(url, site.files())
     site.edit()
     release = site.deploy()
     strange = [path for path in release["uploaded"] if not re.search(site.framework.with_page, path)]
     assert strange == []
     assert release["uploaded"]
-    after = served(url, site.output)
+    after = served(url, site.files())
     assert any(b"Something else." in one[1] for one in after.values())
     back = site.project.json("rollback", str(number))
     assert back["origin"] == number
-    client = Client(url)
-    for path, one in before.items():
-        answer = client.get(f"/{path}")
-        assert (answer.status, answer.body, answer.kind, answer.headers.get("cache-control", "")) == one, path
+    assert served(url, before) == before
 
 
 class Visitors:

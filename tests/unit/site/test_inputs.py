@@ -69,6 +69,18 @@ def test_links_to_folders_are_followed_and_never_in_a_circle(tmp_path: Path) -> 
     assert names(site) == ["a", "linked/b"]
 
 
+@pytest.mark.parametrize("git", [True, False])
+def test_a_link_to_the_output_is_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, git: bool) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    if git:
+        subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    fill(tmp_path, "a.js", "out/d")
+    (tmp_path / "dist").symlink_to(tmp_path / "out")
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all/dist").symlink_to("../out")
+    assert names(tmp_path) == ["a.js"]
+
+
 def test_names_may_be_any_bytes(tmp_path: Path) -> None:
     before = identify(tmp_path).build_id
     (tmp_path / os.fsdecode(b"caf\xe9.jpg")).touch()
