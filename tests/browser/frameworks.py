@@ -338,6 +338,17 @@ export default class About {{}}
     "src/styles.css": "body { font-family: sans-serif }\nmain { color: #222 }\n",
 }
 
+# -- Docusaurus -----------------------------------------------------------------------------------------------------------------------
+
+_DOCUSAURUS = {
+    "src/pages/about.mdx": f"# About\n\n{MARK}\n\n[The tutorial](/docs/intro)\n",
+    # The template's authors have pictures on GitHub.
+    "blog/authors.yml": "".join(
+        f"{name}:\n  name: {name.title()}\n  url: https://example.org/{name}\n  page: {page}\n"
+        for name, page in (("yangshun", "true"), ("slorber", "{permalink: '/all-sebastien-lorber-articles'}"))
+    ),
+}
+
 # -- plain HTML -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -378,6 +389,11 @@ _CREATE_ANGULAR = (
         "--defaults",
     ),
 )  # fmt: skip
+_CREATE_DOCUSAURUS = (
+    (*_NPX, "create-docusaurus@3.10.2", "docusaurus", "classic", "--typescript", "--skip-install"),
+    # A build that goes on from the cache of the one before it names its runtime script otherwise, and with it every page.
+    ("npm", "pkg", "set", "scripts.build=docusaurus clear && docusaurus build"),
+)
 _CREATE_SVELTE = ((*_NPX, "sv@0.9.5", "create", "svelte", "--template", "minimal", "--types", "ts", "--no-add-ons", "--no-install"),)
 
 
@@ -483,6 +499,18 @@ FRAMEWORKS = (
         r"^index.html$|-[A-Z0-9]{8}\.js$",
         settings=("site.fallback=index.html",),
         hashed=r"-[A-Z0-9]{8}\.(js|css)$",
+    ),
+    Framework(
+        "docusaurus",
+        "build",
+        _CREATE_DOCUSAURUS,
+        _DOCUSAURUS,
+        ("/", "/docs/intro", "/blog"),
+        "src/pages/about.mdx",
+        r"^assets/js/|\.html$",
+        hashed="^assets/(js|css)/",
+        # Pages of ours and of the template's that nothing links, the list of years, and what is for readers of feeds and search engines.
+        unlinked=r"^/((about|markdown-page|blog/archive)/|blog/(atom|rss)\.xml|sitemap\.xml)$",
     ),
 )
 
