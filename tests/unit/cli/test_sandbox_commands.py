@@ -89,7 +89,7 @@ def test_reset_removes_what_is_there(checkout: Path) -> None:
     assert [path.name for path in (checkout / ".sandbox").iterdir()] == ["lock"]
 
 
-@pytest.mark.parametrize(("pid", "code"), [(os.getpid(), 4), (2**22 + 1, 0)])  # this test's own, and one that no system gives
+@pytest.mark.parametrize(("pid", "code"), [(os.getpid(), 4), (2**22 + 1, 0)], ids=["of a process", "of none"])
 def test_reset_waits_for_nobody_and_takes_nothing_from_under_an_engine(checkout: Path, pid: int, code: int) -> None:
     Sandbox(checkout).ports()
     backend = checkout / ".sandbox/state/.pulumi"
