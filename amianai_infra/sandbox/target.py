@@ -169,10 +169,12 @@ class SandboxTarget:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            secret = self.client("secretsmanager").get_secret_value(SecretId=arn)
+            text = self.client("secretsmanager").get_secret_value(SecretId=arn).get("SecretString")
         except (BotoCoreError, ClientError):
             return None
-        found = json.loads(secret["SecretString"])
+        if not text:  # a role's secret is made before its role
+            return None
+        found = json.loads(text)
         return found["username"], found["password"]
 
 
