@@ -191,6 +191,7 @@ REFUSED = (
 )
 
 
+@pytest.mark.soak
 def test_what_rds_would_refuse_is_refused(bench: Bench, tmp_path: Path) -> None:
     settings = Settings()
     settings.zones = 1

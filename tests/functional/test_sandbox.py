@@ -175,6 +175,7 @@ def test_a_copy_of_a_running_checkout_starts_its_own_and_leaves_the_original_alo
     target.client("s3").delete_bucket(Bucket="of-the-original")
 
 
+@pytest.mark.soak
 def test_a_moved_checkout_goes_on_with_its_data(second: Sandbox, tmp_path: Path) -> None:
     old = SandboxTarget(second.root, QUIET)
     old.ready()
@@ -503,7 +504,9 @@ def release(root: Path) -> str:
     return f"release {done.number}"
 
 
-@pytest.mark.parametrize("left", [0, 100_000], ids=["full", "room for the records and for no file"])
+@pytest.mark.parametrize(
+    "left", [pytest.param(0, id="full", marks=pytest.mark.soak), pytest.param(100_000, id="room for the records and for no file")]
+)
 def test_a_release_that_the_emulators_disk_does_not_hold_is_none(small_disk: Path, left: int) -> None:
     target = SandboxTarget(small_disk, QUIET)
     target.ready()

@@ -40,6 +40,7 @@ def machine(cloud: Cloud, front: Front) -> Machine:
     return Machine.new(folder, cloud, {**team_profile(cloud, folder), "AWS_ENDPOINT_URL": front.endpoint})
 
 
+@pytest.mark.soak
 def test_a_zone_that_exists_is_found_before_anything_is_made(cloud: Cloud, tmp_path: Path) -> None:
     other = Machine.new(tmp_path, cloud)
     route53 = cloud.client("route53")

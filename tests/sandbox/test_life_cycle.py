@@ -137,7 +137,7 @@ def test_a_setting_that_must_stay_is_refused_before_the_engine_starts(deployed: 
         assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 3), (b"y\n", 0)])
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 3), pytest.param(b"y\n", 0, marks=pytest.mark.soak)])
 def test_on_a_terminal_the_sandbox_asks_after_the_plan(deployed: Deployed, answer: bytes, code: int) -> None:
     project = deployed.project
     ours, theirs = pty.openpty()

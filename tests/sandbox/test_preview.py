@@ -27,6 +27,7 @@ def preview(project: Project, *words: str) -> Any:
     return given
 
 
+@pytest.mark.soak
 def test_before_the_first_setup(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "checkout")
     try:
@@ -46,6 +47,7 @@ def test_after_it(deployed: Deployed) -> None:
     assert not preview(deployed.project)["changed"], "nothing of it stayed"
 
 
+@pytest.mark.soak
 def test_what_was_changed_outside_is_told_and_left_alone(deployed: Deployed) -> None:
     route53 = deployed.project.aws("route53")
     zone = deployed.status["dns"]["facts"]["zone"]

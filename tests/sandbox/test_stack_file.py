@@ -13,6 +13,7 @@ from tests.project import Deployed
 pytestmark = pytest.mark.sandbox
 
 
+@pytest.mark.soak
 def test_a_missing_file_is_refused_and_written_back_from_the_state(deployed: Deployed) -> None:
     project = deployed.project
     file = project.root / ".sandbox/project/Pulumi.prod.yaml"
