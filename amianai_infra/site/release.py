@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from amianai_infra.errors import AmianaiError, LockedError, NotFoundError, RefusedError, VerificationError
 from amianai_infra.rules.addresses import Form, forms
@@ -395,7 +396,8 @@ class Publisher:
         lets = allowed(self._settings.allow)
         check_uploads(plan.uploads, self.output, lets)
         lost = check_references(plan.uploads, plan.paths, site.files, self.output, self._settings.hosts, lets, site.routing)
-        searched = search_engines(site.files, self.output, self._settings.hosts, site.routing)
+        hosts = (*self._settings.hosts, urlsplit(self._url).netloc)  # in the sandbox pages name the address that it serves them at
+        searched = search_engines(site.files, self.output, hosts, site.routing)
         for line in (*standing(lets), *lost, *searched, *blocked(plan, self.output, self._settings, self._outputs)):
             self._progress.note(line)
         self._weigh(site)

@@ -273,6 +273,17 @@ def test_no_guess_of_a_hash_ever_shows_a_visitor_what_is_no_longer_there(stage: 
             assert browser.see(stage, path) == found.data
 
 
+def test_a_sitemap_names_the_domain_or_the_address_that_the_site_is_served_at(stage: Stage) -> None:
+    def notes(*origins: str) -> list[str]:
+        listed = "".join(f"<url><loc>{origin}/</loc></url>\n" for origin in origins)
+        stage.write({"index.html": "<p>one", "sitemap.xml": f'<urlset xmlns="x">\n{listed}</urlset>'})
+        return [note for note in told(stage) if "is no address of" in note]
+
+    served = stage.target.site_address(stage.outputs).url.rstrip("/")
+    assert notes(f"https://{stage.outputs.domain}", served) == []
+    assert notes("https://elsewhere.test") == [f"sitemap.xml, line 2: https://elsewhere.test/ is no address of {stage.outputs.domain}"]
+
+
 def test_a_page_over_its_budget_is_refused_unless_somebody_says_otherwise(stage: Stage) -> None:
     stage.write({"index.html": "<!doctype html><script src=/a.js></script>", "a.js": "x" * 900, "b.js": "x" * 9000})
     lines = ["/* script 1"]
