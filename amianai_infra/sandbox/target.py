@@ -19,6 +19,8 @@ from amianai_infra.target import Credentials, EngineEnvironment, Identity, SiteA
 if TYPE_CHECKING:
     from boto3.session import Session
 
+    from amianai_infra.database.credentials import Login
+
 DOMAIN = "example.test"
 
 
@@ -157,25 +159,22 @@ class SandboxTarget:
             return False
         database = outputs.database
         arns = (database.secret_arn, database.application_secret_arn, database.readonly_secret_arn)
-        logins = dict(login for arn in arns if arn and (login := self._login(arn)))
+        logins = {login.user: login.password for arn in arns if arn and (login := self._login(arn))}
         if logins:
             self.sandbox.project.keep_passwords(database.port, database.name, logins)
         return bool(logins)
 
-    def _login(self, arn: str) -> tuple[str, str] | None:
+    def _login(self, arn: str) -> Login | None:
         """User and password in a secret; None where there is none yet."""
-        import json
-
         from botocore.exceptions import BotoCoreError, ClientError
+
+        from amianai_infra.database.credentials import parse_secret
 
         try:
             text = self.client("secretsmanager").get_secret_value(SecretId=arn).get("SecretString")
         except (BotoCoreError, ClientError):
             return None
-        if not text:  # a role's secret is made before its role
-            return None
-        found = json.loads(text)
-        return found["username"], found["password"]
+        return parse_secret(text, arn) if text else None  # a role's secret is made before its role
 
 
 def _without_account(request: Any, **_: Any) -> None:
