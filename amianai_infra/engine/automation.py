@@ -17,15 +17,23 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pulumi
 from pulumi import automation as auto
+from pulumi.runtime import rpc_manager
 from semver import VersionInfo
 
 from amianai_infra.engine.events import Operation, Record
 from amianai_infra.engine.process import Completed
+
+_CLEANED_UP = 10.0
+"""Seconds that the SDK may take to be through with what it was awaiting."""
+
+_IDLE = 5
+"""Looks in a row at which it does nothing, to take it for through."""
 
 Runner = Callable[[Sequence[str]], Completed]
 
@@ -121,9 +129,9 @@ def operate(
     os.environ.setdefault("no_grpc_proxy", "127.0.0.1,localhost")  # a proxy cannot reach the engine on this machine
     # When the engine stops early, gRPC logs a traceback for every call that was under way; the event stream told already.
     logging.getLogger("grpc").setLevel(logging.CRITICAL)
-    try:
+    with suppress(Failed):  # its traceback holds what is to be collected
         methods[operation](**options)
-    except Failed:
+    if command.ended.code:
         _bury(loops)
     return command.ended
 
@@ -131,15 +139,20 @@ def operate(
 def _bury(loops: Sequence[asyncio.AbstractEventLoop]) -> None:
     """When the engine ends before the program, the SDK drops what it was awaiting, and Python complains of it on standard error.
 
-    Wait for its threads to be through and collect the remains here, where nobody hears of it.
+    Wait for it to be through and collect the remains here, where nobody hears of it.
     """
-    end = time.monotonic() + 2
-    while not all(loop.is_closed() for loop in loops) and time.monotonic() < end:
-        time.sleep(0.02)
+    end = time.monotonic() + _CLEANED_UP
     hook, sys.unraisablehook = sys.unraisablehook, lambda _unraisable: None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            idle = 0
+            while idle < _IDLE and time.monotonic() < end:  # between two calls that it cancels, a loop rests for a moment
+                time.sleep(0.02)
+                idle = 0 if any(loop.is_running() for loop in loops) else idle + 1
+            for loop in loops:
+                if not loop.is_running():
+                    loop.close()  # it forgets to where a call fails while it is cancelled
             gc.collect()
     finally:
         sys.unraisablehook = hook
@@ -156,3 +169,6 @@ def _tolerant(log: Callable[..., None]) -> Callable[..., None]:
 
 
 pulumi.log.debug = _tolerant(pulumi.log.debug)
+# For that log, which nobody reads, the SDK writes out the chain of exceptions of every call that fails: with eighty of them that is half
+# a minute on one processor, for which a failed operation would wait.
+rpc_manager.traceback = SimpleNamespace(format_exc=str)  # type: ignore[attr-defined, assignment]

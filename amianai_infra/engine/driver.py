@@ -88,6 +88,7 @@ class Engine:
         self._looked = False
         self._patience = CONSISTENCY
         self._clashed = False
+        self._rehearses = False
         self.look_every: float | None = None
         self.patience = PATIENCE
 
@@ -213,7 +214,7 @@ class Engine:
         if not asked or self._clients is None:
             return []
         deployment = self._deployment() or {}
-        lookup = Lookup(self._clients, self.environment.variables.get("AWS_REGION", ""))
+        lookup = self._lookup(self._clients)
         found: list[recovery.Existing] = []
         strays: list[str] = []
         with self._progress.task("Looking for what would be created") as task:
@@ -240,7 +241,7 @@ class Engine:
         if not found:
             return []
         self._edit(lambda deployment: recovery.adopted(deployment, found))
-        self._operate("refresh", targets=sorted(one.urn for one in found), recover=False)
+        self._read(one.urn for one in found)
         known = {entry.urn for entry in self.resources()}
         return [one for one in found if one.urn in known]
 
@@ -268,6 +269,7 @@ class Engine:
                 file.write_bytes(checkpoint)
             other = Engine(environment, self._program, self._progress, self._given, self._clients, self._environ, self._root)
             other._patience = 0.0
+            other._rehearses = True
             if self._files and other._files and (failed := self._files.failed()):
                 other._files.keep_failed(failed)
             other._runs = Runs(folder / "runs")
@@ -699,12 +701,24 @@ class Engine:
         done += [f"{recovery.title(urn)} was interrupted while {kind}: reading what is there" for urn, kind in leftovers.others]
         done += [f"{recovery.title(urn)} was adopted but not read: reading it now" for urn in leftovers.half]
         known = {entry.urn for entry in self.resources()}
-        targets = sorted((set(found) | set(changed) | set(leftovers.half)) & known)
+        targets = (set(found) | set(changed) | set(leftovers.half)) & known
         if targets:
-            self._operate("refresh", targets=targets, recover=False)
+            self._read(targets)
         elif leftovers.others and not (leftovers.creates or leftovers.bookkeeping):
             self._rewrite(lambda deployment: recovery.settle(deployment, {}))
         return done
+
+    def _read(self, urns: Iterable[str]) -> None:
+        """Finish what was begun of these resources, and read them into the state. A copy of the stack only reads."""
+        targets = sorted(urns)
+        if self._clients is not None and not self._rehearses:
+            lookup = self._lookup(self._clients)
+            for resource, identifier in recovery.existing(self._deployment() or {}, targets):
+                lookup.complete(resource, identifier)
+        self._operate("refresh", targets=targets, recover=False)
+
+    def _lookup(self, clients: Clients) -> Lookup:
+        return Lookup(clients, self.environment.variables.get("AWS_REGION", ""))
 
     def _look_up_all(
         self, resources: Sequence[Interrupted], since: Mapping[str, float], patience: float, done: list[str]
@@ -738,7 +752,7 @@ class Engine:
             raise EngineError(
                 f"The creation of {name} was interrupted, and AWS cannot be asked about it.", fix="run `amianai up`, which recovers it"
             )
-        found = Lookup(self._clients, self.environment.variables.get("AWS_REGION", "")).find(resource)
+        found = self._lookup(self._clients).find(resource)
         if not found:
             return {}
         done.append(f"{name}: its creation was interrupted; adopted {found[0]}")

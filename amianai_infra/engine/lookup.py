@@ -92,6 +92,19 @@ class Lookup:
         qualified = [self._qualified(resource, identifier) for identifier in found]
         return [identifier for identifier in qualified if identifier not in resource.known]
 
+    def complete(self, resource: Interrupted, identifier: str) -> None:
+        """Do what making or changing a resource takes besides its first call, where reading it would not show that this is missing.
+
+        Args:
+            resource: what was interrupted, and exists.
+            identifier: what the provider knows it by.
+
+        Raises:
+            AmianaiError: AWS refused, or did not answer.
+        """
+        if resource.type in _COMPLETIONS:
+            _COMPLETIONS[resource.type](resource, identifier, self)
+
     def _qualified(self, resource: Interrupted, identifier: str) -> str:
         """The provider wants `id@region` for a resource outside its own region.
 
@@ -496,6 +509,17 @@ def _alarm(resource: Interrupted, look: Lookup) -> list[str]:
     tags = look.call(resource, "cloudwatch", "list_tags_for_resource", ResourceARN=found[0]["AlarmArn"]) or {}
     return [name] if _ours(resource, tags.get("Tags")) else []
 
+
+def _publish(resource: Interrupted, identifier: str, look: Lookup) -> None:
+    """Making or changing a function of CloudFront is one call, publishing it another; a read shows the code before it is published."""
+    if resource.inputs.get("publish") is False:
+        return
+    described = look.call(resource, "cloudfront", "describe_function", Name=identifier, Stage="DEVELOPMENT")
+    if described is not None:
+        look.call(resource, "cloudfront", "publish_function", Name=identifier, IfMatch=described["ETag"])
+
+
+_COMPLETIONS: dict[str, Callable[[Interrupted, str, Lookup], None]] = {"aws:cloudfront/function:Function": _publish}
 
 _of_bucket = _natural("bucket")
 

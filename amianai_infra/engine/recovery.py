@@ -131,6 +131,13 @@ def _interrupted(resource: Mapping[str, Any], deployment: Deployment) -> Interru
     return Interrupted(resource["urn"], resource["type"], mask(resource.get("inputs", {})), frozenset(known - {""}))
 
 
+def existing(deployment: Deployment, urns: Iterable[str]) -> list[tuple[Interrupted, str]]:
+    """Those of the resources that the state holds, each with the identifier that the provider knows it by."""
+    wanted = set(urns)
+    entries = [one for one in deployment.get("resources") or [] if one["urn"] in wanted and one.get("id") and not one.get("delete")]
+    return [(Interrupted(one["urn"], one["type"], mask(one.get("inputs", {}))), one["id"]) for one in entries]
+
+
 def settle(deployment: Deployment, found: Mapping[str, str]) -> Deployment:
     """The state with found resources in it and without pending operations.
 

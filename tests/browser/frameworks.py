@@ -349,6 +349,58 @@ _DOCUSAURUS = {
     ),
 }
 
+# -- Nuxt ---------------------------------------------------------------------------------------------------------------------------
+
+_NUXT = {
+    # What differs in every build of the same sources is left out: the file that says which build is the newest, and when a page was made.
+    "nuxt.config.ts": """
+export default defineNuxtConfig({
+  compatibilityDate: '2025-11-01',
+  telemetry: false,
+  buildId: process.env.AMIANAI_BUILD_ID,
+  experimental: { appManifest: false },
+})
+""",
+    "server/plugins/prerendered.ts": """
+export default defineNitroPlugin((nitro) => {
+  nitro.hooks.hook('render:response', (response) => {
+    if (typeof response.body === 'string') response.body = response.body.replace(/\\b1\\d{12}\\b/g, '0')
+  })
+})
+""",
+    "app/app.vue": """
+<template>
+  <div>
+    <nav><NuxtLink to="/">Home</NuxtLink> <NuxtLink to="/about">About</NuxtLink> <NuxtLink to="/blog/first">First</NuxtLink></nav>
+    <NuxtPage />
+  </div>
+</template>
+""",
+    "app/pages/index.vue": """
+<script setup lang="ts">
+useHead({ title: 'Home', link: [{ rel: 'icon', href: 'data:,' }] })
+</script>
+<template><main><h1>Home</h1></main></template>
+""",
+    "app/pages/about.vue": f"""
+<script setup lang="ts">
+useHead({{ title: 'About', link: [{{ rel: 'icon', href: 'data:,' }}] }})
+</script>
+<template><main><h1>About</h1><p>{MARK}</p></main></template>
+""",
+    "app/pages/blog/[slug].vue": """
+<script setup lang="ts">
+const { slug } = useRoute().params
+const { data } = await useAsyncData(`post ${slug}`, async () => ({ title: `Post ${slug}` }))
+useHead({ title: data.value?.title, link: [{ rel: 'icon', href: 'data:,' }] })
+</script>
+<template><main><h1>{{ data?.title }}</h1></main></template>
+<style scoped>
+main { color: #222 }
+</style>
+""",
+}
+
 # -- plain HTML -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -480,6 +532,22 @@ FRAMEWORKS = (
         packages=("@sveltejs/adapter-static@3.0.10",),
         hashed="^_app/immutable/",
         unlinked=r"^/(robots\.txt|_app/version\.json)$",  # for search engines; for pages that are open for long
+    ),
+    Framework(
+        "nuxt",
+        ".output/public",
+        # Its storage refuses the key of a site's first page from 1.17.5 on.
+        (
+            *_by_hand("nuxt generate"),
+            ("npm", "pkg", "set", "overrides.unstorage=1.17.4"),
+            ("npm", "config", "set", "--location=project", "package-lock=false"),
+        ),
+        _NUXT,
+        ("/", "/about", "/blog/first"),
+        "app/pages/about.vue",
+        r"^_nuxt/|\.html$|(^|/)_payload\.json$",
+        packages=("nuxt@4.2.1",),
+        hashed="^_nuxt/",
     ),
     _NEXT_SITE,
     replace(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,28 @@ def lose_everything(path: Path) -> dict[str, dict[str, Any]]:
     return lost
 
 
+def unpublish(cloudfront: Any) -> dict[str, bytes]:
+    """Every function as if the engine had been killed between changing and publishing it; the code that was to be published, by name."""
+    wanted = {}
+    for one in cloudfront.list_functions()["FunctionList"]["Items"]:
+        name, settings = one["Name"], {"Name": one["Name"], "FunctionConfig": one["FunctionConfig"]}
+        wanted[name] = cloudfront.get_function(Name=name, Stage="DEVELOPMENT")["FunctionCode"].read()
+        cloudfront.update_function(**settings, FunctionCode=b"// another", IfMatch=tag(cloudfront, name))
+        cloudfront.publish_function(Name=name, IfMatch=tag(cloudfront, name))
+        cloudfront.update_function(**settings, FunctionCode=wanted[name], IfMatch=tag(cloudfront, name))
+    assert wanted
+    return wanted
+
+
+def tag(cloudfront: Any, name: str) -> str:
+    return str(cloudfront.describe_function(Name=name, Stage="DEVELOPMENT")["ETag"])
+
+
+def live(cloudfront: Any, names: Iterable[str]) -> dict[str, bytes]:
+    """What runs at the edge."""
+    return {name: cloudfront.get_function(Name=name, Stage="LIVE")["FunctionCode"].read() for name in names}
+
+
 def test_everything_in_flight_is_found_again(target: SandboxTarget) -> None:
     engine = Engine(target.engine(), program, QUIET, clients=target.client)
     engine.configure(
@@ -66,9 +88,13 @@ def test_everything_in_flight_is_found_again(target: SandboxTarget) -> None:
     made = engine.up()
     assert made.counts["create"] > 50
     state = target.local / "state" / ".pulumi" / "stacks" / "amianai-infra" / "prod.json"
+    published = unpublish(target.client("cloudfront"))
     lost = lose_everything(state)
 
+    with engine.copy():
+        assert live(target.client("cloudfront"), published) != published, "a rehearsal changes nothing"
     done = engine.recover()
+    assert live(target.client("cloudfront"), published) == published, "what was not published yet is"
     again = {urn for urn, one in lost.items() if one["type"] in AGAIN}
     assert sum("adopted" in line for line in done) == len(lost) - len(again), "\n".join(done)
     found = managed(json.loads(state.read_text())["checkpoint"]["latest"])
