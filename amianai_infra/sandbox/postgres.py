@@ -31,6 +31,8 @@ SYSTEM_HOME = Path("/var/lib/amianai-infra")
 # A Unix socket's path may have 107 characters on Linux and 103 on macOS.
 _SOCKET_LIMIT = 103
 _CHILDREN_LEAVE_WITHIN = 10.0
+_CANNOT_CONNECT_NOW = b"C57P03\0"
+"""In an answer that refuses: the server is starting up. Source: PostgreSQL, "Error and Notice Message Fields" and its error codes."""
 
 
 @dataclass(frozen=True)
@@ -299,6 +301,7 @@ def postgres(place: Place, binaries: Path, certificates: Certificates, port: int
         environment={name: value for name, value in base_environment(environ).items() if name in ("PATH", "TZ")},
         port=port,
         answers=lambda: answers(place.sockets, port),
+        begins=lambda: recovers(place.sockets, port),
         fingerprint=stamp,
         before=before,
         user=place.user,
@@ -337,7 +340,17 @@ def _in_cluster(data: Path) -> bool:
 
 
 def answers(sockets: Path, port: int) -> bool:
-    """Whether the server lets us in: PostgreSQL's start-up message over the Unix socket, as any client sends it."""
+    """Whether the server lets us in."""
+    return _answer(sockets, port).startswith(b"R")
+
+
+def recovers(sockets: Path, port: int) -> bool:
+    """Whether it says that it cannot let anybody in yet: after a crash it repeats what was written last, however long that takes."""
+    return _CANNOT_CONNECT_NOW in _answer(sockets, port)
+
+
+def _answer(sockets: Path, port: int) -> bytes:
+    """What it says to PostgreSQL's start-up message over the Unix socket, as any client sends it; empty where it says nothing."""
     parameters = b"".join(word + b"\0" for word in (b"user", SUPERUSER.encode(), b"database", b"postgres")) + b"\0"
     message = struct.pack("!ii", 8 + len(parameters), 3 << 16) + parameters
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -345,9 +358,9 @@ def answers(sockets: Path, port: int) -> bool:
         try:
             connection.connect(str(sockets / f".s.PGSQL.{port}"))
             connection.sendall(message)
-            answer = connection.recv(1)
-            if answer == b"R":
+            answer = connection.recv(1024)
+            if answer.startswith(b"R"):
                 connection.sendall(b"X" + struct.pack("!i", 4))
         except OSError:
-            return False
-        return answer == b"R"
+            return b""
+        return answer

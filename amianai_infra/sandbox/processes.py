@@ -57,6 +57,7 @@ class Daemon:
         before: last preparations, once no earlier process of it is left.
         user: numeric user and group to run as, where that is not ours.
         patience: seconds until it has to answer.
+        begins: whether it says itself that it is still beginning, and patience has to go on.
         folder: where it keeps its data; None where it keeps none.
     """
 
@@ -69,6 +70,7 @@ class Daemon:
     before: Callable[[], None] = lambda: None
     user: tuple[int, int] | None = None
     patience: float = 40.0
+    begins: Callable[[], bool] = lambda: False
     folder: Path | None = None
 
 
@@ -134,7 +136,7 @@ class Keeper:
         deadline = time.monotonic() + daemon.patience
         while not daemon.answers():
             code = process.poll()
-            if code is not None or time.monotonic() > deadline:
+            if code is not None or (time.monotonic() > deadline and not daemon.begins()):
                 self._give_up(daemon, code)
             time.sleep(0.05)
 

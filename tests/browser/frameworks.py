@@ -536,9 +536,9 @@ FRAMEWORKS = (
     Framework(
         "nuxt",
         ".output/public",
-        # Its storage refuses the key of a site's first page from 1.17.5 on.
+        # Its storage refuses the key of a site's first page from 1.17.5 on, and a build that finds another's cache names scripts otherwise.
         (
-            *_by_hand("nuxt generate"),
+            *_by_hand("nuxt cleanup && nuxt generate"),
             ("npm", "pkg", "set", "overrides.unstorage=1.17.4"),
             ("npm", "config", "set", "--location=project", "package-lock=false"),
         ),

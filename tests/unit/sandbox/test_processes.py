@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from amianai_infra.errors import UnreachableError
 from amianai_infra.sandbox import processes
 from amianai_infra.sandbox.ports import choose
+from amianai_infra.sandbox.postgres import answers, recovers
 from amianai_infra.sandbox.processes import (
     Daemon,
     Keeper,
@@ -56,7 +58,7 @@ def keeper(tmp_path: Path) -> Iterator[Keeper]:
     made.stop("emulator")
 
 
-def daemon(port: int, code: str = SERVE, patience: float = 20.0) -> Daemon:
+def daemon(port: int, code: str = SERVE, patience: float = 20.0, begins: Callable[[], bool] = lambda: False) -> Daemon:
     return Daemon(
         name="emulator",
         command=(sys.executable, "-c", code, str(port)),
@@ -65,6 +67,7 @@ def daemon(port: int, code: str = SERVE, patience: float = 20.0) -> Daemon:
         answers=lambda: listening(port),
         fingerprint="one",
         patience=patience,
+        begins=begins,
     )
 
 
@@ -133,6 +136,43 @@ def test_one_that_never_answers_is_ended(keeper: Keeper, port: int) -> None:
     with pytest.raises(UnreachableError, match="did not answer within 0 s"):
         keeper.start(daemon(port, "import time; time.sleep(60)", patience=0.3))
     assert keeper.running("emulator") is None
+
+
+def test_one_that_says_that_it_still_begins_is_waited_for(keeper: Keeper, port: int) -> None:
+    keeper.start(daemon(port, f"import time; time.sleep(1)\n{SERVE}", patience=0.1, begins=lambda: True))
+    assert keeper.running("emulator") is not None
+    with pytest.raises(UnreachableError, match="ended with status 3"):
+        keeper.start(daemon(port, "import sys, time; time.sleep(0.5); sys.exit(3)", patience=0.1, begins=lambda: True))
+
+
+@pytest.mark.parametrize(
+    ("said", "lets_in", "begins"),
+    [
+        (b"R\0\0\0\x08\0\0\0\0", True, False),
+        (b"E\0\0\0\x3cSFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0", False, True),
+        (b"E\0\0\0\x2cSFATAL\0VFATAL\0C28000\0Mno entry\0\0", False, False),
+    ],
+    ids=["lets in", "recovers", "refuses"],
+)
+def test_a_server_that_recovers_after_a_crash_says_so(tmp_path: Path, said: bytes, lets_in: bool, begins: bool) -> None:
+    assert not answers(tmp_path, 5432)
+    assert not recovers(tmp_path, 5432)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / ".s.PGSQL.5432"))
+        server.listen()
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(1024)
+                    connection.sendall(said)
+                    connection.recv(1024)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert (answers(tmp_path, 5432), recovers(tmp_path, 5432)) == (lets_in, begins)
+        thread.join()
 
 
 def test_one_that_ignores_its_signal_is_killed() -> None:
