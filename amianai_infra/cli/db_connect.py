@@ -25,15 +25,17 @@ def url(app: App, role: Role) -> None:
     amianai --sandbox db url
     amianai db url --role readonly
 
-    The password is in the secret that --json names; server code reads it there.
+    The password is in the secret that --json names; server code reads it there. In the sandbox the URL also names a file of mode 0600
+    where psql and other programs of libpq find it.
     """
     from amianai_infra.database.credentials import role_name, secret_arn
     from amianai_infra.database.endpoint import Endpoint
 
     outputs = found_outputs(app)
     endpoint, user = Endpoint.of(app.target, outputs).at(at_option()), role_name(outputs, role)
+    text = endpoint.url(user, app.target.password_file())
     data = {
-        "url": endpoint.url(user),
+        "url": text,
         "host": endpoint.host,
         "port": endpoint.port,
         "database": endpoint.database,
@@ -41,7 +43,7 @@ def url(app: App, role: Role) -> None:
         "ca": str(endpoint.ca),
         "secret_arn": secret_arn(outputs, role),
     }
-    app.print(data, endpoint.url(user))
+    app.print(data, text)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

@@ -152,17 +152,21 @@ class SandboxTarget:
         """The sandbox's own authority."""
         return self.sandbox.certificates.ca
 
-    def keep_passwords(self) -> bool:
-        """Write psql's password file from the database's secrets; False while there is no database."""
+    def password_file(self) -> Path | None:
+        """The checkout's own, written from the database's secrets; None while there is no database.
+
+        The application comes first, as who a plain psql is: the owner only where it was asked for, and before `db migrate` made the others.
+        """
         outputs = cached_outputs(self)
         if outputs is None:
-            return False
+            return None
         database = outputs.database
-        arns = (database.secret_arn, database.application_secret_arn, database.readonly_secret_arn)
+        arns = (database.application_secret_arn, database.readonly_secret_arn, database.secret_arn)
         logins = {login.user: login.password for arn in arns if arn and (login := self._login(arn))}
-        if logins:
-            self.sandbox.project.keep_passwords(database.port, database.name, logins)
-        return bool(logins)
+        if not logins:
+            return None
+        self.sandbox.project.keep_passwords(database.port, database.name, logins)
+        return self.sandbox.project.password_file
 
     def _login(self, arn: str) -> Login | None:
         """User and password in a secret; None where there is none yet."""
