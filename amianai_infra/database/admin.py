@@ -23,6 +23,7 @@ from amianai_infra.database.guard import RESERVED, one_transaction
 from amianai_infra.database.session import connect, said, translate
 from amianai_infra.database.sql_text import COPY, COPY_FIX, copies, require_text, statements, tokens, transaction_control, value
 from amianai_infra.errors import AmianaiError, ConfigurationError, NotFoundError, RefusedError, first
+from amianai_infra.naming import EXTENSIONS_SCHEMA
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.printing import quoted
 from amianai_infra.rules.records import Entry
@@ -59,7 +60,7 @@ WHERE t.typnamespace = 'public'::regnamespace AND t.typelem = 0 AND t.typtype IN
 """  # noqa: S608
 _SCHEMAS = f"""
 SELECT 'SCHEMA', quote_ident(n.nspname) FROM pg_namespace n
-WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'public', 'amianai_audit')
+WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'public', 'amianai_audit', '{EXTENSIONS_SCHEMA}')
     AND {_OWN.format(catalog="pg_namespace", oid="n.oid")} ORDER BY 2
 """  # noqa: S608
 # Kind, its catalog, the prefix of the catalog's columns, and how a name is written.
@@ -71,18 +72,18 @@ _IN_PUBLIC = (
     ("TEXT SEARCH DICTIONARY", "pg_ts_dict", "dict", "oid::regdictionary::text"),
 )
 _OF_THE_OWNER = (
-    ("PUBLICATION", "pg_publication", "pub"),
-    ("EVENT TRIGGER", "pg_event_trigger", "evt"),
-    ("SERVER", "pg_foreign_server", "srv"),
-    ("EXTENSION", "pg_extension", "ext"),
+    ("PUBLICATION", "pg_publication", "pub", ""),
+    ("EVENT TRIGGER", "pg_event_trigger", "evt", ""),
+    ("SERVER", "pg_foreign_server", "srv", ""),
+    ("EXTENSION", "pg_extension", "ext", f" AND extnamespace IS DISTINCT FROM to_regnamespace('{EXTENSIONS_SCHEMA}')"),
 )
 _OTHERS = " UNION ALL ".join(
     f"SELECT '{kind}', {name} FROM {catalog} x WHERE {whose} AND {_OWN.format(catalog=catalog, oid='x.oid')}"  # noqa: S608
     for kind, catalog, name, whose in (
         *((kind, catalog, name, f"{prefix}namespace = 'public'::regnamespace") for kind, catalog, prefix, name in _IN_PUBLIC),
         *(
-            (kind, catalog, f"quote_ident({prefix}name)", f"{prefix}owner = current_user::regrole")
-            for kind, catalog, prefix in _OF_THE_OWNER
+            (kind, catalog, f"quote_ident({prefix}name)", f"{prefix}owner = current_user::regrole{besides}")
+            for kind, catalog, prefix, besides in _OF_THE_OWNER
         ),
     )
 )
