@@ -1,4 +1,4 @@
-"""The extensions that the stack makes, in a schema of their own: tools that read a schema out of `public` take what is there for the team's.
+"""The extensions that the stack makes, in a schema of their own: tools that read out `public` take what is there for the team's.
 
 The sandbox's server lets only its superuser make them, so there its provider does the same.
 """
