@@ -196,6 +196,10 @@ class Target(Protocol):
         """libpq's password file for the database's roles, as their secrets are now; None where passwords are kept in no file."""
         ...
 
+    def client_programs(self) -> Path | None:
+        """The folder with psql, pg_dump and pg_restore of the server's version, where this target brings them."""
+        ...
+
 
 def aws_error(error: Exception, doing: str) -> AmianaiError:
     """Translate a botocore error: absent, forbidden and unreachable stay three different errors.
@@ -564,6 +568,9 @@ class AwsTarget:
 
     def password_file(self) -> None:
         """None: on AWS a password leaves its secret only for as long as a program runs."""
+
+    def client_programs(self) -> None:
+        """None: what is installed on this machine is used."""
 
 
 OUTPUTS_CACHE = "stack.json"

@@ -81,7 +81,7 @@ def shell(app: App, role: Role, confirm: str | None, reason: str, arguments: tup
     endpoint = Endpoint.of(app.target, outputs).at(at_option())
     with _allowed(app, outputs, role, confirm, reason):
         login = credentials(app.target, outputs, role).get()
-        code = psql.run(endpoint, login, arguments, app.environ, read_only=role == "readonly")
+        code = psql.run(endpoint, login, arguments, app.environ, read_only=role == "readonly", bring=app.target.client_programs)
     click.get_current_context().exit(code)
 
 

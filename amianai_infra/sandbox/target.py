@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import emulator as aws
+from amianai_infra.sandbox.install import install_clients
 from amianai_infra.sandbox.project import foreign
 from amianai_infra.sandbox.sandbox import Sandbox
 from amianai_infra.target import Credentials, EngineEnvironment, Identity, SiteAddress, aws_error, cached_outputs, expect_owner
@@ -167,6 +168,10 @@ class SandboxTarget:
             return None
         self.sandbox.project.keep_passwords(database.port, database.name, logins)
         return self.sandbox.project.password_file
+
+    def client_programs(self) -> Path | None:
+        """Those of the sandbox's server, installed into the cache when they are first needed."""
+        return install_clients(self._environ, self._progress)
 
     def _login(self, arn: str) -> Login | None:
         """User and password in a secret; None where there is none yet."""

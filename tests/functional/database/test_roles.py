@@ -57,8 +57,8 @@ SCHEMA = (
     "CREATE OR REPLACE FUNCTION set_updated_at() RETURNS trigger LANGUAGE sql AS 'SELECT 1'",
     "CREATE ROLE mine",
     "CREATE EXTENSION pgcrypto",
-    "SELECT * FROM amianai_migrations.applied",
     "DELETE FROM amianai_migrations.applied",
+    "SELECT * FROM amianai_audit.records",
     "SELECT * FROM private.secret",
     "COPY users TO PROGRAM 'cat'",
     "SELECT pg_read_file('/etc/passwd')",
@@ -96,6 +96,17 @@ def test_neither_gives_rights_away(data: Database, role: Any) -> None:
         assert "=r/" not in str(connection.execute("SELECT relacl FROM pg_class WHERE relname = 'users'").fetchone()).replace(
             "readonly=r/", ""
         )
+
+
+def test_readonly_reads_all_that_a_dump_has_and_the_application_no_ledger(data: Database) -> None:
+    """Sequences, also those that a migration made since, and the ledger; not the audit records."""
+    query = "SELECT (SELECT count(*) > 0 FROM amianai_migrations.applied), (SELECT last_value FROM later_id_seq)"
+    with data.connect() as owner, data.connect("readonly") as connection:
+        assert connection.execute(query).fetchone() == (True, 1)
+        owner.execute("CREATE SEQUENCE IF NOT EXISTS since START 7")
+        assert connection.execute("SELECT last_value FROM since").fetchone() == (7,)
+    with data.connect("application") as connection, pytest.raises(errors.InsufficientPrivilege):
+        connection.execute("SELECT * FROM amianai_migrations.applied")
 
 
 @pytest.mark.parametrize("statement", WRITES)

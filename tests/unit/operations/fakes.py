@@ -309,6 +309,9 @@ class Target:
     def password_file(self) -> None:
         """None, as on AWS."""
 
+    def client_programs(self) -> None:
+        """None, as on AWS."""
+
     def database_ca(self) -> Path:
         return self.root / "ca.pem"
 
