@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 
 if TYPE_CHECKING:
@@ -66,6 +66,11 @@ def note(client: str, details: ConnectionDetails) -> str:
     return f"{details.endpoint.host} must lead to {details.endpoint.address} on this machine: a line in /etc/hosts"
 
 
+def _literal(value: str | int) -> str:
+    """As JavaScript and Python both read it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _libpq(details: ConnectionDetails) -> list[str]:
     return [details.url]
 
@@ -85,13 +90,13 @@ def _javascript(
         imports,
         "",
         opening,
-        f"  host: {json.dumps(endpoint.address or endpoint.host)},",
+        f"  host: {_literal(endpoint.address or endpoint.host)},",
         f"  port: {endpoint.port},",
-        f"  database: {json.dumps(endpoint.database)},",
-        f"  {user}: {json.dumps(details.user)},",
+        f"  database: {_literal(endpoint.database)},",
+        f"  {user}: {_literal(details.user)},",
         "  ssl: {",
-        f'    ca: readFileSync({json.dumps(str(endpoint.ca))}, "utf8"),',
-        f"    servername: {json.dumps(endpoint.host)},",
+        f'    ca: readFileSync({_literal(str(endpoint.ca))}, "utf8"),',
+        f"    servername: {_literal(endpoint.host)},",
         "    rejectUnauthorized: true,",
         "  },",
         *closing,
@@ -129,22 +134,22 @@ def _python(details: ConnectionDetails, code: Iterable[str]) -> list[str]:
 
 def _sqlalchemy(details: ConnectionDetails) -> list[str]:
     url = details.url.replace("postgresql:", "postgresql+psycopg:", 1)
-    return _python(details, ["from sqlalchemy import create_engine", "", f"engine = create_engine({url!r})"])
+    return _python(details, ["from sqlalchemy import create_engine", "", f"engine = create_engine({_literal(url)})"])
 
 
 def _sqlalchemy_asyncpg(details: ConnectionDetails) -> list[str]:
     """With a context of these authorities alone asyncpg verifies them and the name that it connects to."""
     place = details.url.partition("?")[0].replace("postgresql:", "postgresql+asyncpg:", 1)
-    file = [f'        "passfile": {str(details.password_file)!r},'] if details.password_file else []
+    file = [f'        "passfile": {_literal(str(details.password_file))},'] if details.password_file else []
     code = [
         "import ssl",
         "",
         "from sqlalchemy.ext.asyncio import create_async_engine",
         "",
         "engine = create_async_engine(",
-        f"    {place!r},",
+        f"    {_literal(place)},",
         "    connect_args={",
-        f'        "ssl": ssl.create_default_context(cafile={str(details.endpoint.ca)!r}),',
+        f'        "ssl": ssl.create_default_context(cafile={_literal(str(details.endpoint.ca))}),',
         *file,
         "    },",
         ")",
@@ -154,7 +159,7 @@ def _sqlalchemy_asyncpg(details: ConnectionDetails) -> list[str]:
 
 def _django(details: ConnectionDetails) -> list[str]:
     endpoint = details.endpoint
-    known: dict[str, Any] = {
+    known: dict[str, str | int] = {
         "ENGINE": "django.db.backends.postgresql",
         "HOST": endpoint.host,
         "PORT": endpoint.port,
@@ -164,9 +169,9 @@ def _django(details: ConnectionDetails) -> list[str]:
     code = [
         "DATABASES = {",
         '    "default": {',
-        *(f'        "{name}": {value!r},' for name, value in known.items()),
+        *(f'        "{name}": {_literal(value)},' for name, value in known.items()),
         '        "OPTIONS": {',
-        *(f'            "{name}": {value!r},' for name, value in details.options.items()),
+        *(f'            "{name}": {_literal(value)},' for name, value in details.options.items()),
         "        },",
         "    }",
         "}",
