@@ -100,7 +100,7 @@ def dump(folder: Path, endpoint: Endpoint, login: Login, file: Path, environ: Ma
     try:
         with password_file(endpoint, login) as passwords:
             without = (f"--exclude-schema={schema}" for schema in (_AUDIT, EXTENSIONS_SCHEMA))
-            command = [folder / "pg_dump", "--format=custom", "--no-owner", "--no-password", *without, f"--file={name}"]
+            command = [str(folder / "pg_dump"), "--format=custom", "--no-owner", "--no-password", *without, f"--file={name}"]
             variables = environment(endpoint, login, passwords, environ, "amianai db dump")
             done = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if done.returncode != 0:
@@ -193,8 +193,8 @@ def load(
         listed.write_text("\n".join(entries) + "\n", errors="surrogateescape")
         variables = environment(endpoint, login, passwords, environ, "amianai db load")
         settings = ("--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", "--set=SHOW_CONTEXT=never")
-        command = [folder / "psql", "--no-psqlrc", "--no-password", "--quiet", *settings, "--file=-"]
-        read = [folder / "pg_restore", "--no-owner", f"--use-list={listed}", "--file=-", file]
+        command = [str(folder / "psql"), "--no-psqlrc", "--no-password", "--quiet", *settings, "--file=-"]
+        read = [str(folder / "pg_restore"), "--no-owner", f"--use-list={listed}", "--file=-", str(file)]
         with (
             subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=heard) as psql,
             subprocess.Popen(read, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=heard) as restore,

@@ -76,7 +76,7 @@ class Installed:
 @pytest.fixture(scope="session")
 def installed(request: pytest.FixtureRequest) -> Installed:
     chosen = os.environ.get("AMIANAI_TEST_CLIENTS")
-    home = Path(chosen) if chosen else request.config.cache.mkdir("clients")  # type: ignore[union-attr]
+    home = Path(chosen) if chosen else request.config.cache.mkdir("clients")
     node, python, java = home / "node", home / "python", home / "java"
     environ = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     if not (node / "node_modules" / "pg").is_dir():

@@ -42,7 +42,7 @@ def test_public_holds_what_the_migrations_made_and_nothing_of_an_extension(migra
     with migrated.connect() as connection:
         assert place(connection) == EXTENSIONS_SCHEMA
         query = "SELECT count(*) FROM pg_depend d JOIN pg_class c ON d.classid = 'pg_class'::regclass AND d.objid = c.oid"
-        of_extensions = connection.execute(f"{query} WHERE d.deptype = 'e' AND c.relnamespace = 'public'::regnamespace").fetchone()  # type: ignore[arg-type]
+        of_extensions = connection.execute(f"{query} WHERE d.deptype = 'e' AND c.relnamespace = 'public'::regnamespace").fetchone()
         assert of_extensions == (0,)
 
 
