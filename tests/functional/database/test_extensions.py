@@ -10,10 +10,10 @@ from psycopg.sql import SQL, Identifier
 
 from amianai_infra.database import schema, top
 from amianai_infra.database.admin import Administrator
-from amianai_infra.naming import EXTENSIONS_SCHEMA
+from amianai_infra.naming import EXTENSIONS_SCHEMA, PROJECT, STACK
 from amianai_infra.sandbox import postgres as server
 from amianai_infra.sandbox.provider.postgres import Postgres
-from tests.database import Database
+from tests.database import QUIET, Database
 
 PLACE = "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'pg_stat_statements'"
 
@@ -96,3 +96,21 @@ def test_where_the_owner_may_not_make_it_the_migration_goes_on(database: Databas
         superuser.execute("DROP EXTENSION pg_stat_statements")
     (said,) = set(migrate(database))
     assert said.startswith("The extension pg_stat_statements is not made")
+
+
+@pytest.mark.soak
+def test_a_sandbox_of_an_earlier_version_is_seen_to_when_it_starts(database: Database) -> None:
+    """One whose stack exists: another has no database yet."""
+    sandbox = database.target.sandbox
+    stack = sandbox.project.state / ".pulumi" / "stacks" / PROJECT / f"{STACK}.json"
+    stack.parent.mkdir(parents=True, exist_ok=True)
+    stack.touch()
+    try:
+        with database.superuser() as superuser:
+            superuser.execute("ALTER EXTENSION pg_stat_statements SET SCHEMA public")
+        sandbox.stop(QUIET)
+        database.target.ready()
+        with database.superuser() as superuser:
+            assert place(superuser) == EXTENSIONS_SCHEMA
+    finally:
+        stack.unlink()
