@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 PROJECT = "amianai-infra"
 STACK = "prod"
+EXTENSIONS_SCHEMA = "amianai_extensions"  # where what we make of PostgreSQL's extensions is: `public` is the team's
 TAG_STACK = "amianai:stack"
 TAG_URN = "amianai:urn"
 SANDBOX_VARIABLE = "AMIANAI_SANDBOX"  # names the checkout in a shell that `amianai sandbox env` leads to its sandbox

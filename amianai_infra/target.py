@@ -192,6 +192,14 @@ class Target(Protocol):
         """PEM file of the authorities that may sign the database's certificate."""
         ...
 
+    def password_file(self) -> Path | None:
+        """libpq's password file for the database's roles, as their secrets are now; None where passwords are kept in no file."""
+        ...
+
+    def client_programs(self) -> Path | None:
+        """The folder with psql, pg_dump and pg_restore of the server's version, where this target brings them."""
+        ...
+
 
 def aws_error(error: Exception, doing: str) -> AmianaiError:
     """Translate a botocore error: absent, forbidden and unreachable stay three different errors.
@@ -557,6 +565,12 @@ class AwsTarget:
     def database_ca(self) -> Path:
         """The RDS root certificates that come with the package."""
         return Path(__file__).parent / "database" / "rds-ca.pem"
+
+    def password_file(self) -> None:
+        """None: on AWS a password leaves its secret only for as long as a program runs."""
+
+    def client_programs(self) -> None:
+        """None: what is installed on this machine is used."""
 
 
 OUTPUTS_CACHE = "stack.json"

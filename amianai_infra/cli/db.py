@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 COMMANDS: Commands = {
     "migrate": ("amianai_infra.cli.db_schema:migrate", "Apply the migrations that have not been applied, and settle the roles."),
     "status": ("amianai_infra.cli.db_schema:status", "Show which migrations are applied, and whether the roles are there."),
-    "url": ("amianai_infra.cli.db_connect:url", "Print the connection URL, without a password."),
+    "url": ("amianai_infra.cli.db_connect:url", "Print how a client reaches the database, without a password."),
     "shell": ("amianai_infra.cli.db_connect:shell", "Open psql, verified and read-only."),
     "seed": ("amianai_infra.cli.db_schema:seed", "Insert rows to work with, for local work."),
     "rotate": ("amianai_infra.cli.db_schema:rotate", "Give a role a new password, and write it to its secret."),
+    "dump": ("amianai_infra.cli.db_dump:dump", "Write the schema and every row to a file, with pg_dump."),
+    "load": ("amianai_infra.cli.db_dump:load", "Put a dump in the place of everything that is there."),
     "top": ("amianai_infra.cli.db_top:top", "Load, slowest statements, locks, tables on one screen."),
     "backup": ("amianai_infra.cli.db_backup:backup", "List, make and check backups."),
     "restore": ("amianai_infra.cli.db_restore:restore", "Restore beside, check, and put the copy in the place."),

@@ -42,13 +42,15 @@ def admin() -> None:
     """
 
 
-def _reason(function: AnyCallable) -> AnyCallable:
+def reason_option(function: AnyCallable) -> AnyCallable:
+    """`--reason`: why, which the gate wants and the record keeps."""
     return click.option("--reason", default="", metavar="TEXT", help="Why, for the record.")(function)
 
 
 def administrator(app: App, outputs: StackOutputs) -> Administrator:
     """The API behind these commands, for this invocation."""
     from amianai_infra.database.admin import Administrator
+    from amianai_infra.database.dumps import programs
 
     return Administrator(
         app.target,
@@ -56,6 +58,7 @@ def administrator(app: App, outputs: StackOutputs) -> Administrator:
         environ=app.environ,
         snapshot=snapshot_maker(app, outputs),
         migrate=_migrate(app, outputs),
+        programs=lambda server: programs(server, app.environ, app.target.client_programs, newer=False),
         at=at_option(),
         say=app.progress.note,
     )
@@ -70,7 +73,7 @@ def _migrate(app: App, outputs: StackOutputs) -> Callable[[Connection[Any]], Non
     return run
 
 
-def _through(app: App, outputs: StackOutputs, plan: Callable[[Administrator], Plan], options: dict[str, Any]) -> Result | None:
+def through(app: App, outputs: StackOutputs, plan: Callable[[Administrator], Plan], options: dict[str, Any]) -> Result | None:
     """Show the plan; unless it is a dry run, ask for the domain and do it. None for a dry run."""
     found = administrator(app, outputs)
     if options["dry_run"]:
@@ -87,7 +90,7 @@ def _through(app: App, outputs: StackOutputs, plan: Callable[[Administrator], Pl
 
 @click.command()
 @confirm_option
-@_reason
+@reason_option
 @dry_run_option
 @click.pass_obj
 def reset(app: App, /, **options: Any) -> None:
@@ -103,12 +106,13 @@ def reset(app: App, /, **options: Any) -> None:
     from amianai_infra.database.migrate import read_all
 
     read_all(own_migrations(app))  # or nothing is dropped that could not be made again
-    result = _through(app, found_outputs(app), lambda found: found.reset(), options)
+    result = through(app, found_outputs(app), lambda found: found.reset(), options)
     if result is not None:
-        app.print(result.as_dict(), f"The database is as new; {_gone(result)}")
+        app.print(result.as_dict(), f"The database is as new; {gone(result)}")
 
 
-def _gone(result: Result) -> str:
+def gone(result: Result) -> str:
+    """What is told of rows that went, and of the snapshot that has them."""
     rows = f"{result.rows} row{' is' if result.rows == 1 else 's are'} gone."
     return f"{rows} Snapshot: {result.snapshot}" if result.snapshot else rows
 
@@ -117,7 +121,7 @@ def _gone(result: Result) -> str:
 @click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
 @click.option("--cascade", is_flag=True, help="Also the tables whose rows refer to them.")
 @confirm_option
-@_reason
+@reason_option
 @dry_run_option
 @click.pass_obj
 def truncate(app: App, /, tables: tuple[str, ...], cascade: bool, **options: Any) -> None:
@@ -127,9 +131,9 @@ def truncate(app: App, /, tables: tuple[str, ...], cascade: bool, **options: Any
     ENABLE_DB_ADMIN=true amianai --sandbox db admin truncate messages --reason "test data" --confirm example.test
     amianai db admin truncate users --cascade --dry-run
     """
-    result = _through(app, found_outputs(app), lambda found: found.truncate(tables, cascade=cascade), options)
+    result = through(app, found_outputs(app), lambda found: found.truncate(tables, cascade=cascade), options)
     if result is not None:
-        app.print(result.as_dict(), _gone(result))
+        app.print(result.as_dict(), gone(result))
 
 
 @click.command()
@@ -137,7 +141,7 @@ def truncate(app: App, /, tables: tuple[str, ...], cascade: bool, **options: Any
 @click.option("--file", "file", type=click.File("rb"), help="Read the SQL from a file; - is standard input.")
 @click.option("--write", is_flag=True, help="Let it write: as the owner, in one transaction, behind the gate.")
 @confirm_option
-@_reason
+@reason_option
 @dry_run_option
 @click.pass_obj
 def sql(app: App, /, text: str | None, file: Any, write: bool, **options: Any) -> None:
@@ -157,7 +161,7 @@ def sql(app: App, /, text: str | None, file: Any, write: bool, **options: Any) -
         raise click.UsageError("Give the SQL, or --file; not both.")
     outputs = found_outputs(app)
     if write:
-        result = _through(app, outputs, lambda found: found.sql(given), options)
+        result = through(app, outputs, lambda found: found.sql(given), options)
         if result is not None:
             app.print(result.as_dict(), [*rows(result), f"{result.rows} row{'' if result.rows == 1 else 's'} changed."])
         return
@@ -176,7 +180,7 @@ def rows(result: Result) -> list[str]:
 @click.command("drop-role")
 @click.argument("role")
 @confirm_option
-@_reason
+@reason_option
 @dry_run_option
 @click.pass_obj
 def drop_role(app: App, /, role: str, **options: Any) -> None:
@@ -186,7 +190,7 @@ def drop_role(app: App, /, role: str, **options: Any) -> None:
     ENABLE_DB_ADMIN=true amianai --sandbox db admin drop-role analyst --reason "has left" --confirm example.test
     amianai db admin drop-role analyst --dry-run
     """
-    result = _through(app, found_outputs(app), lambda found: found.drop_role(role), options)
+    result = through(app, found_outputs(app), lambda found: found.drop_role(role), options)
     if result is not None:
         app.print(result.as_dict(), f"The role {role} is gone.")
 

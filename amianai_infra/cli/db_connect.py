@@ -9,6 +9,8 @@ import click
 
 from amianai_infra.cli.db import at_option, connected, found_outputs, require_gate, role_option
 from amianai_infra.cli.options import App, confirm_option
+from amianai_infra.database.clients import CLIENTS
+from amianai_infra.printing import show
 
 if TYPE_CHECKING:
     from amianai_infra.database.credentials import Role
@@ -17,31 +19,40 @@ if TYPE_CHECKING:
 
 @click.command()
 @role_option("application")
+@click.option("--for", "client", type=click.Choice(CLIENTS), default="libpq", show_default=True, help="Which client is to be told.")
 @click.pass_obj
-def url(app: App, role: Role) -> None:
-    """Print the connection URL, without a password.
+def url(app: App, role: Role, client: str) -> None:
+    """Print how a client reaches the database, without a password.
 
     \b
-    amianai --sandbox db url
-    amianai db url --role readonly
+    psql "$(amianai --sandbox db url)"
+    amianai db url --for node-postgres
+    amianai db url --role readonly --for django
 
-    The password is in the secret that --json names; server code reads it there.
+    Every form verifies the server's name and its authority. The password is in the secret that --json names; server code reads it there. In
+    the sandbox there is also a file of mode 0600 with it, which is named where a client takes one.
     """
+    from amianai_infra.database.clients import ConnectionDetails, lines, note
     from amianai_infra.database.credentials import role_name, secret_arn
     from amianai_infra.database.endpoint import Endpoint
 
     outputs = found_outputs(app)
-    endpoint, user = Endpoint.of(app.target, outputs).at(at_option()), role_name(outputs, role)
+    endpoint, secret = Endpoint.of(app.target, outputs).at(at_option()), secret_arn(outputs, role)
+    details = ConnectionDetails(endpoint, role_name(outputs, role), secret, app.target.password_file())
     data = {
-        "url": endpoint.url(user),
+        "url": details.url,
+        "lines": lines(client, details),
         "host": endpoint.host,
         "port": endpoint.port,
         "database": endpoint.database,
-        "user": user,
+        "user": details.user,
         "ca": str(endpoint.ca),
-        "secret_arn": secret_arn(outputs, role),
+        "password_file": str(details.password_file or ""),
+        "secret_arn": secret,
     }
-    app.print(data, endpoint.url(user))
+    app.print(data, lines(client, details))
+    if said := note(client, details):
+        show(said, err=True)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -70,7 +81,7 @@ def shell(app: App, role: Role, confirm: str | None, reason: str, arguments: tup
     endpoint = Endpoint.of(app.target, outputs).at(at_option())
     with _allowed(app, outputs, role, confirm, reason):
         login = credentials(app.target, outputs, role).get()
-        code = psql.run(endpoint, login, arguments, app.environ, read_only=role == "readonly")
+        code = psql.run(endpoint, login, arguments, app.environ, read_only=role == "readonly", bring=app.target.client_programs)
     click.get_current_context().exit(code)
 
 

@@ -49,6 +49,7 @@ def migrate(app: App, dry_run: bool) -> None:
             )
 
         done = _on_record(app, outputs, state.pending, apply) if state.pending else apply()
+    app.target.password_file()  # a shell of the sandbox looks passwords up there
     lines = [f"✓ {one}  {one.duration.total_seconds():.2f} s" for one in done.applied] or ["Nothing to apply."]
     app.print({"applied": [one.as_dict() for one in done.applied], "waited": done.waited}, lines)
 
@@ -145,6 +146,7 @@ def rotate(app: App, role: Role) -> None:
         else:
             with connected(app, outputs=outputs) as connection:
                 schema.rotate(connection, app.target, outputs, role, say=app.progress.note, at=at_option())
+    app.target.password_file()
     app.print(
         {"role": role, "rotated": True}, "The owner has a new password." if role == "owner" else f"The {role} role has a new password."
     )

@@ -82,7 +82,8 @@ def env(app: App, shell: str, leave: bool) -> None:
       eval "$(amianai sandbox env)"          (fish: amianai sandbox env --shell fish | source)
       eval "$(amianai sandbox env --unset)"
 
-    The database's password is in a file of mode 0600 that PGPASSFILE names; it is never printed. In such a shell every other command wants
+    The database's passwords are in a file of mode 0600 that PGPASSFILE names; none is printed. A plain psql is the application, which
+    reads and writes rows; `psql "$(amianai --sandbox db url --role owner)"` is the owner. In such a shell every other command wants
     --sandbox: without it, it would take the sandbox for an AWS account.
     """
     if leave:
@@ -90,7 +91,7 @@ def env(app: App, shell: str, leave: bool) -> None:
         return
     target = _target(app)
     if target.sandbox.serves():
-        target.keep_passwords()
+        target.password_file()
     ours = target.sandbox.environment()
     unset = _misleading(app.environ, ours)
     path = _engine_folder(app.environ)

@@ -12,17 +12,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from hashlib import file_digest
 from itertools import count, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from amianai_infra.database.audit import Connect, Event, Trail, audited, listed, recorded
 from amianai_infra.database.gate import administration
 from amianai_infra.database.guard import RESERVED, one_transaction
-from amianai_infra.database.session import connect, said, translate
+from amianai_infra.database.session import connect, credentials, said, translate
 from amianai_infra.database.sql_text import COPY, COPY_FIX, copies, require_text, statements, tokens, transaction_control, value
 from amianai_infra.errors import AmianaiError, ConfigurationError, NotFoundError, RefusedError, first
+from amianai_infra.naming import EXTENSIONS_SCHEMA
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.printing import quoted
 from amianai_infra.rules.records import Entry
@@ -59,7 +62,7 @@ WHERE t.typnamespace = 'public'::regnamespace AND t.typelem = 0 AND t.typtype IN
 """  # noqa: S608
 _SCHEMAS = f"""
 SELECT 'SCHEMA', quote_ident(n.nspname) FROM pg_namespace n
-WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'public', 'amianai_audit')
+WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'public', 'amianai_audit', '{EXTENSIONS_SCHEMA}')
     AND {_OWN.format(catalog="pg_namespace", oid="n.oid")} ORDER BY 2
 """  # noqa: S608
 # Kind, its catalog, the prefix of the catalog's columns, and how a name is written.
@@ -71,18 +74,18 @@ _IN_PUBLIC = (
     ("TEXT SEARCH DICTIONARY", "pg_ts_dict", "dict", "oid::regdictionary::text"),
 )
 _OF_THE_OWNER = (
-    ("PUBLICATION", "pg_publication", "pub"),
-    ("EVENT TRIGGER", "pg_event_trigger", "evt"),
-    ("SERVER", "pg_foreign_server", "srv"),
-    ("EXTENSION", "pg_extension", "ext"),
+    ("PUBLICATION", "pg_publication", "pub", ""),
+    ("EVENT TRIGGER", "pg_event_trigger", "evt", ""),
+    ("SERVER", "pg_foreign_server", "srv", ""),
+    ("EXTENSION", "pg_extension", "ext", f" AND extnamespace IS DISTINCT FROM to_regnamespace('{EXTENSIONS_SCHEMA}')"),
 )
 _OTHERS = " UNION ALL ".join(
     f"SELECT '{kind}', {name} FROM {catalog} x WHERE {whose} AND {_OWN.format(catalog=catalog, oid='x.oid')}"  # noqa: S608
     for kind, catalog, name, whose in (
         *((kind, catalog, name, f"{prefix}namespace = 'public'::regnamespace") for kind, catalog, prefix, name in _IN_PUBLIC),
         *(
-            (kind, catalog, f"quote_ident({prefix}name)", f"{prefix}owner = current_user::regrole")
-            for kind, catalog, prefix in _OF_THE_OWNER
+            (kind, catalog, f"quote_ident({prefix}name)", f"{prefix}owner = current_user::regrole{besides}")
+            for kind, catalog, prefix, besides in _OF_THE_OWNER
         ),
     )
 )
@@ -99,6 +102,21 @@ SELECT oid, oid::regclass::text FROM emptied ORDER BY 2
 
 
 @dataclass(frozen=True)
+class Dump:
+    """A dump that is to be loaded.
+
+    Attributes:
+        file: where it is.
+        entries: lines of its list that are loaded.
+        programs: the folder of the programs that do it.
+    """
+
+    file: Path
+    entries: Sequence[str]
+    programs: Path
+
+
+@dataclass(frozen=True)
 class Plan:
     """What would be done.
 
@@ -110,6 +128,7 @@ class Plan:
         notes: what else is to be known before it is confirmed.
         snapshot: whether a snapshot is made first.
         migrates: whether the migrations run afterwards.
+        dump: what is loaded after the steps.
     """
 
     action: str
@@ -119,6 +138,7 @@ class Plan:
     notes: Sequence[str] = ()
     snapshot: bool = False
     migrates: bool = False
+    dump: Dump | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -139,6 +159,7 @@ class Plan:
         lines += [f"  {note}" for note in self.notes]
         lines += ["  first a snapshot of the instance"] if self.snapshot else []
         lines += [line for step in self.steps for line in quoted(step)]
+        lines += [f"  then {self.dump.file}, and the migrations that it lacks"] if self.dump else []
         return [*lines, *(["  then every migration again"] if self.migrates else [])]
 
 
@@ -189,7 +210,8 @@ class Administrator:
         outputs: of which stack.
         environ: the process environment, which has to enable it.
         snapshot: makes a snapshot of the instance and gives its name; None where snapshots hold nothing.
-        migrate: runs every migration on the connection it is given, after a reset.
+        migrate: runs every migration on the connection it is given, after a reset or a load.
+        programs: gives the folder of PostgreSQL's client programs for a major version, for a load.
         at: address and port to connect to instead, as through a tunnel.
         say: told what happens.
     """
@@ -199,6 +221,7 @@ class Administrator:
     environ: Mapping[str, str] = field(repr=False)
     snapshot: Callable[[str], str] | None = None
     migrate: Callable[[Connection[Any]], None] | None = None
+    programs: Callable[[int], Path] | None = None
     at: tuple[str, int] | None = None
     say: Callable[[str], None] = lambda _: None
 
@@ -239,6 +262,24 @@ class Administrator:
         notes = [*self._notes(), *([f"{objects} large objects go"] if objects else [])]
         notes += [f"roles stay: {', '.join(first(roles, 10))}; a migration must bear that they are there"] if roles else []
         return Plan("reset", "\n".join(detail), steps, counts, snapshot=self.snapshot is not None, migrates=True, notes=notes)
+
+    def load(self, file: Path) -> Plan:
+        """Drop everything of the application's and put a dump in its place. The record of administrative work stays.
+
+        Raises:
+            RefusedError: it is no dump that can be loaded.
+            MissingToolError: there are no client programs of the server's version.
+        """
+        from amianai_infra.database import dumps
+
+        if self.programs is None:
+            raise ConfigurationError("Nobody said where PostgreSQL's client programs are.")
+        with self._connected("looking at the server") as connection:
+            folder = self.programs(connection.info.server_version // 10_000)
+        found, now = dumps.contents(folder, file), self.reset()
+        notes = [f"{found.tables} tables come, as they were {found.made}", *now.notes]
+        detail = f"{file.name} sha256:{_sha256(file)} in the place of {now.detail}"
+        return replace(now, action="load", detail=detail, notes=notes, migrates=False, dump=Dump(file, found.entries, folder))
 
     def _our_roles(self) -> list[str]:
         from amianai_infra.database.roles import Names
@@ -346,6 +387,9 @@ class Administrator:
 
     def _perform(self, plan: Plan) -> Result:
         doing = f"the {plan.action}"
+        if plan.dump is not None:
+            self._load(plan, plan.dump)
+            return Result(sum(plan.affected.values()))
         if plan.action != "reset":
             with self._connected(doing) as connection:
                 if plan.action == "sql":
@@ -368,6 +412,26 @@ class Administrator:
                         fix="correct that migration; where something it makes outlives a reset (a role), let it look first",
                     ) from error
         return Result(sum(plan.affected.values()))
+
+    def _load(self, plan: Plan, dump: Dump) -> None:
+        from amianai_infra.database import dumps
+        from amianai_infra.database.endpoint import Endpoint
+        from amianai_infra.database.migrate import locked
+
+        login = credentials(self.target, self.outputs, "owner").get()
+        endpoint = Endpoint.of(self.target, self.outputs).at(self.at)
+        with self._connected("the load") as connection:
+            with locked(connection, self.say):
+                dumps.load(dump.programs, endpoint, login, dump.file, dump.entries, plan.steps, self.environ)
+            if self.migrate is not None:
+                try:
+                    self.migrate(connection)
+                except AmianaiError as error:
+                    raise AmianaiError(
+                        "The dump is loaded, but the migrations that it lacks are not applied and the roles not settled.",
+                        where="\n".join(one for one in (error.what, *error.details, error.where) if one),
+                        fix="correct that, then run `amianai db migrate`",
+                    ) from error
 
     # -- looking
 
@@ -419,6 +483,11 @@ class Administrator:
         except AmianaiError as error:
             self.say(f"The log group alone is listed, because the table cannot be read: {error.what}")
         return listed(trail, table, limit)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return file_digest(opened, "sha256").hexdigest()
 
 
 def _count(connection: Connection[Any], table: str) -> int:

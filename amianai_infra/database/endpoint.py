@@ -80,9 +80,20 @@ class Endpoint:
         }
         return {**known, "hostaddr": self.address} if self.address else known
 
-    def url(self, user: str) -> str:
-        """A connection URL without a password."""
-        query = f"sslmode=verify-full&sslrootcert={quote(str(self.ca), safe='/')}"
+    def url(self, user: str, password_file: Path | None = None) -> str:
+        """A connection URL for libpq without a password.
+
+        Args:
+            user: who connects.
+            password_file: where libpq finds the password; None where it has to be told otherwise.
+        """
+        options = {
+            "sslmode": "verify-full",
+            "sslrootcert": str(self.ca),
+            **({"hostaddr": self.address} if self.address else {}),
+            **({"passfile": str(password_file)} if password_file else {}),
+        }
+        query = "&".join(f"{name}={quote(value, safe='/')}" for name, value in options.items())
         return f"postgresql://{quote(user, safe='')}@{self.host}:{self.port}/{quote(self.database, safe='')}?{query}"
 
     def libpq(self, user: str) -> dict[str, str]:
@@ -210,7 +221,8 @@ def _accepted(options: dict[str, str], host: str) -> dict[str, str]:
             where=host,
             fix="write sslmode=verify-full, or leave it out",
         )
-    unknown = sorted(options.keys() - {"sslmode", "sslrootcert"})
+    # A password file, as `db url` names one in the sandbox, is psql's: ours come from the secret.
+    unknown = sorted(options.keys() - {"sslmode", "sslrootcert", "passfile"})
     if unknown:
         raise ConfigurationError(
             f"The database URL has options that are not taken: {', '.join(unknown)}.", where=host, fix="leave them out"

@@ -64,7 +64,7 @@ def ensure(connection: Connection[Any], names: Names) -> None:
             ours = [one for role in names.twins for one in (role, names.twins[role]) if _exists(connection, one)]
             for role in ours:
                 _take_away(connection, role, names)
-            _take_schemas(connection, ours)
+            _take_schemas(connection, ours, names)
             _grant(connection, names)
     except Error as error:
         raise translate(error, "setting up the database's roles") from error
@@ -130,12 +130,15 @@ SELECT nspname FROM pg_namespace WHERE nspname IN ('amianai_audit', 'amianai_mig
 """
 
 
-def _take_schemas(connection: Connection[Any], ours: list[str]) -> None:
-    """The records of changes are the owner's alone."""
+def _take_schemas(connection: Connection[Any], ours: list[str], names: Names) -> None:
+    """The records of changes are the owner's alone; the ledger, without which a dump is not whole, may be read by who reads everything."""
     for (schema,) in connection.execute(_RECORDS).fetchall():
         for role in ours:
             connection.execute(_sql("REVOKE ALL ON SCHEMA {} FROM {}", schema, role))
             connection.execute(_sql("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}", schema, role))
+        if schema == "amianai_migrations":
+            connection.execute(_sql("GRANT USAGE ON SCHEMA {} TO {}", schema, names.readonly))
+            connection.execute(_sql("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}", schema, names.readonly))
 
 
 # Nobody but the three has a right in this database; what the owner makes later gets the same rights at once.
@@ -149,6 +152,7 @@ _DATABASE: tuple[tuple[LiteralString, str], ...] = (
     ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {}", "application"),
     ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {}", "application"),
     ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {}", "readonly"),
+    ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON SEQUENCES TO {}", "readonly"),
     # Not by default: a function that runs with its owner's rights would be lent to both before anybody looks.
     ("ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE EXECUTE ON FUNCTIONS FROM {}, {}", "application readonly"),
 )
@@ -171,7 +175,7 @@ def _grant(connection: Connection[Any], names: Names) -> None:
     routines = connection.execute(_FUNCTIONS).fetchall()
     functions = [name for name, as_owner in routines if not as_owner]
     _each(connection, names, "TABLE", tables, ("SELECT, INSERT, UPDATE, DELETE", "SELECT"))
-    _each(connection, names, "SEQUENCE", sequences, ("USAGE, SELECT", ""))
+    _each(connection, names, "SEQUENCE", sequences, ("USAGE, SELECT", "SELECT"))
     _each(connection, names, "ROUTINE", functions, ("EXECUTE", "EXECUTE"))
     _not_as_owner(connection, names, [name for name, as_owner in routines if as_owner])
 
@@ -196,8 +200,7 @@ def _each(
     everybody = _sql("PUBLIC, {}, {}", names.application, names.readonly)
     connection.execute(SQL("REVOKE ALL ON {} {} FROM {}").format(SQL(kind), which, everybody))
     for right, role in zip(rights, (names.application, names.readonly), strict=True):
-        if right:
-            connection.execute(SQL("GRANT {} ON {} {} TO {}").format(SQL(right), SQL(kind), which, _sql("{}", role)))
+        connection.execute(SQL("GRANT {} ON {} {} TO {}").format(SQL(right), SQL(kind), which, _sql("{}", role)))
 
 
 def _sql(text: LiteralString, *names: str) -> Composed:

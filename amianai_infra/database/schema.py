@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amianai_infra.database import roles
+from amianai_infra.database import extensions, roles
 from amianai_infra.database.credentials import FixedCredentials, Login, Role
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.migrate import Applied, Done, Migration, ledger, locked, migrate, plan, read_all, sql_files
@@ -109,7 +109,7 @@ def apply(
     say: Callable[[str], None],
     snapshot: Callable[[], object] | None = None,
 ) -> Done:
-    """Bring the schema and the roles to what the files and the secrets say.
+    """Bring the schema, the extensions and the roles to what the files and the secrets say.
 
     Args:
         connection: the owner's, without a statement timeout.
@@ -122,6 +122,7 @@ def apply(
     manager, names = target.client("secretsmanager"), roles.Names.of(outputs)
 
     def settle() -> None:
+        extensions.ensure(connection, say)
         roles.ensure(connection, names)
         roles.ensure_passwords(connection, outputs, manager)
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -30,7 +30,15 @@ _VALUED = frozenset(
 _VALUED_SHORT = frozenset("cfFLoPRTv")
 
 
-def run(endpoint: Endpoint, login: Login, arguments: Sequence[str], environ: Mapping[str, str], *, read_only: bool = False) -> int:
+def run(
+    endpoint: Endpoint,
+    login: Login,
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    read_only: bool = False,
+    bring: Callable[[], Path | None] = lambda: None,
+) -> int:
     """Run psql until it ends; gives its exit code.
 
     Args:
@@ -39,6 +47,7 @@ def run(endpoint: Endpoint, login: Login, arguments: Sequence[str], environ: Map
         arguments: psql's own arguments.
         environ: the process environment, of which nothing about PostgreSQL is passed on.
         read_only: begin every transaction read-only.
+        bring: gives a folder with psql, if one comes with the target, where none is installed.
 
     Raises:
         RefusedError: an argument says where or as whom to connect.
@@ -51,15 +60,30 @@ def run(endpoint: Endpoint, login: Login, arguments: Sequence[str], environ: Map
             fix="leave out -d, -h, -p, -U and arguments that are no options; --role chooses the user; write long options in full",
         )
     psql = shutil.which("psql", path=environ.get("PATH"))
+    if psql is None and (brought := bring()) is not None:
+        psql = str(brought / "psql")
     if psql is None:
         raise MissingToolError("psql was not found.", where="PATH", fix="install it: apt install postgresql-client, or brew install libpq")
     with password_file(endpoint, login) as file:
-        variables = {name: value for name, value in environ.items() if not name.startswith("PG")}
-        variables |= endpoint.libpq(login.user) | {"PGPASSFILE": str(file), "PGAPPNAME": "amianai db shell"}
+        variables = environment(endpoint, login, file, environ, "amianai db shell")
         if read_only:
             variables["PGOPTIONS"] = "-c default_transaction_read_only=on"
         with _outlived():
             return subprocess.run([psql, *arguments], env=variables, check=False).returncode
+
+
+def environment(endpoint: Endpoint, login: Login, passwords: Path, environ: Mapping[str, str], name: str) -> dict[str, str]:
+    """The environment of a program of libpq's: the caller's, but all about PostgreSQL ours.
+
+    Args:
+        endpoint: the server.
+        login: who connects.
+        passwords: the password file.
+        environ: the process environment.
+        name: what the server is told is connecting.
+    """
+    variables = {key: value for key, value in environ.items() if not key.startswith("PG")}
+    return variables | endpoint.libpq(login.user) | {"PGPASSFILE": str(passwords), "PGAPPNAME": name}
 
 
 def redirecting(arguments: Sequence[str]) -> str | None:

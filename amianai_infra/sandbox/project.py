@@ -109,7 +109,7 @@ class Project:
         return fields[3], fields[2]
 
     def keep_passwords(self, port: int, database: str, logins: Mapping[str, str]) -> None:
-        """Write the password file for libpq, mode 0600: the password of each user, the owner first, who is the one to be by default."""
+        """Write the password file for libpq, mode 0600: the password of each user, first of the one to be by default."""
         lines = (
             ":".join((host, str(port), name, user, password.replace("\\", "\\\\").replace(":", "\\:"))) + "\n"
             for user, password in logins.items()

@@ -212,6 +212,10 @@ class Sandbox:
         with progress.task(f"Starting the sandbox ({', '.join(names)})"), ThreadPoolExecutor(len(names)) as pool:
             for done in [pool.submit(bring_up, name) for name in names]:
                 done.result()
+        if "provider" in names and self.project.settled:
+            from amianai_infra.sandbox.provider.postgres import Postgres
+
+            Postgres(place.sockets, ports.postgres).extend()  # databases of an earlier version
 
     @property
     def may_have_forgotten(self) -> bool:

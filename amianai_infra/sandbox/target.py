@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.progress import Progress
 from amianai_infra.sandbox import emulator as aws
+from amianai_infra.sandbox.install import install_clients
 from amianai_infra.sandbox.project import foreign
 from amianai_infra.sandbox.sandbox import Sandbox
 from amianai_infra.target import Credentials, EngineEnvironment, Identity, SiteAddress, aws_error, cached_outputs, expect_owner
@@ -152,17 +153,25 @@ class SandboxTarget:
         """The sandbox's own authority."""
         return self.sandbox.certificates.ca
 
-    def keep_passwords(self) -> bool:
-        """Write psql's password file from the database's secrets; False while there is no database."""
+    def password_file(self) -> Path | None:
+        """The checkout's own, written from the database's secrets; None while there is no database.
+
+        The application comes first, as who a plain psql is: the owner only where it was asked for, and before `db migrate` made the others.
+        """
         outputs = cached_outputs(self)
         if outputs is None:
-            return False
+            return None
         database = outputs.database
-        arns = (database.secret_arn, database.application_secret_arn, database.readonly_secret_arn)
+        arns = (database.application_secret_arn, database.readonly_secret_arn, database.secret_arn)
         logins = {login.user: login.password for arn in arns if arn and (login := self._login(arn))}
-        if logins:
-            self.sandbox.project.keep_passwords(database.port, database.name, logins)
-        return bool(logins)
+        if not logins:
+            return None
+        self.sandbox.project.keep_passwords(database.port, database.name, logins)
+        return self.sandbox.project.password_file
+
+    def client_programs(self) -> Path | None:
+        """Those of the sandbox's server, installed into the cache when they are first needed."""
+        return install_clients(self._environ, self._progress)
 
     def _login(self, arn: str) -> Login | None:
         """User and password in a secret; None where there is none yet."""

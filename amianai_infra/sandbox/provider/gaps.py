@@ -128,7 +128,7 @@ GAPS: Final[tuple[Gap, ...]] = (
     Gap("rds", "instances share one server", "a second database of one name is refused"),
     Gap("rds", "parameters are not checked", "names, values and apply methods are checked against the real server"),
     Gap("rds", "parameters change nothing", "dynamic ones are set in the real server; static ones, rds.* and the server's own are not"),
-    Gap("rds", "pg_stat_statements is for superusers only", "created in every database"),
+    Gap("rds", "pg_stat_statements is for superusers only", "created in every database, as `db migrate` does on AWS"),
     Gap("rds", "subnet groups need neither a free name nor two zones", "refused before they are made"),
     Gap("rds", "subnet groups and security groups of instances are not looked up", "looked up first"),
     Gap("rds", "an instance takes any engine version", "another major version than the real server's is refused in preview"),

@@ -17,6 +17,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
+from amianai_infra.database.extensions import EXTENSIONS
+from amianai_infra.naming import EXTENSIONS_SCHEMA
 from amianai_infra.sandbox.provider.resource import ProviderError
 
 if TYPE_CHECKING:
@@ -29,9 +31,6 @@ _OF: Final = " of "
 # What RDS gives its `rds_superuser`, as far as the server knows the role.
 _POWERS: Final = ("pg_monitor", "pg_signal_backend", "pg_checkpoint", "pg_use_reserved_connections")
 _RDS_ROLES: Final = ("rds_superuser", "rds_iam", "rds_replication", "rds_password")
-
-# Extensions that RDS lets the master user create and plain PostgreSQL only a superuser: they are there from the start.
-_EXTENSIONS: Final = ("pg_stat_statements",)
 
 # Settings that belong to the sandbox's own server, whatever a parameter group says.
 _OURS: Final = ("ssl", "listen_", "unix_", "data_", "hba_", "ident_", "log_dir", "log_file", "log_dest", "logging_", "archive_", "krb_")
@@ -205,10 +204,30 @@ class Postgres:
             query = SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
             connection.execute(query.format(Identifier(database), Identifier(user), Identifier(template)))
             connection.execute(SQL("COMMENT ON DATABASE {} IS {}").format(Identifier(database), Literal(_OWNER + owner)))
+        self._extend(database)
+
+    def _extend(self, database: str) -> None:
+        """Make the extensions in their schema, which is the database owner's; those that an earlier version made in `public` move there."""
+        from psycopg.sql import SQL, Identifier
+
         with self.connected(database) as inside:
-            for extension in _EXTENSIONS:
-                if _one(inside, "SELECT 1 FROM pg_available_extensions WHERE name = %s", extension):
-                    inside.execute(SQL("CREATE EXTENSION IF NOT EXISTS {}").format(Identifier(extension)))
+            owner = _one(inside, "SELECT datdba::regrole::text FROM pg_database WHERE datname = current_database()")
+            schema = Identifier(EXTENSIONS_SCHEMA)
+            inside.execute(SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(schema, SQL(owner)))
+            for extension in EXTENSIONS:
+                if not _one(inside, "SELECT 1 FROM pg_available_extensions WHERE name = %s", extension):
+                    continue
+                inside.execute(SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}").format(Identifier(extension), schema))
+                if _one(inside, "SELECT extnamespace = 'public'::regnamespace FROM pg_extension WHERE extname = %s", extension):
+                    inside.execute(SQL("ALTER EXTENSION {} SET SCHEMA {}").format(Identifier(extension), schema))
+
+    def extend(self) -> None:
+        """See to the extensions of every instance's database."""
+        with self._lock, self.connected() as connection:
+            names = [name for (name,) in connection.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall()]
+            ours = [name for name in names if (_comment(connection, name) or "").startswith(_OWNER)]
+        for name in ours:
+            self._extend(name)
 
     def kept_name(self, snapshot: str) -> str:
         """The name the database had of which a snapshot was made.

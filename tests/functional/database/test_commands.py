@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -175,6 +176,19 @@ def test_rotate(run: Run, database: Database) -> None:
     shown = run("rotate", "--role", "owner")
     assert database.secret()["password"] != owner
     assert owner not in shown.output
+
+
+@pytest.mark.parametrize("role", ["application", "readonly", "owner"])
+def test_after_a_rotation_the_printed_url_goes_on_working(run: Run, database: Database, monkeypatch: pytest.MonkeyPatch, role: str) -> None:
+    """The URL that somebody kept, too: the file that it names is written anew."""
+    monkeypatch.setattr("amianai_infra.sandbox.target.cached_outputs", lambda target: database.outputs)
+    run("migrate")
+    url = run("url", "--role", role).stdout.strip()
+    psycopg.connect(url).close()
+    run("rotate", "--role", role)
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT current_user").fetchone()
+    assert row == (json.loads(run("--json", "url", "--role", role).stdout)["user"],)
 
 
 def test_url_has_no_password(run: Run, database: Database) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import ssl
+import stat
 import subprocess
 import sys
 import tempfile
@@ -251,15 +252,19 @@ def test_a_shell_that_is_ended_leaves_no_password_file(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_in_a_shell_of_the_sandbox_the_url_of_each_role_finds_its_password(shared: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `psql "$(amianai db url)"` after `sandbox env`: libpq looks the user up in the file that PGPASSFILE names."""
+def test_in_the_sandbox_the_url_of_each_role_finds_its_password(shared: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `psql "$(amianai --sandbox db url)"`, in a shell of the sandbox (PGPASSFILE) and in any other (the URL names the file)."""
     with shared.connect(statement_timeout=None) as connection:
         schema.apply(connection, shared.target, shared.outputs, None, say=lambda _: None)
     monkeypatch.setattr("amianai_infra.sandbox.target.cached_outputs", lambda target: shared.outputs)
-    assert shared.target.keep_passwords()
+    file = shared.target.password_file()
+    assert file is not None
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    endpoint = Endpoint.of(shared.target, shared.outputs)
     for role in ("owner", "application", "readonly"):
         user = role_name(shared.outputs, role)
-        file = str(shared.target.sandbox.project.password_file)
-        with psycopg.connect(Endpoint.of(shared.target, shared.outputs).url(user), passfile=file) as connection:
-            assert connection.execute("SELECT current_user").fetchone() == (user,)
-    assert shared.target.sandbox.environment()["PGUSER"] == role_name(shared.outputs, "owner")
+        for url, found_by in ((endpoint.url(user, file), ""), (endpoint.url(user), str(file))):
+            monkeypatch.setenv("PGPASSFILE", found_by or "/nonexistent")
+            with psycopg.connect(url) as connection:
+                assert connection.execute("SELECT current_user").fetchone() == (user,)
+    assert shared.target.sandbox.environment()["PGUSER"] == role_name(shared.outputs, "application"), "not the owner, unless asked for"

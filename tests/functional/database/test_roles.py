@@ -57,8 +57,8 @@ SCHEMA = (
     "CREATE OR REPLACE FUNCTION set_updated_at() RETURNS trigger LANGUAGE sql AS 'SELECT 1'",
     "CREATE ROLE mine",
     "CREATE EXTENSION pgcrypto",
-    "SELECT * FROM amianai_migrations.applied",
     "DELETE FROM amianai_migrations.applied",
+    "SELECT * FROM amianai_audit.records",
     "SELECT * FROM private.secret",
     "COPY users TO PROGRAM 'cat'",
     "SELECT pg_read_file('/etc/passwd')",
@@ -96,6 +96,17 @@ def test_neither_gives_rights_away(data: Database, role: Any) -> None:
         assert "=r/" not in str(connection.execute("SELECT relacl FROM pg_class WHERE relname = 'users'").fetchone()).replace(
             "readonly=r/", ""
         )
+
+
+def test_readonly_reads_all_that_a_dump_has_and_the_application_no_ledger(data: Database) -> None:
+    """Sequences, also those that a migration made since, and the ledger; not the audit records."""
+    query = "SELECT (SELECT count(*) > 0 FROM amianai_migrations.applied), (SELECT last_value FROM later_id_seq)"
+    with data.connect() as owner, data.connect("readonly") as connection:
+        assert connection.execute(query).fetchone() == (True, 1)
+        owner.execute("CREATE SEQUENCE IF NOT EXISTS since START 7")
+        assert connection.execute("SELECT last_value FROM since").fetchone() == (7,)
+    with data.connect("application") as connection, pytest.raises(errors.InsufficientPrivilege):
+        connection.execute("SELECT * FROM amianai_migrations.applied")
 
 
 @pytest.mark.parametrize("statement", WRITES)
@@ -147,13 +158,14 @@ def test_what_else_somebody_gave_a_role_is_taken_away(database: Database, suffix
         ):
             connection.execute(given)
     settle(database)
+    use, read = ("USAGE, ", "SELECT, ") if suffix.startswith("application") else ("", "")  # the ledger is read with everything else
     rights = (
         f"has_database_privilege('{role}', '{database.name}', 'CREATE, TEMPORARY')",
         f"has_schema_privilege('{role}', 'public', 'CREATE')",
         f"has_schema_privilege('{role}', 'amianai_audit', 'USAGE, CREATE')",
-        f"has_schema_privilege('{role}', 'amianai_migrations', 'USAGE, CREATE')",
+        f"has_schema_privilege('{role}', 'amianai_migrations', '{use}CREATE')",
         f"has_table_privilege('{role}', 'amianai_audit.records', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')",
-        f"has_table_privilege('{role}', 'amianai_migrations.applied', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')",
+        f"has_table_privilege('{role}', 'amianai_migrations.applied', '{read}INSERT, UPDATE, DELETE, TRUNCATE')",
         f"pg_has_role('{role}', '{role}_group', 'MEMBER')",
         f"(SELECT rolcreatedb OR rolcreaterole FROM pg_roles WHERE rolname = '{role}')",
     )

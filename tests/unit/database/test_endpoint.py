@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import pq
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from amianai_infra.database.endpoint import RDS_CA, Endpoint
 from amianai_infra.errors import ConfigurationError
@@ -30,6 +30,14 @@ def test_through_a_tunnel_the_name_stays() -> None:
     assert HERE.at(None) == HERE
 
 
+def test_a_url_leads_through_the_tunnel_and_names_the_file_with_the_password() -> None:
+    url = HERE.at(("127.0.0.1", 15432)).url("some one", Path("/a b/pgpass"))
+    known = conninfo_to_dict(url)
+    assert (known["host"], known["hostaddr"], known["port"]) == ("db.example.com", "127.0.0.1", "15432")
+    assert (known["user"], known["passfile"], known["sslmode"]) == ("some one", "/a b/pgpass", "verify-full")
+    assert "password" not in known
+
+
 def test_replicas_are_the_same_on_other_hosts() -> None:
     found = HERE.replicas_from_environment({"DATABASE_REPLICA_HOSTS": "one.example.com, two.example.com,"})
     assert [place.host for place in found] == ["one.example.com", "two.example.com"]
@@ -45,7 +53,7 @@ def test_a_url_reads_as_what_it_was_made_from(tmp_path_factory: pytest.TempPathF
     ca = tmp_path_factory.getbasetemp() / "a b.pem"
     ca.touch()
     made = Endpoint("db.example.com", 5433, name, ca)
-    assert Endpoint.from_url(made.url(user)) == (made, user)
+    assert Endpoint.from_url(made.url(user, Path("/a b/pgpass"))) == (made, user)
 
 
 @pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require", "verify-ca"])

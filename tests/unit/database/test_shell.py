@@ -9,7 +9,7 @@ import pytest
 from amianai_infra.database import shell
 from amianai_infra.database.credentials import Login
 from amianai_infra.database.endpoint import Endpoint
-from amianai_infra.errors import RefusedError
+from amianai_infra.errors import MissingToolError, RefusedError
 
 WEAKER = "sslmode=require sslrootcert=/nonexistent"
 
@@ -60,3 +60,14 @@ def test_what_would_connect_otherwise_is_refused(tmp_path: Path, arguments: tupl
 )
 def test_everything_else_is_psqls_own(arguments: tuple[str, ...]) -> None:
     assert shell.redirecting(arguments) is None
+
+
+def test_where_none_is_installed_the_psql_that_comes_with_the_target_runs(tmp_path: Path) -> None:
+    program = tmp_path / "psql"
+    program.write_text(f'#!/bin/sh\necho "$PGAPPNAME $@" >{tmp_path}/out\n')
+    program.chmod(0o755)
+    here, login = Endpoint("db.example.com", 5432, "amianai", tmp_path), Login("a", "b")
+    assert shell.run(here, login, ("-l",), {"PATH": ""}, bring=lambda: tmp_path) == 0
+    assert (tmp_path / "out").read_text() == "amianai db shell -l\n"
+    with pytest.raises(MissingToolError, match="psql was not found"):
+        shell.run(here, login, (), {"PATH": ""})

