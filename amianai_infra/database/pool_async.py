@@ -25,7 +25,7 @@ from amianai_infra.database import pool_core as core
 from amianai_infra.database.credentials import Credentials, Role
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.pool_core import Attempt, Link, Options, Timings
-from amianai_infra.database.pool_session import CLEAN, KNOWN, Session, Work, lent, reader, still_reads, unfinished, watched
+from amianai_infra.database.pool_session import CLEAN, KNOWN, Session, Work, reader, still_reads, unfinished, watched
 from amianai_infra.database.session import credentials as credentials_of
 from amianai_infra.database.session import failure, settings, translate
 from amianai_infra.outputs import StackOutputs
@@ -35,6 +35,7 @@ from amianai_infra.target import Target
 Result = TypeVar("Result")
 _SLICE = 0.2
 _INTERVAL = 0.1  # psycopg's own
+_clock = time.perf_counter
 _NamedCursor = watched(AsyncServerCursor)
 
 
@@ -44,7 +45,8 @@ class PooledConnection(Session, AsyncConnection[Any]):
     async def control(self, command: bytes) -> bytes:
         """What the server says to a command of the pool's own, which begins or ends a transaction."""
         async with self.lock:
-            return await self.wait(self.sent(command))
+            tag: bytes = await self.wait(self.sent(command))
+            return tag
 
     async def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
         """As psycopg's, but not for ever: a server that is frozen keeps its connections, and its own limits do not end anything."""
@@ -62,9 +64,8 @@ class PooledConnection(Session, AsyncConnection[Any]):
         return await super().wait(gen, interval)
 
 
-def _timed(timings: Timings, options: Options) -> type[AsyncCursor[Any]]:
+def _timed(timings: Timings) -> type[AsyncCursor[Any]]:
     """A cursor class that times what it executes."""
-    slow, name, clock = options.slow.total_seconds(), options.name, time.perf_counter
     base: Any = watched(AsyncCursor)
 
     class TimedCursor(base):  # type: ignore[misc]
@@ -72,22 +73,22 @@ def _timed(timings: Timings, options: Options) -> type[AsyncCursor[Any]]:
 
         async def execute(self, query: Any, params: Any = None, **extra: Any) -> Any:
             """As psycopg's, timed."""
-            started = clock()
+            started = _clock()
             try:
                 done = await super().execute(query, params, **extra)
                 if self._conn.work == "read":
                     self._conn.saw(self)
                 return done
             finally:
-                core.note(timings, clock() - started, slow, query, name)
+                timings.note(query, _clock() - started)
 
         async def executemany(self, query: Any, params_seq: Any, **extra: Any) -> Any:
             """As psycopg's, timed."""
-            started = clock()
+            started = _clock()
             try:
                 return await super().executemany(query, params_seq, **extra)
             finally:
-                core.note(timings, clock() - started, slow, query, name)
+                timings.note(query, _clock() - started)
 
     return TimedCursor
 
@@ -123,11 +124,12 @@ def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledC
                     await asyncio.to_thread(link.credentials.renew, login)
                 raise
             made.server_cursor_factory = _NamedCursor
+            own = AsyncCursor(made, row_factory=tuple_row)  # not timed: what is slow here is no statement of the team's
             try:
-                await made.execute(core.SETTINGS, limits)
+                await own.execute(core.SETTINGS, limits)
                 if link.read is None:
-                    known = await made.cursor(row_factory=tuple_row).execute(KNOWN)
-                    rows = await known.fetchall()
+                    await own.execute(KNOWN)
+                    rows = await own.fetchall()
                     link.read = reader(rows[0][0])
             except BaseException:
                 await made.close()
@@ -142,8 +144,10 @@ def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledC
 class _Server:
     """The connections to one server."""
 
-    def __init__(self, link: Link, cursor: Any, options: Options) -> None:
+    def __init__(self, link: Link, cursor: Any, timings: Timings, options: Options) -> None:
         self.link = link
+        self._cursor = cursor
+        self._timings = timings
         self._timeout = options.timeout
         self._configure = options.configure
         self._cleaning = CLEAN.format(*settings(options.statement_timeout, options.idle_in_transaction))
@@ -204,11 +208,7 @@ class _Server:
         connection = await self.take()
         try:
             if connection.read(query).plain:
-                cursor = await connection.cursor().execute(query, params)
-                rows = await cursor.fetchall()
-                if not still_reads(connection):
-                    await connection.close()
-                return rows
+                return await self._plain(connection, query, params)
             return await _apart(connection, query, params, attempt)
         except Error as error:
             attempt.failed(error, connection)
@@ -217,6 +217,19 @@ class _Server:
             raise
         finally:
             await self.give(connection)
+
+    async def _plain(self, connection: PooledConnection, query: Any, params: Any) -> list[Any]:
+        """All rows of a statement that need not be watched: by psycopg's own cursor."""
+        cursor = AsyncCursor(connection) if connection.cursor_factory is self._cursor else connection.cursor()
+        started = _clock()
+        try:
+            await cursor.execute(query, params)
+        finally:
+            self._timings.note(query, _clock() - started)
+        rows = await cursor.fetchall()
+        if not still_reads(connection):
+            await connection.close()
+        return rows
 
     async def ping(self, timeout: float) -> None:
         """Hear from the server within so many seconds."""
@@ -273,11 +286,11 @@ class AsyncPool:
         self, endpoint: Endpoint, credentials: Credentials, options: Options | None = None, *, replicas: Sequence[Endpoint] = ()
     ) -> None:
         self.options = options or Options()
-        self._timings = Timings()
-        cursor = _timed(self._timings, self.options)
+        self._timings = Timings(self.options)
+        cursor = _timed(self._timings)
 
         def server(place: Endpoint, *, primary: bool) -> _Server:
-            return _Server(Link(place, credentials, primary, self.options.name), cursor, self.options)
+            return _Server(Link(place, credentials, primary, self.options.name), cursor, self._timings, self.options)
 
         self._primary = server(endpoint, primary=True)
         self._replicas = [server(place, primary=False) for place in replicas]
@@ -386,9 +399,10 @@ class AsyncPool:
         connection = await self._begun()
         attempt = Attempt("work")
         try:
+            connection.lend("write")
             try:
-                with lent(connection, "write"):
-                    yield connection
+                yield connection
+                connection.finished()
             except BaseException as error:
                 await _roll_back(connection, error, attempt)
                 raise
@@ -415,9 +429,10 @@ class AsyncPool:
             try:
                 await connection.control(core.BEGIN[doing])
                 attempt.phase = "work"
+                connection.lend(doing)
                 try:
-                    with lent(connection, doing):
-                        result = await work(connection)
+                    result = await work(connection)
+                    connection.finished()
                 except BaseException as error:
                     await _roll_back(connection, error, attempt)
                     raise
@@ -482,6 +497,7 @@ async def _commit(connection: PooledConnection, attempt: Attempt) -> None:
 
 async def _roll_back(connection: PooledConnection, because: BaseException, attempt: Attempt) -> None:
     """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
+    connection.back()
     attempt.failed(because, connection)
     if unfinished(connection):
         await _cut(connection)
@@ -509,10 +525,11 @@ async def _let_go(connection: PooledConnection, attempt: Attempt) -> None:
 async def _apart(connection: PooledConnection, query: Any, params: Any, attempt: Attempt) -> list[Any]:
     """All rows of one statement, in a transaction of its own."""
     await connection.control(core.BEGIN["read"])
+    connection.lend("read")
     try:
-        with lent(connection, "read"):
-            cursor = await connection.cursor().execute(query, params)
-            rows = await cursor.fetchall()
+        cursor = await connection.cursor().execute(query, params)
+        rows = await cursor.fetchall()
+        connection.finished()
     except BaseException as error:
         await _roll_back(connection, error, attempt)
         raise

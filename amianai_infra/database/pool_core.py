@@ -101,29 +101,34 @@ class Options:
 
 
 class Timings:
-    """How long statements took, all in all. Counted without a lock: under contention a few may be missing."""
+    """How long statements took, all in all. Counted without a lock: under contention a few may be missing.
 
-    __slots__ = ("queries", "seconds", "slow", "slowest")
+    Args:
+        options: what counts as slow, and the pool's name for the log.
+    """
 
-    def __init__(self) -> None:
+    _COUNTED = ("queries", "seconds", "slow", "slowest")
+
+    def __init__(self, options: Options) -> None:
+        self._name = options.name
+        self._limit = options.slow.total_seconds()
         self.queries = 0
         self.seconds = 0.0
         self.slow = 0
         self.slowest = 0.0
 
+    def note(self, query: Any, seconds: float) -> None:
+        """Count a statement, and log it without its values where it was slow."""
+        self.queries += 1
+        self.seconds += seconds
+        self.slowest = max(self.slowest, seconds)
+        if seconds >= self._limit:
+            self.slow += 1
+            logger.warning("slow statement in %s: %.3f s: %s", self._name, seconds, shown(query))
+
     def as_dict(self) -> dict[str, float]:
         """For a metrics page."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-def note(timings: Timings, seconds: float, slow: float, query: Any, name: str) -> None:
-    """Count a statement, and log it without its values where it was slow."""
-    timings.queries += 1
-    timings.seconds += seconds
-    timings.slowest = max(timings.slowest, seconds)
-    if seconds >= slow:
-        timings.slow += 1
-        logger.warning("slow statement in %s: %.3f s: %s", name, seconds, shown(query))
+        return {name: getattr(self, name) for name in self._COUNTED}
 
 
 def shown(query: Any) -> str:

@@ -156,6 +156,16 @@ class Session:
             self._kept = _ATTRIBUTES(self)
         self.work = work
 
+    def finished(self) -> None:
+        """Take it back after work that went well.
+
+        Raises:
+            UnfinishedError: the work left something under way.
+        """
+        self.back()
+        if unfinished(self):
+            raise UnfinishedError
+
     def back(self) -> None:
         """Take it back: how it behaves is as it was."""
         if _ATTRIBUTES(self) != self._kept:
@@ -255,28 +265,6 @@ def unfinished(connection: Any) -> bool:
     """
     pgconn = connection.pgconn
     return bool(connection.lock.locked() or pgconn.transaction_status == TransactionStatus.ACTIVE or pgconn.pipeline_status)
-
-
-class lent:
-    """Lend a connection, in a transaction that has begun, to a caller's work.
-
-    Raises:
-        UnfinishedError: the work went well, but left something under way.
-    """
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: Any, work: Work) -> None:
-        self._connection = connection
-        connection.lend(work)
-
-    def __enter__(self) -> None:
-        """It is lent already."""
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._connection.back()
-        if kind is None and unfinished(self._connection):
-            raise UnfinishedError
 
 
 def still_reads(connection: Any) -> bool:
