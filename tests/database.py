@@ -55,11 +55,11 @@ class Database:
         arn = database.secret_arn if role == "owner" else getattr(database, f"{role}_secret_arn")
         return dict(json.loads(self.target.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]))
 
-    def restart(self) -> float:
-        """End the server at once, as a crash does (immediate mode), and start it again; gives the time at which it answered."""
+    def restart(self, by: signal.Signals = signal.SIGQUIT) -> float:
+        """End the server, at once as a crash does (immediate mode), and start it again; gives the time at which it answered."""
         (pid,) = [one.pid for one in self.target.sandbox.status() if one.name == "postgres"]
         assert pid is not None
-        os.kill(pid, signal.SIGQUIT)
+        os.kill(pid, by)
         deadline = time.monotonic() + 20
         while any(one.name == "postgres" and one.state == "running" for one in self.target.sandbox.status()):
             assert time.monotonic() < deadline

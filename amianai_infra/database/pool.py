@@ -1,3 +1,4 @@
+# Made from pool_async.py by scripts/unasync.py: change that file, and run the script.
 """A connection pool: psycopg_pool underneath, with verified TLS, logins that rotate, and failures that pass.
 
 with Pool.from_environment() as pool:
@@ -21,13 +22,12 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from amianai_infra.database import pool_core as core
-from amianai_infra.database.credentials import Credentials, Role, SecretCredentials
+from amianai_infra.database.credentials import Credentials, Role
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.pool_core import Attempt, Link, Options, Timings
-from amianai_infra.database.pool_session import CLEAN, KNOWN, Session, Work, lent, reader, still_reads, unfinished, watched
+from amianai_infra.database.pool_session import CLEAN, KNOWN, Session, Work, reader, still_reads, unfinished, watched
 from amianai_infra.database.session import credentials as credentials_of
 from amianai_infra.database.session import failure, settings, translate
-from amianai_infra.errors import ConfigurationError
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.rules.connections import pool_size
 from amianai_infra.target import Target
@@ -35,29 +35,62 @@ from amianai_infra.target import Target
 Result = TypeVar("Result")
 _SLICE = 0.2
 _INTERVAL = 0.1  # psycopg's own
+_clock = time.perf_counter
 _NamedCursor = watched(ServerCursor)
 
 
 class PooledConnection(Session, Connection[Any]):
-    """A connection of a pool.
+    """A connection of a pool."""
 
-    Attributes:
-        control: begins and ends transactions.
-    """
-
-    control: Cursor[Any]
+    def control(self, command: bytes) -> bytes:
+        """What the server says to a command of the pool's own, which begins or ends a transaction."""
+        with self.lock:
+            tag: bytes = self.wait(self.sent(command))
+            return tag
 
     def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
         """As psycopg's, but not for ever: a server that is frozen keeps its connections, and its own limits do not end anything."""
-        if timeout is not None or (limit := self.limit) is None:
-            return super().wait(gen, interval, timeout)
+        limit = timeout
+        if limit is None and self._pipeline is None:  # in a pipeline one wait is for many answers, of which each has the server's limit
+            limit = self.answer
         try:
             return super().wait(gen, interval, limit)
         except WaitTimeout:
+            if timeout is not None:
+                raise
             error = self.gave_up()
             if error is not None:
                 raise error from None
         return super().wait(gen, interval)
+
+
+def _timed(timings: Timings) -> type[Cursor[Any]]:
+    """A cursor class that times what it executes."""
+    base: Any = watched(Cursor)
+
+    class TimedCursor(base):  # type: ignore[misc]
+        """psycopg's cursor with a clock."""
+
+        def execute(self, query: Any, params: Any = None, **extra: Any) -> Any:
+            """As psycopg's, timed."""
+            started = _clock()
+            try:
+                done = super().execute(query, params, **extra)
+                if self._conn.work == "read":
+                    self._conn.saw(self)
+                return done
+            finally:
+                timings.note(query, _clock() - started)
+
+        def executemany(self, query: Any, params_seq: Any, **extra: Any) -> Any:
+            """As psycopg's, timed."""
+            started = _clock()
+            try:
+                return super().executemany(query, params_seq, **extra)
+            finally:
+                timings.note(query, _clock() - started)
+
+    return TimedCursor
 
 
 def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledConnection]:
@@ -77,7 +110,7 @@ def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledC
                 except Exception as error:
                     if not link.again(error, deadline):
                         raise
-                link.stop.wait(next(delays))
+                core.pause(link.stop, next(delays))
 
         @classmethod
         def _attempt(cls) -> Self:
@@ -90,12 +123,14 @@ def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledC
                 if failure(error) == "login":
                     link.credentials.renew(login)
                 raise
-            made.server_cursor_factory, made.control = _NamedCursor, Cursor(made, row_factory=tuple_row)
+            made.server_cursor_factory = _NamedCursor
+            own = Cursor(made, row_factory=tuple_row)  # not timed: what is slow here is no statement of the team's
             try:
-                made.execute(core.SETTINGS, limits)
+                own.execute(core.SETTINGS, limits)
                 if link.read is None:
-                    (words,) = made.control.execute(KNOWN).fetchall()
-                    link.read = reader(words[0])
+                    own.execute(KNOWN)
+                    rows = own.fetchall()
+                    link.read = reader(rows[0][0])
             except BaseException:
                 made.close()
                 raise
@@ -109,8 +144,10 @@ def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledC
 class _Server:
     """The connections to one server."""
 
-    def __init__(self, link: Link, cursor: Any, options: Options) -> None:
+    def __init__(self, link: Link, cursor: Any, timings: Timings, options: Options) -> None:
         self.link = link
+        self._cursor = cursor
+        self._timings = timings
         self._timeout = options.timeout
         self._configure = options.configure
         self._cleaning = CLEAN.format(*settings(options.statement_timeout, options.idle_in_transaction))
@@ -127,7 +164,7 @@ class _Server:
             open=False,
         )
 
-    def open(self) -> None:
+    def start(self) -> None:
         """Start, and wait for the first connection.
 
         Raises:
@@ -171,10 +208,7 @@ class _Server:
         connection = self.take()
         try:
             if connection.read(query).plain:
-                rows = connection.cursor().execute(query, params).fetchall()
-                if not still_reads(connection):
-                    connection.close()
-                return rows
+                return self._plain(connection, query, params)
             return _apart(connection, query, params, attempt)
         except Error as error:
             attempt.failed(error, connection)
@@ -183,6 +217,19 @@ class _Server:
             raise
         finally:
             self.give(connection)
+
+    def _plain(self, connection: PooledConnection, query: Any, params: Any) -> list[Any]:
+        """All rows of a statement that need not be watched: by psycopg's own cursor."""
+        cursor = Cursor(connection) if connection.cursor_factory is self._cursor else connection.cursor()
+        started = _clock()
+        try:
+            cursor.execute(query, params)
+        finally:
+            self._timings.note(query, _clock() - started)
+        rows = cursor.fetchall()
+        if not still_reads(connection):
+            connection.close()
+        return rows
 
     def ping(self, timeout: float) -> None:
         """Hear from the server within so many seconds."""
@@ -232,24 +279,22 @@ class Pool:
         replicas: servers that reading which tolerates a lag may go to.
 
     Raises:
-        AmianaiError: there is no connection, with the reason: untrusted, forbidden, absent or unreachable.
+        AmianaiError: when it opens and there is no connection, with the reason: untrusted, forbidden, absent or unreachable.
     """
 
     def __init__(
         self, endpoint: Endpoint, credentials: Credentials, options: Options | None = None, *, replicas: Sequence[Endpoint] = ()
     ) -> None:
         self.options = options or Options()
-        self._timings = Timings()
-        cursor = core.timed(watched(Cursor), self._timings, self.options)
+        self._timings = Timings(self.options)
+        cursor = _timed(self._timings)
 
         def server(place: Endpoint, *, primary: bool) -> _Server:
-            return _Server(Link(place, credentials, primary, self.options.name), cursor, self.options)
+            return _Server(Link(place, credentials, primary, self.options.name), cursor, self._timings, self.options)
 
         self._primary = server(endpoint, primary=True)
         self._replicas = [server(place, primary=False) for place in replicas]
-        self._primary.open()
-        for one in self._replicas:  # a replica that is down must not keep us from starting
-            one.connections.open()
+        self._open()
 
     @classmethod
     def of(cls, target: Target, outputs: StackOutputs, role: Role = "application", options: Options | None = None) -> Self:
@@ -266,7 +311,13 @@ class Pool:
         """
         endpoint, _ = Endpoint.from_environment(environ)
         replicas = endpoint.replicas_from_environment(environ)
-        return cls(endpoint, environment_credentials(environ), options, replicas=replicas)
+        return cls(endpoint, core.environment_credentials(environ), options, replicas=replicas)
+
+    def _open(self) -> None:
+        """Connect, and wait for the first connection; raises as the class says."""
+        self._primary.start()
+        for one in self._replicas:  # a replica that is down must not keep us from starting
+            one.connections.open()
 
     def __enter__(self) -> Self:
         return self
@@ -343,13 +394,14 @@ class Pool:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection[Any]]:
-        """A transaction for a `with` block, committed at its end. Runs once; raises as `run` does."""
+        """A transaction for a block of `with`, committed at its end. Runs once; raises as `run` does."""
         connection = self._begun()
         attempt = Attempt("work")
         try:
+            connection.lend("write")
             try:
-                with lent(connection, "write"):
-                    yield connection
+                yield connection
+                connection.finished()
             except BaseException as error:
                 _roll_back(connection, error, attempt)
                 raise
@@ -372,11 +424,12 @@ class Pool:
             server = self._reader() if stale else self._primary
             connection = server.take()
             try:
-                connection.control.execute(core.BEGIN[doing])
+                connection.control(core.BEGIN[doing])
                 attempt.phase = "work"
+                connection.lend(doing)
                 try:
-                    with lent(connection, doing):
-                        result = work(connection)
+                    result = work(connection)
+                    connection.finished()
                 except BaseException as error:
                     _roll_back(connection, error, attempt)
                     raise
@@ -397,7 +450,7 @@ class Pool:
         def once() -> PooledConnection:
             connection = self._primary.take()
             try:
-                connection.control.execute(core.BEGIN["write"])
+                connection.control(core.BEGIN["write"])
             except BaseException:
                 self._primary.give(connection)
                 raise
@@ -421,7 +474,7 @@ class Pool:
             delay = next(delays)
             if time.monotonic() + delay > deadline:
                 raise core.in_a_server(translate(error, "repeating what failed", self._primary.link.endpoint)) from error
-            time.sleep(delay)
+            core.pause(self._primary.link.stop, delay)
             try:
                 return once()
             except Error as another:
@@ -431,22 +484,23 @@ class Pool:
 def _commit(connection: PooledConnection, attempt: Attempt) -> None:
     attempt.phase = "commit"
     try:
-        done = connection.control.execute("COMMIT")
+        done = connection.control(b"COMMIT")
     except Error as error:
         attempt.failed(error, connection)
         raise
-    if done.statusmessage != "COMMIT":
+    if done != b"COMMIT":
         raise core.RolledBackError
 
 
 def _roll_back(connection: PooledConnection, because: BaseException, attempt: Attempt) -> None:
     """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
+    connection.back()
     attempt.failed(because, connection)
     if unfinished(connection):
         _cut(connection)
         return
     try:
-        connection.control.execute("ROLLBACK")
+        connection.rollback()
     except Error:
         connection.close()
     if core.outdated(because):
@@ -457,7 +511,7 @@ def _let_go(connection: PooledConnection, attempt: Attempt) -> None:
     """End a transaction that read: whatever was done in it is taken back."""
     failed = connection.pgconn.transaction_status == TransactionStatus.INERROR
     try:
-        connection.control.execute("ROLLBACK")
+        connection.control(b"ROLLBACK")
     except Error as error:
         attempt.failed(error, connection)
         raise
@@ -467,10 +521,12 @@ def _let_go(connection: PooledConnection, attempt: Attempt) -> None:
 
 def _apart(connection: PooledConnection, query: Any, params: Any, attempt: Attempt) -> list[Any]:
     """All rows of one statement, in a transaction of its own."""
-    connection.control.execute(core.BEGIN["read"])
+    connection.control(core.BEGIN["read"])
+    connection.lend("read")
     try:
-        with lent(connection, "read"):
-            rows = connection.cursor().execute(query, params).fetchall()
+        cursor = connection.cursor().execute(query, params)
+        rows = cursor.fetchall()
+        connection.finished()
     except BaseException as error:
         _roll_back(connection, error, attempt)
         raise
@@ -481,30 +537,7 @@ def _apart(connection: PooledConnection, query: Any, params: Any, attempt: Attem
 def _cut(connection: Connection[Any]) -> None:
     """End a connection that is still in use: whoever waits on it hears of it, and nobody waits for them."""
     core.hang_up(connection)
-    ended = connection.lock.acquire(timeout=core.LEAVE)
+    ended = core.acquired(connection.lock)
     connection.close()
     if ended:
         connection.lock.release()
-
-
-def environment_credentials(environ: Mapping[str, str]) -> SecretCredentials:
-    """The login in the secret that DATABASE_SECRET_ARN names, read with the ambient AWS credentials.
-
-    Raises:
-        ConfigurationError: it is not set.
-    """
-    arn = environ.get("DATABASE_SECRET_ARN")
-    if not arn:
-        raise ConfigurationError("DATABASE_SECRET_ARN is not set.", where="environment", fix="`amianai env` writes it")
-
-    def client() -> Any:
-        import boto3
-
-        return boto3.client("secretsmanager", region_name=environ.get("AWS_REGION") or _region(arn))
-
-    return SecretCredentials(client, arn)
-
-
-def _region(arn: str) -> str | None:
-    parts = arn.split(":")
-    return parts[3] if len(parts) > 3 and parts[0] == "arn" else None

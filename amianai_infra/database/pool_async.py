@@ -1,4 +1,9 @@
-"""The pool for asyncio: as `pool.Pool`, with `await`."""
+"""A connection pool for asyncio: psycopg_pool underneath, with verified TLS, logins that rotate, and failures that pass.
+
+async with AsyncPool.from_environment() as pool:
+    rows = await pool.fetch("SELECT title FROM conversations WHERE id = %s", (identity,))
+    await pool.run(lambda db: db.execute("INSERT INTO ... ON CONFLICT DO NOTHING", row), idempotent=True)
+"""
 
 from __future__ import annotations
 
@@ -19,9 +24,8 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from amianai_infra.database import pool_core as core
 from amianai_infra.database.credentials import Credentials, Role
 from amianai_infra.database.endpoint import Endpoint
-from amianai_infra.database.pool import environment_credentials
 from amianai_infra.database.pool_core import Attempt, Link, Options, Timings
-from amianai_infra.database.pool_session import CLEAN, KNOWN, Session, Work, lent, reader, still_reads, unfinished, watched
+from amianai_infra.database.pool_session import CLEAN, KNOWN, Session, Work, reader, still_reads, unfinished, watched
 from amianai_infra.database.session import credentials as credentials_of
 from amianai_infra.database.session import failure, settings, translate
 from amianai_infra.outputs import StackOutputs
@@ -31,29 +35,62 @@ from amianai_infra.target import Target
 Result = TypeVar("Result")
 _SLICE = 0.2
 _INTERVAL = 0.1  # psycopg's own
+_clock = time.perf_counter
 _NamedCursor = watched(AsyncServerCursor)
 
 
 class PooledConnection(Session, AsyncConnection[Any]):
-    """A connection of a pool.
+    """A connection of a pool."""
 
-    Attributes:
-        control: begins and ends transactions.
-    """
-
-    control: AsyncCursor[Any]
+    async def control(self, command: bytes) -> bytes:
+        """What the server says to a command of the pool's own, which begins or ends a transaction."""
+        async with self.lock:
+            tag: bytes = await self.wait(self.sent(command))
+            return tag
 
     async def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
         """As psycopg's, but not for ever: a server that is frozen keeps its connections, and its own limits do not end anything."""
-        if timeout is not None or (limit := self.limit) is None:
-            return await super().wait(gen, interval, timeout)
+        limit = timeout
+        if limit is None and self._pipeline is None:  # in a pipeline one wait is for many answers, of which each has the server's limit
+            limit = self.answer
         try:
             return await super().wait(gen, interval, limit)
         except WaitTimeout:
+            if timeout is not None:
+                raise
             error = self.gave_up()
             if error is not None:
                 raise error from None
         return await super().wait(gen, interval)
+
+
+def _timed(timings: Timings) -> type[AsyncCursor[Any]]:
+    """A cursor class that times what it executes."""
+    base: Any = watched(AsyncCursor)
+
+    class TimedCursor(base):  # type: ignore[misc]
+        """psycopg's cursor with a clock."""
+
+        async def execute(self, query: Any, params: Any = None, **extra: Any) -> Any:
+            """As psycopg's, timed."""
+            started = _clock()
+            try:
+                done = await super().execute(query, params, **extra)
+                if self._conn.work == "read":
+                    self._conn.saw(self)
+                return done
+            finally:
+                timings.note(query, _clock() - started)
+
+        async def executemany(self, query: Any, params_seq: Any, **extra: Any) -> Any:
+            """As psycopg's, timed."""
+            started = _clock()
+            try:
+                return await super().executemany(query, params_seq, **extra)
+            finally:
+                timings.note(query, _clock() - started)
+
+    return TimedCursor
 
 
 def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledConnection]:
@@ -73,7 +110,7 @@ def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledC
                 except Exception as error:
                     if not link.again(error, deadline):
                         raise
-                await asyncio.sleep(next(delays))
+                await core.pause_async(link.stop, next(delays))
 
         @classmethod
         async def _attempt(cls) -> Self:
@@ -86,12 +123,14 @@ def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledC
                 if failure(error) == "login":
                     await asyncio.to_thread(link.credentials.renew, login)
                 raise
-            made.server_cursor_factory, made.control = _NamedCursor, AsyncCursor(made, row_factory=tuple_row)
+            made.server_cursor_factory = _NamedCursor
+            own = AsyncCursor(made, row_factory=tuple_row)  # not timed: what is slow here is no statement of the team's
             try:
-                await made.execute(core.SETTINGS, limits)
+                await own.execute(core.SETTINGS, limits)
                 if link.read is None:
-                    (words,) = await (await made.control.execute(KNOWN)).fetchall()
-                    link.read = reader(words[0])
+                    await own.execute(KNOWN)
+                    rows = await own.fetchall()
+                    link.read = reader(rows[0][0])
             except BaseException:
                 await made.close()
                 raise
@@ -105,8 +144,10 @@ def _connection_class(link: Link, cursor: Any, options: Options) -> type[PooledC
 class _Server:
     """The connections to one server."""
 
-    def __init__(self, link: Link, cursor: Any, options: Options) -> None:
+    def __init__(self, link: Link, cursor: Any, timings: Timings, options: Options) -> None:
         self.link = link
+        self._cursor = cursor
+        self._timings = timings
         self._timeout = options.timeout
         self._configure = options.configure
         self._cleaning = CLEAN.format(*settings(options.statement_timeout, options.idle_in_transaction))
@@ -123,8 +164,12 @@ class _Server:
             open=False,
         )
 
-    async def open(self) -> None:
-        """Start, and wait for the first connection; raises with the reason where there is none."""
+    async def start(self) -> None:
+        """Start, and wait for the first connection.
+
+        Raises:
+            AmianaiError: there is none, with the reason.
+        """
         await self.connections.open()
         deadline = time.monotonic() + self._timeout
         while True:
@@ -163,10 +208,7 @@ class _Server:
         connection = await self.take()
         try:
             if connection.read(query).plain:
-                rows = await (await connection.cursor().execute(query, params)).fetchall()
-                if not still_reads(connection):
-                    await connection.close()
-                return rows
+                return await self._plain(connection, query, params)
             return await _apart(connection, query, params, attempt)
         except Error as error:
             attempt.failed(error, connection)
@@ -175,6 +217,19 @@ class _Server:
             raise
         finally:
             await self.give(connection)
+
+    async def _plain(self, connection: PooledConnection, query: Any, params: Any) -> list[Any]:
+        """All rows of a statement that need not be watched: by psycopg's own cursor."""
+        cursor = AsyncCursor(connection) if connection.cursor_factory is self._cursor else connection.cursor()
+        started = _clock()
+        try:
+            await cursor.execute(query, params)
+        finally:
+            self._timings.note(query, _clock() - started)
+        rows = await cursor.fetchall()
+        if not still_reads(connection):
+            await connection.close()
+        return rows
 
     async def ping(self, timeout: float) -> None:
         """Hear from the server within so many seconds."""
@@ -213,27 +268,33 @@ class _Server:
 class AsyncPool:
     """Connections to the database, for any number of tasks. Open it with `async with`, or `await open()`.
 
-    See `Pool`, whose methods it has.
+    `fetch` and `read` only read, which the server enforces, and are repeated when a connection is lost, the server restarts or fails
+    over, or the password rotates. `run` writes, in one transaction; it is repeated only where the caller says that doing it twice is
+    doing it once.
 
     Args:
         endpoint: the server.
         credentials: where the login comes from.
         options: how it behaves.
         replicas: servers that reading which tolerates a lag may go to.
+
+    Raises:
+        AmianaiError: when it opens and there is no connection, with the reason: untrusted, forbidden, absent or unreachable.
     """
 
     def __init__(
         self, endpoint: Endpoint, credentials: Credentials, options: Options | None = None, *, replicas: Sequence[Endpoint] = ()
     ) -> None:
         self.options = options or Options()
-        self._timings = Timings()
-        cursor = core.timed_async(watched(AsyncCursor), self._timings, self.options)
+        self._timings = Timings(self.options)
+        cursor = _timed(self._timings)
 
         def server(place: Endpoint, *, primary: bool) -> _Server:
-            return _Server(Link(place, credentials, primary, self.options.name), cursor, self.options)
+            return _Server(Link(place, credentials, primary, self.options.name), cursor, self._timings, self.options)
 
         self._primary = server(endpoint, primary=True)
         self._replicas = [server(place, primary=False) for place in replicas]
+        # threads only: self.open()
 
     @classmethod
     def of(cls, target: Target, outputs: StackOutputs, role: Role = "application", options: Options | None = None) -> Self:
@@ -244,23 +305,22 @@ class AsyncPool:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ, options: Options | None = None) -> Self:
-        """A pool for what the environment says; see `Pool.from_environment`."""
+        """A pool for what DATABASE_URL, or DATABASE_HOST, DATABASE_PORT and DATABASE_NAME, say, with the login in DATABASE_SECRET_ARN.
+
+        DATABASE_REPLICA_HOSTS may name read replicas, separated by commas.
+        """
         endpoint, _ = Endpoint.from_environment(environ)
         replicas = endpoint.replicas_from_environment(environ)
-        return cls(endpoint, environment_credentials(environ), options, replicas=replicas)
+        return cls(endpoint, core.environment_credentials(environ), options, replicas=replicas)
 
     async def open(self) -> None:
-        """Connect.
-
-        Raises:
-            AmianaiError: there is no connection, with the reason: untrusted, forbidden, absent or unreachable.
-        """
-        await self._primary.open()
+        """Connect, and wait for the first connection; raises as the class says."""
+        await self._primary.start()
         for one in self._replicas:  # a replica that is down must not keep us from starting
             await one.connections.open()
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        await self.open()  # asyncio only
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -291,7 +351,13 @@ class AsyncPool:
     # -- reading
 
     async def fetch(self, query: Any, params: Any = None, *, stale: bool = False) -> list[Any]:
-        """All rows of one statement that reads. Repeated when the connection is lost."""
+        """All rows of one statement that reads. Repeated when the connection is lost.
+
+        Args:
+            query: the statement.
+            params: its parameters.
+            stale: it may be answered by a replica, which lags behind.
+        """
         server, attempt = self._reader() if stale else self._primary, Attempt()
         try:
             return await server.fetch(query, params, attempt)
@@ -300,28 +366,43 @@ class AsyncPool:
         return await self._repeated(lambda: (self._reader(but=server) if stale else server).fetch(query, params, attempt), first, attempt)
 
     async def read(self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], *, stale: bool = False) -> Result:
-        """What `work` makes of a transaction that only reads. It may run more than once."""
+        """What `work` makes of a transaction that only reads. Repeated when the connection is lost: it may run more than once."""
         return await self._transacted(work, "read", idempotent=True, stale=stale)
 
     def _reader(self, but: _Server | None = None) -> _Server:
+        """A replica of those that are up; else the primary."""
         able = [one for one in self._replicas if one is not but and one.link.failed is None]
         return random.choice(able) if able else self._primary  # noqa: S311 - spreads load
 
     # -- writing
 
     async def run(self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], *, idempotent: bool = False) -> Result:
-        """What `work` makes of a transaction, which is then committed; see `Pool.run`."""
+        """What `work` makes of a transaction, which is then committed.
+
+        Args:
+            work: given a connection; it must not commit, and let errors out.
+            idempotent: doing it twice is doing it once; then it is repeated after lost connections, serialization failures and
+                deadlocks. Otherwise it runs at most once.
+
+        Raises:
+            ConnectionLostError: the connection was lost before the commit; nothing was written.
+            UnfinishedError: the work left its connection in use; nothing was written.
+            UnknownOutcomeError: it was lost during the commit.
+            RolledBackError: a statement had failed, and `work` kept its error to itself.
+            psycopg.Error: what the database says of the work itself.
+        """
         return await self._transacted(work, "write", idempotent=idempotent)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection[Any]]:
-        """A transaction for an `async with` block, committed at its end. Runs once; raises as `run` does."""
+        """A transaction for a block of `async with`, committed at its end. Runs once; raises as `run` does."""
         connection = await self._begun()
         attempt = Attempt("work")
         try:
+            connection.lend("write")
             try:
-                with lent(connection, "write"):
-                    yield connection
+                yield connection
+                connection.finished()
             except BaseException as error:
                 await _roll_back(connection, error, attempt)
                 raise
@@ -346,11 +427,12 @@ class AsyncPool:
             server = self._reader() if stale else self._primary
             connection = await server.take()
             try:
-                await connection.control.execute(core.BEGIN[doing])
+                await connection.control(core.BEGIN[doing])
                 attempt.phase = "work"
+                connection.lend(doing)
                 try:
-                    with lent(connection, doing):
-                        result = await work(connection)
+                    result = await work(connection)
+                    connection.finished()
                 except BaseException as error:
                     await _roll_back(connection, error, attempt)
                     raise
@@ -366,10 +448,12 @@ class AsyncPool:
         return await self._repeated(once, first, attempt, idempotent=idempotent)
 
     async def _begun(self) -> PooledConnection:
+        """A connection in a transaction: nothing was done on it yet, so that this may be repeated."""
+
         async def once() -> PooledConnection:
             connection = await self._primary.take()
             try:
-                await connection.control.execute(core.BEGIN["write"])
+                await connection.control(core.BEGIN["write"])
             except BaseException:
                 await self._primary.give(connection)
                 raise
@@ -382,6 +466,7 @@ class AsyncPool:
         return await self._repeated(once, first, Attempt())
 
     async def _repeated(self, once: Callable[[], Awaitable[Result]], error: Error, attempt: Attempt, *, idempotent: bool = True) -> Result:
+        """Do it again after a failure, for as long as the failures are of the passing kind and patience lasts."""
         deadline = time.monotonic() + self.options.patience
         delays = core.REPEATING.delays(random.random)
         while True:
@@ -392,7 +477,7 @@ class AsyncPool:
             delay = next(delays)
             if time.monotonic() + delay > deadline:
                 raise core.in_a_server(translate(error, "repeating what failed", self._primary.link.endpoint)) from error
-            await asyncio.sleep(delay)
+            await core.pause_async(self._primary.link.stop, delay)
             try:
                 return await once()
             except Error as another:
@@ -402,22 +487,23 @@ class AsyncPool:
 async def _commit(connection: PooledConnection, attempt: Attempt) -> None:
     attempt.phase = "commit"
     try:
-        done = await connection.control.execute("COMMIT")
+        done = await connection.control(b"COMMIT")
     except Error as error:
         attempt.failed(error, connection)
         raise
-    if done.statusmessage != "COMMIT":
+    if done != b"COMMIT":
         raise core.RolledBackError
 
 
 async def _roll_back(connection: PooledConnection, because: BaseException, attempt: Attempt) -> None:
     """End a transaction whose error is on its way; where that fails too, the pool drops the connection."""
+    connection.back()
     attempt.failed(because, connection)
     if unfinished(connection):
         await _cut(connection)
         return
     try:
-        await connection.control.execute("ROLLBACK")
+        await connection.rollback()
     except Error:
         await connection.close()
     if core.outdated(because):
@@ -428,7 +514,7 @@ async def _let_go(connection: PooledConnection, attempt: Attempt) -> None:
     """End a transaction that read: whatever was done in it is taken back."""
     failed = connection.pgconn.transaction_status == TransactionStatus.INERROR
     try:
-        await connection.control.execute("ROLLBACK")
+        await connection.control(b"ROLLBACK")
     except Error as error:
         attempt.failed(error, connection)
         raise
@@ -438,10 +524,12 @@ async def _let_go(connection: PooledConnection, attempt: Attempt) -> None:
 
 async def _apart(connection: PooledConnection, query: Any, params: Any, attempt: Attempt) -> list[Any]:
     """All rows of one statement, in a transaction of its own."""
-    await connection.control.execute(core.BEGIN["read"])
+    await connection.control(core.BEGIN["read"])
+    connection.lend("read")
     try:
-        with lent(connection, "read"):
-            rows = await (await connection.cursor().execute(query, params)).fetchall()
+        cursor = await connection.cursor().execute(query, params)
+        rows = await cursor.fetchall()
+        connection.finished()
     except BaseException as error:
         await _roll_back(connection, error, attempt)
         raise
@@ -452,9 +540,7 @@ async def _apart(connection: PooledConnection, query: Any, params: Any, attempt:
 async def _cut(connection: AsyncConnection[Any]) -> None:
     """End a connection that is still in use: whoever waits on it hears of it, and nobody waits for them."""
     core.hang_up(connection)
-    ended = False
-    with suppress(TimeoutError):
-        ended = await asyncio.wait_for(connection.lock.acquire(), core.LEAVE)
+    ended = await core.acquired_async(connection.lock)
     await connection.close()
     if ended:
         connection.lock.release()

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, LiteralString
+from typing import Any, Literal
 
 from psycopg import Error
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from amianai_infra.database.credentials import Credentials
+from amianai_infra.database.credentials import Credentials, SecretCredentials
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.pool_session import Meaning, Work
 from amianai_infra.database.session import failure, said, translate
 from amianai_infra.database.sql_text import shape
-from amianai_infra.errors import AmianaiError, ForbiddenError, UnreachableError
+from amianai_infra.errors import AmianaiError, ConfigurationError, ForbiddenError, UnreachableError
 from amianai_infra.rules.connections import Backoff, Kind, PoolSize
 
 logger = logging.getLogger("amianai_infra.database")
@@ -30,7 +31,7 @@ logger = logging.getLogger("amianai_infra.database")
 # Sessions read unless a transaction says otherwise: what is repeated as reading cannot have written.
 SETTINGS = """SELECT set_config('default_transaction_read_only', 'on', false), set_config('statement_timeout', %s, false),
  set_config('idle_in_transaction_session_timeout', %s, false)"""
-BEGIN: dict[Work, LiteralString] = {"read": "BEGIN READ ONLY", "write": "BEGIN READ WRITE"}
+BEGIN: dict[Work, bytes] = {"read": b"BEGIN READ ONLY", "write": b"BEGIN READ WRITE"}
 
 CONNECTING = Backoff(first=0.05, most=0.4)
 REPEATING = Backoff(first=0.02, most=0.5)
@@ -100,29 +101,34 @@ class Options:
 
 
 class Timings:
-    """How long statements took, all in all. Counted without a lock: under contention a few may be missing."""
+    """How long statements took, all in all. Counted without a lock: under contention a few may be missing.
 
-    __slots__ = ("queries", "seconds", "slow", "slowest")
+    Args:
+        options: what counts as slow, and the pool's name for the log.
+    """
 
-    def __init__(self) -> None:
+    _COUNTED = ("queries", "seconds", "slow", "slowest")
+
+    def __init__(self, options: Options) -> None:
+        self._name = options.name
+        self._limit = options.slow.total_seconds()
         self.queries = 0
         self.seconds = 0.0
         self.slow = 0
         self.slowest = 0.0
 
+    def note(self, query: Any, seconds: float) -> None:
+        """Count a statement, and log it without its values where it was slow."""
+        self.queries += 1
+        self.seconds += seconds
+        self.slowest = max(self.slowest, seconds)
+        if seconds >= self._limit:
+            self.slow += 1
+            logger.warning("slow statement in %s: %.3f s: %s", self._name, seconds, shown(query))
+
     def as_dict(self) -> dict[str, float]:
         """For a metrics page."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-def note(timings: Timings, seconds: float, slow: float, query: Any, name: str) -> None:
-    """Count a statement, and log it without its values where it was slow."""
-    timings.queries += 1
-    timings.seconds += seconds
-    timings.slowest = max(timings.slowest, seconds)
-    if seconds >= slow:
-        timings.slow += 1
-        logger.warning("slow statement in %s: %.3f s: %s", name, seconds, shown(query))
+        return {name: getattr(self, name) for name in self._COUNTED}
 
 
 def shown(query: Any) -> str:
@@ -292,57 +298,49 @@ class RolledBackError(AmianaiError):
         )
 
 
-def timed(base: Any, timings: Timings, options: Options) -> Any:
-    """A cursor class that times what it executes."""
-    slow, name, clock = options.slow.total_seconds(), options.name, time.perf_counter
+def environment_credentials(environ: Mapping[str, str]) -> SecretCredentials:
+    """The login in the secret that DATABASE_SECRET_ARN names, read with the ambient AWS credentials.
 
-    class TimedCursor(base):  # type: ignore[misc]
-        """psycopg's cursor with a clock."""
+    Raises:
+        ConfigurationError: it is not set.
+    """
+    arn = environ.get("DATABASE_SECRET_ARN")
+    if not arn:
+        raise ConfigurationError("DATABASE_SECRET_ARN is not set.", where="environment", fix="`amianai env` writes it")
 
-        def execute(self, query: Any, params: Any = None, **extra: Any) -> Any:
-            """As psycopg's, timed."""
-            started = clock()
-            try:
-                done = super().execute(query, params, **extra)
-                self.connection.saw(self)
-                return done
-            finally:
-                note(timings, clock() - started, slow, query, name)
+    def client() -> Any:
+        import boto3
 
-        def executemany(self, query: Any, params_seq: Any, **extra: Any) -> Any:
-            """As psycopg's, timed."""
-            started = clock()
-            try:
-                return super().executemany(query, params_seq, **extra)
-            finally:
-                note(timings, clock() - started, slow, query, name)
+        return boto3.client("secretsmanager", region_name=environ.get("AWS_REGION") or _region(arn))
 
-    return TimedCursor
+    return SecretCredentials(client, arn)
 
 
-def timed_async(base: Any, timings: Timings, options: Options) -> Any:
-    """As `timed`, for asyncio."""
-    slow, name, clock = options.slow.total_seconds(), options.name, time.perf_counter
+def _region(arn: str) -> str | None:
+    parts = arn.split(":")
+    return parts[3] if len(parts) > 3 and parts[0] == "arn" else None
 
-    class TimedCursor(base):  # type: ignore[misc]
-        """psycopg's cursor with a clock."""
 
-        async def execute(self, query: Any, params: Any = None, **extra: Any) -> Any:
-            """As psycopg's, timed."""
-            started = clock()
-            try:
-                done = await super().execute(query, params, **extra)
-                self.connection.saw(self)
-                return done
-            finally:
-                note(timings, clock() - started, slow, query, name)
+# ---- what threads and tasks do in different ways
 
-        async def executemany(self, query: Any, params_seq: Any, **extra: Any) -> Any:
-            """As psycopg's, timed."""
-            started = clock()
-            try:
-                return await super().executemany(query, params_seq, **extra)
-            finally:
-                note(timings, clock() - started, slow, query, name)
 
-    return TimedCursor
+def pause(stop: threading.Event, seconds: float) -> None:
+    """Wait, but not longer than the pool is open."""
+    stop.wait(seconds)
+
+
+async def pause_async(stop: threading.Event, seconds: float) -> None:
+    """As `pause`, for asyncio, where whoever ends the pool also ends its tasks."""
+    await asyncio.sleep(seconds)
+
+
+def acquired(lock: threading.Lock) -> bool:
+    """Whether a lock could be had within the moment that its holder is given."""
+    return lock.acquire(timeout=LEAVE)
+
+
+async def acquired_async(lock: asyncio.Lock) -> bool:
+    """As `acquired`, for asyncio."""
+    with suppress(TimeoutError):
+        return await asyncio.wait_for(lock.acquire(), LEAVE)
+    return False

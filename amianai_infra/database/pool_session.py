@@ -8,13 +8,16 @@ a statement is plain when it reads and calls nothing but functions of the server
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 from psycopg import OperationalError, ProgrammingError
-from psycopg.pq import TransactionStatus
+from psycopg.errors import error_from_result
+from psycopg.generators import execute
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn
 
 from amianai_infra.database.sql_text import statements, tokens, transaction_control
 from amianai_infra.errors import AmianaiError, RefusedError
@@ -153,6 +156,16 @@ class Session:
             self._kept = _ATTRIBUTES(self)
         self.work = work
 
+    def finished(self) -> None:
+        """Take it back after work that went well.
+
+        Raises:
+            UnfinishedError: the work left something under way.
+        """
+        self.back()
+        if unfinished(self):
+            raise UnfinishedError
+
     def back(self) -> None:
         """Take it back: how it behaves is as it was."""
         if _ATTRIBUTES(self) != self._kept:
@@ -165,13 +178,11 @@ class Session:
         self.leaves, self._kept = False, ()
 
     def admit(self, text: bytes) -> None:
-        """Look at a statement of the caller's before it is sent.
+        """Look at a statement of the work's before it is sent.
 
         Raises:
             RefusedError: it begins or ends a transaction.
         """
-        if not self.work:
-            return
         found = self.read(text)
         if found.control:
             raise RefusedError(
@@ -190,7 +201,7 @@ class Session:
         Raises:
             RefusedError: it did something else, or the transaction is over; the connection is closed, so that nothing is committed.
         """
-        if self.work != "read" or (tag := cursor.statusmessage) is None:
+        if (tag := cursor.statusmessage) is None:
             return
         open_ = self.pgconn.transaction_status != TransactionStatus.IDLE  # type: ignore[attr-defined]
         if open_ and (tag.partition(" ")[0] in _READING_TAGS or (tag == "SET" and _LOCAL.match(self._said))):
@@ -201,17 +212,22 @@ class Session:
             fix="`run` and `transaction` write; settings for one transaction are set with SET LOCAL",
         )
 
-    @property
-    def limit(self) -> float | None:
-        """Seconds that a call may wait. In a pipeline one wait is for many answers, of which each has the server's limit."""
-        return self.answer if self._pipeline is None else None  # type: ignore[attr-defined]
-
     def gave_up(self) -> OperationalError | None:
         """What to raise after waiting that long; None where the statement that was sent meanwhile may take longer."""
         if self.answer is None:
             return None
         self.pgconn.finish()  # type: ignore[attr-defined]
         return OperationalError(f"the server did not answer for {self.answer:g} s")
+
+    def sent(self, command: bytes) -> Generator[Any, Any, bytes]:
+        """Send a command that begins or ends a transaction, for `wait`: without a cursor, and without what it prepares. Gives its tag."""
+        pgconn: PGconn = self.pgconn  # type: ignore[attr-defined]
+        pgconn.send_query(command)
+        results = yield from execute(pgconn)
+        for result in results:
+            if result.status != ExecStatus.COMMAND_OK:
+                raise error_from_result(result, encoding=self.info.encoding)  # type: ignore[attr-defined]
+        return results[-1].command_status or b""
 
     def commit(self) -> Any:
         """As psycopg's, but not for the work that it is lent to."""
@@ -251,28 +267,6 @@ def unfinished(connection: Any) -> bool:
     return bool(connection.lock.locked() or pgconn.transaction_status == TransactionStatus.ACTIVE or pgconn.pipeline_status)
 
 
-class lent:
-    """Lend a connection, in a transaction that has begun, to a caller's work.
-
-    Raises:
-        UnfinishedError: the work went well, but left something under way.
-    """
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: Any, work: Work) -> None:
-        self._connection = connection
-        connection.lend(work)
-
-    def __enter__(self) -> None:
-        """It is lent already."""
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._connection.back()
-        if kind is None and unfinished(self._connection):
-            raise UnfinishedError
-
-
 def still_reads(connection: Any) -> bool:
     """Whether a session that is not lent still refuses to write, as far as the server has said."""
     said: bytes | None = connection.pgconn.parameter_status(b"default_transaction_read_only")
@@ -286,11 +280,13 @@ def watched(base: Any) -> Any:
         """psycopg's cursor, watched."""
 
         def _execute_send(self, query: Any, *, force_extended: bool = False, binary: bool | None = None) -> None:
-            self._conn.admit(query.query)
-            super()._execute_send(query, force_extended=force_extended or self._conn.work == "read", binary=binary)
+            if work := self._conn.work:
+                self._conn.admit(query.query)
+            super()._execute_send(query, force_extended=force_extended or work == "read", binary=binary)
 
         def _send_query_prepared(self, name: bytes, pgq: Any, *, binary: bool | None = None) -> None:
-            self._conn.admit(pgq.query)
+            if self._conn.work:
+                self._conn.admit(pgq.query)
             super()._send_query_prepared(name, pgq, binary=binary)
 
     return WatchedCursor

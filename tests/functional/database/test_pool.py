@@ -83,6 +83,7 @@ def test_the_stacks_replicas_are_its_own(data: Database) -> None:
 
 def test_it_is_sized_by_the_instance_class_and_says_who_it_is(data: Database, pool: Pool) -> None:
     assert pool.options.size == PoolSize(2, 8)
+    assert pool.stats()["queries"] == 0, "what the pool asks itself is not the team's"
     row = pool.fetch("SELECT current_user, current_setting('application_name'), current_setting('statement_timeout')")[0]
     assert row == (f"{data.name}_application", "amianai application", "30s")
     assert pool.fetch("SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [(True, "TLSv1.3")]
@@ -123,6 +124,32 @@ def test_a_failure_that_was_kept_quiet_is_no_success(pool: Pool) -> None:
         pool.run(work)
     with pytest.raises(RolledBackError), pool.transaction() as db:
         work(db)
+
+
+def test_no_call_asks_the_server_more_often_than_psycopg_would(alone: Pool, tmp_path: Path) -> None:
+    """Once for a statement, and once each to begin and to end a transaction."""
+    connection = alone._primary.take()
+    alone._primary.give(connection)
+
+    def written() -> None:
+        with alone.transaction() as db:
+            db.execute("UPDATE drops SET id = id")
+
+    calls: list[tuple[Callable[[], Any], int]] = [
+        (lambda: alone.fetch("SELECT count(*) FROM drops"), 1),
+        (lambda: alone.read(lambda db: db.execute("SELECT count(*) FROM drops").fetchall()), 3),
+        (lambda: alone.run(lambda db: db.execute("UPDATE drops SET id = id")), 3),
+        (written, 3),
+    ]
+    for call, expected in calls:
+        for _ in range(7):  # the driver prepares at the sixth
+            call()
+        with (trace := tmp_path / "trace").open("wb") as file:
+            connection.pgconn.trace(os.dup(file.fileno()))
+            call()
+            connection.pgconn.untrace()
+        sent = [line.split(b"\t") for line in trace.read_bytes().splitlines()]
+        assert len([parts for parts in sent if parts[1] == b"F" and parts[3] in (b"Query", b"Sync")]) == expected, sent
 
 
 def test_rows_of_another_form(data: Database) -> None:
@@ -257,6 +284,22 @@ def test_a_migration_does_not_break_what_was_prepared_before_it(data: Database) 
             assert pool.read(lambda db: db.execute("SELECT * FROM changing").fetchall())
             for _ in range(8):
                 pool.fetch(query, (0,))
+
+
+def test_work_that_failed_leaves_no_statement_prepared_for_what_it_took_back(data: Database) -> None:
+    def work(db: psycopg.Connection[Any], kind: LiteralString) -> None:
+        db.execute(SQL("CREATE TABLE passing (a {})").format(SQL(kind)))
+        for _ in range(7):
+            db.execute("SELECT * FROM passing")
+        raise ZeroDivisionError
+
+    with Pool.of(data.target, data.outputs, "owner", Options(size=PoolSize(1, 1))) as pool:
+        for _ in range(7):  # as often as the driver needs to prepare a statement, also one that ends a transaction
+            with pytest.raises(ZeroDivisionError):
+                pool.run(lambda db: 1 / 0)
+        for kind in ("int", "text"):
+            with pytest.raises(ZeroDivisionError):
+                pool.run(partial(work, kind=kind))
 
 
 def terminate(data: Database) -> None:
