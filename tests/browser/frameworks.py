@@ -477,7 +477,7 @@ _NEXT_SITE = Framework(
     "app/about/page.tsx",
     _NEXT_CHANGES,
     hashed="^_next/static/",
-    unlinked=r"\.txt$|^/_not-found/?$",  # payloads, whose addresses its router computes; the page for what is missing
+    unlinked=r"\.txt$|^/(_not-found|404)/?$",  # payloads, whose addresses its router computes; the pages for what is missing
 )
 
 FRAMEWORKS = (
@@ -548,6 +548,7 @@ FRAMEWORKS = (
         r"^_nuxt/|\.html$|(^|/)_payload\.json$",
         packages=("nuxt@4.2.1",),
         hashed="^_nuxt/",
+        unlinked=r"^/200$|^/_nuxt/error-\d+\.[\w-]+\.css$",  # for servers that fall back; the styles of its own error pages
     ),
     _NEXT_SITE,
     replace(
