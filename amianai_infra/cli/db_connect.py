@@ -38,21 +38,24 @@ def url(app: App, role: Role, client: str) -> None:
 
     outputs = found_outputs(app)
     endpoint, secret = Endpoint.of(app.target, outputs).at(at_option()), secret_arn(outputs, role)
-    details = ConnectionDetails(endpoint, role_name(outputs, role), secret, app.target.password_file())
+    user, file = role_name(outputs, role), app.target.password_file()
+    details = ConnectionDetails(endpoint, user, secret, file)
     data = {
         "url": details.url,
         "lines": lines(client, details),
         "host": endpoint.host,
         "port": endpoint.port,
         "database": endpoint.database,
-        "user": details.user,
+        "user": user,
         "ca": str(endpoint.ca),
-        "password_file": str(details.password_file or ""),
+        "password_file": str(file or ""),
         "secret_arn": secret,
     }
     app.print(data, lines(client, details))
     if said := note(client, details):
         show(said, err=True)
+    if file is not None and f":{user}:" not in file.read_text(encoding="utf-8"):
+        show(f"{user} has no password yet: `amianai --sandbox db migrate` makes it", err=True)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

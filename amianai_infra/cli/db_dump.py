@@ -34,6 +34,7 @@ def dump(app: App, file: Path | None) -> None:
 
     outputs = found_outputs(app)
     path = (file or Path(f"{outputs.database.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump")).resolve()
+    dumps.require_new(path)  # before anything is recorded
     with connected(app, "readonly", outputs=outputs) as connection:
         server = connection.info.server_version // 10_000
     folder = dumps.programs(server, app.environ, app.target.client_programs, newer=True)

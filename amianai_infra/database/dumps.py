@@ -81,6 +81,12 @@ def _major(folder: Path) -> int:
 # ---- dumping
 
 
+def require_new(file: Path) -> None:
+    """Refuse to write over a file, which may be the only copy of something."""
+    if file.exists():
+        raise RefusedError("A file of this name exists; nothing was written.", where=str(file), fix="name another one")
+
+
 def dump(folder: Path, endpoint: Endpoint, login: Login, file: Path, environ: Mapping[str, str]) -> None:
     """Write everything that the role may read to a new file of mode 0600: whole, or not there.
 
@@ -90,8 +96,7 @@ def dump(folder: Path, endpoint: Endpoint, login: Login, file: Path, environ: Ma
         RefusedError: the file exists.
         AmianaiError: pg_dump failed.
     """
-    if file.exists():
-        raise RefusedError("A file of this name exists; nothing was written.", where=str(file), fix="name another one")
+    require_new(file)
     try:
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     except OSError as error:

@@ -178,17 +178,19 @@ def test_rotate(run: Run, database: Database) -> None:
     assert owner not in shown.output
 
 
-@pytest.mark.parametrize("role", ["application", "readonly", "owner"])
-def test_after_a_rotation_the_printed_url_goes_on_working(run: Run, database: Database, monkeypatch: pytest.MonkeyPatch, role: str) -> None:
-    """The URL that somebody kept, too: the file that it names is written anew."""
+def test_after_a_rotation_the_printed_url_goes_on_working(run: Run, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The URL that somebody kept, too: the file that it names is written anew. Before there is a password that is said."""
     monkeypatch.setattr("amianai_infra.sandbox.target.cached_outputs", lambda target: database.outputs)
+    assert "has no password yet" in run("url").stderr
     run("migrate")
-    url = run("url", "--role", role).stdout.strip()
-    psycopg.connect(url).close()
-    run("rotate", "--role", role)
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT current_user").fetchone()
-    assert row == (json.loads(run("--json", "url", "--role", role).stdout)["user"],)
+    for role in ("application", "readonly", "owner"):
+        told = run("--json", "url", "--role", role)
+        url, user = (json.loads(told.stdout)[name] for name in ("url", "user"))
+        assert told.stderr == ""
+        psycopg.connect(url).close()
+        run("rotate", "--role", role)
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT current_user").fetchone() == (user,)
 
 
 def test_url_has_no_password(run: Run, database: Database) -> None:

@@ -104,6 +104,7 @@ def test_without_the_gate_nothing_is_loaded(run: Run, database: Database, tmp_pa
     shown = run("load", "a.dump", *GIVEN, code=3)
     assert ENABLE in shown.output
     assert "exists" in run("dump", "a.dump", code=3).output
+    assert rows(database, "SELECT DISTINCT outcome FROM amianai_audit.records WHERE action = 'dump' AND phase = 'ended'") == [("done",)]
     (tmp_path / "none.dump").write_text("CREATE TABLE t ();")
     assert "not a dump that can be loaded" in run("load", "none.dump", "--dry-run", code=3).output
 
