@@ -33,7 +33,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from amianai_infra.dns_records import record_sets
+from amianai_infra.dns_records import ADDRESS_KINDS, record_sets
 from amianai_infra.errors import ConfigurationError
 from amianai_infra.naming import (
     BUDGET,
@@ -78,8 +78,10 @@ PROFILE_ATTRIBUTES = (
 _RETURN = re.compile(
     r"^(https://[^/]|http://localhost([:/]|$)|(?!(https?|ftps?|wss?|file|data|javascript|mailto|blob|about):)[a-z][a-z0-9+.-]*://.)", re.I
 )
+_LONGEST_RETURN = 1024  # Source: Amazon Cognito API Reference, CreateUserPoolClient, CallbackURLs
 # RDS refuses most of them itself, late; `postgres` is the superuser of the sandbox's server and a database of every server.
-_RESERVED = frozenset({"admin", "user", "public", "none", "postgres", "template0", "template1"})
+# The roles of `db migrate` are other ones than the master user.
+_RESERVED = frozenset({"admin", "user", "public", "none", "postgres", "template0", "template1", "amianai_application", "amianai_readonly"})
 # Source: PostgreSQL 16, appendix "SQL Key Words", what is reserved there (categories R and T of `pg_get_keywords()`). RDS API reference,
 # CreateDBInstance: neither the database nor the master user may bear a word that the engine reserves.
 _KEY_WORDS = re.compile(
@@ -332,7 +334,7 @@ class DatabaseSettings(_Group):
     @classmethod
     def _free(cls, value: str) -> str:
         if value in _RESERVED or value.startswith(("pg_", "rds")):
-            raise ValueError("is a name that RDS or PostgreSQL keeps for itself (in the sandbox, too): choose another one")
+            raise ValueError("is a name that RDS, PostgreSQL or the stack keeps for itself (in the sandbox, too): choose another one")
         if _KEY_WORDS.fullmatch(value):
             raise ValueError("is a reserved word of PostgreSQL's SQL, which RDS refuses: choose another one")
         return value
@@ -451,6 +453,8 @@ class AuthSettings(_Group):
     @field_validator("callback_urls", "development_urls")
     @classmethod
     def _returns(cls, value: list[str]) -> list[str]:
+        if long := [f"{url[:40]}…" for url in value if len(url) > _LONGEST_RETURN]:
+            raise ValueError(f"{', '.join(long)}: longer than {_LONGEST_RETURN} characters")
         wrong = [url for url in value if not _RETURN.match(url) or "#" in url]
         if wrong:
             raise ValueError(
@@ -742,9 +746,12 @@ class Settings(_Group):
     @model_validator(mode="after")
     def _carried(self) -> Settings:
         try:
-            record_sets(self.dns.records, self.domain_name)
+            carried = record_sets(self.dns.records, self.domain_name)
         except ValueError as error:
             raise ValueError(f"dns.records: {error}") from error
+        of_previews = f"*.preview.{self.domain_name}"
+        if self.site.previews and any(one.name == of_previews and one.kind in ADDRESS_KINDS for one in carried):
+            raise ValueError(f"dns.records has addresses of {of_previews}, where site.previews = true puts the stack's own")
         return self
 
     @model_validator(mode="after")

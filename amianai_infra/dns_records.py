@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
 _LINE = re.compile(r"(\S+)\s+(\d{1,9})\s+(?:IN\s+)?([A-Za-z]+)\s+(\S.*)", re.IGNORECASE)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"\s*')
@@ -19,6 +20,16 @@ KINDS = ("A", "AAAA", "CAA", "CNAME", "DS", "HTTPS", "MX", "NAPTR", "NS", "SRV",
 ADDRESS_KINDS = ("A", "AAAA", "CNAME", "HTTPS", "SVCB")
 _TTL = re.compile(r"(\d+[smhdw]?)+", re.IGNORECASE)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_HOST = r"[A-Za-z0-9_*./\\-]{1,255}"
+# Types whose values Route 53 looks at as we do; it answers others with InvalidChangeBatch. Source: as for KINDS.
+_VALUES = {
+    "CAA": r'(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\s+[A-Za-z0-9]+\s+"[^"]*"',
+    "CNAME": _HOST,
+    "MX": rf"[0-9]{{1,5}}\s+{_HOST}",
+    "NS": _HOST,
+    "SRV": rf"([0-9]{{1,5}}\s+){{3}}{_HOST}",
+}
+_ADDRESSES = {"A": IPv4Address, "AAAA": IPv6Address}
 _NAMING = ("CNAME", "MX", "NS", "SRV")  # whose last word is a name, relative in a zone file unless it ends in a dot
 _LONGEST_STRING = 255
 _LONGEST_TTL = 2**31 - 1
@@ -75,7 +86,19 @@ def parse(line: str, domain: str) -> Carried:
         raise ValueError(f"{line!r}: {full} is not in {domain}")
     if kind == "TXT":
         txt_value(value)
+    if not is_value(kind, value):
+        raise ValueError(f"{line!r}: {value!r} is no value of a record of type {kind}")
     return Carried(full, ttl, kind, value)
+
+
+def is_value(kind: str, value: str) -> bool:
+    """Whether a zone takes a value of this type; yes for types that are not looked at."""
+    if kind in _ADDRESSES:
+        try:
+            return bool(_ADDRESSES[kind](value)) and "%" not in value
+        except ValueError:
+            return False
+    return re.fullmatch(_VALUES.get(kind, ".*"), value, re.DOTALL) is not None
 
 
 def _full(name: str, domain: str) -> str:

@@ -7,11 +7,13 @@ every other character that does not print. Only this module writes.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ _COMMAND = r"^(\s*):(?=:.*::)|#(?=#\w*\[)"
 
 Source: actions/runner, ActionCommand.cs.
 """
+
+
+_GONE = (errno.EPIPE, errno.EIO)
+"""How a pipe that nobody reads answers, and a terminal that was closed."""
 
 
 class OutputClosedError(Exception):
@@ -81,7 +87,9 @@ def show(text: Text, *, err: bool = False) -> None:
     encoding = stream.encoding or "utf-8"
     try:
         print(block.encode(encoding, "backslashreplace").decode(encoding), end="", file=stream, flush=True)
-    except BrokenPipeError as error:
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
         if not err:
             raise OutputClosedError from error
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -93,7 +101,18 @@ def draw(console: Console, *parts: str | tuple[str, str]) -> None:
     """One lasting line on a console of rich, of pieces that may have a style each; nothing in them is markup."""
     from rich.text import Text as Styled
 
-    console.print(Styled.assemble(*(line(one) if isinstance(one, str) else (line(one[0]), one[1]) for one in parts)))
+    with _still(console):
+        console.print(Styled.assemble(*(line(one) if isinstance(one, str) else (line(one[0]), one[1]) for one in parts)))
+
+
+def _still(console: Console) -> AbstractContextManager[object]:
+    """Keep what moves on a console from being drawn meanwhile.
+
+    rich finds out where the moving part is and writes in two steps: in between its own thread may draw, and a line ends up in the place of
+    another one, or what should have gone stays.
+    """
+    moving = console._live_stack
+    return moving[0]._lock if moving else nullcontext()
 
 
 def answer(question: str) -> str:
@@ -146,7 +165,7 @@ def screen(*, stderr: bool = False, **options: Any) -> Console:
     stream = sys.stderr.stream if isinstance(sys.stderr, _Guard) else sys.stderr
     if not (stream if stderr else sys.stdout).isatty():
         options = {"force_terminal": False, "color_system": "truecolor" if coloured() else None, **options}
-    return Screen(file=stream if stderr else None, highlight=False, **options)
+    return Screen(file=cast("TextIO", _Closable(stream)) if stderr else None, highlight=False, **options)
 
 
 def coloured() -> bool:
@@ -154,14 +173,14 @@ def coloured() -> bool:
     return any(os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
 
 
-class _Guard(io.TextIOBase):
-    """A stream that escapes what does not print. Only rich writes past it."""
+class _Stream(io.TextIOBase):
+    """A stream before another one."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        self.stream.write(_lines(text))
+        self.stream.write(text)
         return len(text)
 
     def flush(self) -> None:
@@ -172,6 +191,44 @@ class _Guard(io.TextIOBase):
 
     def isatty(self) -> bool:
         return self.stream.isatty()
+
+
+class _Guard(_Stream):
+    """A stream that escapes what does not print. Only rich writes past it. That nobody reads it any more ends nothing."""
+
+    def write(self, text: str) -> int:
+        try:
+            super().write(_lines(text))
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+        return len(text)
+
+
+class _Closable(_Stream):
+    """A terminal whose closing is a broken pipe, which is what rich knows."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self.stream.encoding
+
+    def write(self, text: str) -> int:
+        with _broken():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _broken():
+            super().flush()
+
+
+@contextmanager
+def _broken() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
 
 
 def _lines(text: str) -> str:

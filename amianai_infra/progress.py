@@ -67,7 +67,7 @@ class Progress:
             printing.show(text, err=True)
         else:
             for line in [text] if isinstance(text, str) else text:
-                printing.draw(self.console, line)
+                self._draw(line)
 
     def detail(self, text: printing.Text) -> None:
         """What only `--verbose` shows."""
@@ -102,14 +102,18 @@ class Progress:
     def _shown(self, title: str, started: float) -> Iterator[Task]:
         bars = self._acquire()
         task = _Live(bars, bars.add_task(printing.line(title), total=None, note=""))
-        mark = ("✗", "red")
+        mark, said = ("✗", "red"), ""
         try:
             yield task
-            mark = ("✓", "green")
+            mark, said = ("✓", "green"), task.last
         finally:
             bars.remove_task(task.id)
             self._release()
-            printing.draw(self.console, mark, f" {title} ", (f"{task.last} {duration(time.monotonic() - started)}", "dim"))
+            self._draw(mark, f" {title} ", (f"{said or task.shown} {duration(time.monotonic() - started)}", "dim"))
+
+    def _draw(self, *parts: str | tuple[str, str]) -> None:
+        with self._lock:  # bars begin and end with it, too
+            printing.draw(self.console, *parts)
 
     def _acquire(self) -> Bars:
         with self._lock:
@@ -155,15 +159,24 @@ def _bars(console: Console) -> Bars:
     )
 
 
+_NOTE = 80
+"""Characters of what is said beside a bar. Of work that ended well the whole of it stays."""
+
+
 class _Live:
     def __init__(self, shown: Bars, identity: TaskID) -> None:
         self._shown = shown
         self.id = identity
         self.last = ""
 
+    @property
+    def shown(self) -> str:
+        """What was last said, as far as it fits beside the bar."""
+        return printing.line(self.last if len(self.last) <= _NOTE else f"{self.last[: _NOTE - 1]}…")
+
     def say(self, text: str) -> None:
-        self.last = printing.line(text[:80])
-        self._shown.update(self.id, note=self.last)
+        self.last = text
+        self._shown.update(self.id, note=self.shown)
 
     def total(self, amount: int) -> None:
         self._shown.update(self.id, total=amount)

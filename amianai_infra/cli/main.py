@@ -16,6 +16,7 @@ from amianai_infra.cli.lazy import Commands, LazyGroup
 from amianai_infra.cli.options import App, parse_sets, recommended
 from amianai_infra.errors import AmianaiError, ConfigurationError
 from amianai_infra.folders import set_umask
+from amianai_infra.interrupts import signals_as_interrupts
 from amianai_infra.printing import OutputClosedError, guard, printable, quoted, show
 
 # name: (where the command is, one line of help); in the order of a working day.
@@ -191,8 +192,22 @@ def translate(error: BaseException) -> AmianaiError | None:
         return ConfigurationError("Something that was read does not have the expected shape.", where=str(error))
     if isinstance(error, OSError) and error.errno in _DISK:
         what, fix = _DISK[error.errno]
-        return AmianaiError(what, where=str(error.filename or error), fix=fix)
+        return AmianaiError(what, where=str(error.filename or _without_room() or error), fix=fix)
     return None
+
+
+def _without_room() -> str:
+    """Which folder that commands write to has no room left, where the system does not say it; empty where all have some."""
+    import shutil
+    import tempfile
+
+    from amianai_infra.folders import cache_folder
+
+    folders = (Path(tempfile.gettempdir()), Path.cwd(), cache_folder())
+    return next((str(folder) for folder in folders if folder.is_dir() and shutil.disk_usage(folder).free < _LEAST_ROOM), "")
+
+
+_LEAST_ROOM = 1 << 20
 
 
 _DISK = {
@@ -267,4 +282,5 @@ def main() -> None:
     gc.set_threshold(*_COLLECTED)
     set_umask()
     guard()
-    cli()
+    with signals_as_interrupts():
+        cli()

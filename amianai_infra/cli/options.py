@@ -116,7 +116,7 @@ class App:
         if self.sandbox:
             from amianai_infra.sandbox import SandboxTarget
 
-            return SandboxTarget(self.root)
+            return SandboxTarget(self.root, self.progress)  # with another one each would draw over the other
         from amianai_infra.target import AwsTarget
 
         self._require_aws()

@@ -6,10 +6,8 @@ there is something to do.
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -92,7 +90,7 @@ def deploy(
         return
     moment = _seconds(begun, no_build or path is not None) if begun else None
     target, settings, outputs = _release_context(app)
-    with _interruptible(), _given(path, target) as given:
+    with _given(path, target) as given:
         release = site.deploy(
             target,
             settings,
@@ -131,18 +129,17 @@ def rollback(app: App, release: int | None, no_verify: bool, wait: timedelta, dr
     from amianai_infra import site
 
     target, settings, outputs = _release_context(app)
-    with _interruptible():
-        done = site.rollback(
-            target,
-            settings,
-            outputs,
-            app.progress,
-            number=release,
-            verify=not no_verify,
-            wait=wait.total_seconds(),
-            dry_run=dry_run,
-            agreed=_agreed(app),
-        )
+    done = site.rollback(
+        target,
+        settings,
+        outputs,
+        app.progress,
+        number=release,
+        verify=not no_verify,
+        wait=wait.total_seconds(),
+        dry_run=dry_run,
+        agreed=_agreed(app),
+    )
     app.print(asdict(done), site.describe(done))
 
 
@@ -174,8 +171,7 @@ def takedown(app: App, address: str | None, why: str | None, no_verify: bool) ->
     if not why:
         raise click.UsageError("Say why: --reason TEXT. It is kept with the record.")
     app.confirm(f"Take {address} down and delete every stored version of it? This cannot be undone.")
-    with _interruptible():
-        done = remover.takedown(address, why)
+    done = remover.takedown(address, why)
     app.print(asdict(done), described(done))
 
 
@@ -255,8 +251,7 @@ def remove(app: App, name: str, no_verify: bool) -> None:
     from amianai_infra.site.deploy_previews import Previews, name_of
 
     target, settings, outputs = _release_context(app)
-    with _interruptible():
-        gone = Previews(target, settings, outputs, app.progress, verify=not no_verify).remove(name_of(name))
+    gone = Previews(target, settings, outputs, app.progress, verify=not no_verify).remove(name_of(name))
     app.print(asdict(gone), f"Preview {gone.preview.name} is removed: {gone.url} answers 404.")
 
 
@@ -265,7 +260,7 @@ def _publish_preview(app: App, name: str, path: str | None, lasts: timedelta | N
 
     target, settings, outputs = _release_context(app)
     called = name_of(name or branch_of(target.root))
-    with _interruptible(), _given(path, target) as given:
+    with _given(path, target) as given:
         publisher = Previews(target, settings, outputs, app.progress, given=given, verify=verify)
         shown = publisher.publish(called, lasts.total_seconds() if lasts else DAYS * 86400, build=build)
     app.print(asdict(shown), described(shown))
@@ -333,17 +328,3 @@ def _release_context(app: App) -> tuple[Target, ReleaseSettings, StackOutputs]:
         outputs = fetch_outputs(target, settings.prefix)
     app.progress.note(f"AWS account {outputs.account}, region {outputs.region}, domain {outputs.domain}")
     return target, settings, outputs
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """End on SIGTERM as on Ctrl-C, so that a cancelled CI job gives the release lock back."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

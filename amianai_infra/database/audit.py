@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from amianai_infra.database.session import connect as open_session
 from amianai_infra.database.session import driver
-from amianai_infra.engine.process import signals_as_interrupts
 from amianai_infra.errors import AmianaiError, MissingToolError, NotFoundError, RefusedError, UnreachableError
+from amianai_infra.interrupts import finishing, signals_as_interrupts
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.progress import Progress
 from amianai_infra.rules.records import Entry, compare
@@ -376,7 +376,7 @@ def audited(
             yield record
     except BaseException as error:
         record.end(error)
-        with suppress(AmianaiError):  # what went wrong in the work is what the caller has to hear
+        with finishing(), suppress(AmianaiError):  # what went wrong in the work is what the caller has to hear
             _finish(trail, table, record, kept)
         raise
     record.end()

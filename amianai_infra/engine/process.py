@@ -12,16 +12,15 @@ import os
 import signal
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 from amianai_infra.errors import EngineError, MissingToolError
+from amianai_infra.interrupts import signals_as_interrupts
 
 # Ambient variables that would attach another provider, let the engine fetch or choose a plugin that nobody checked, or choose
 # another stack or another backend than the target's.
@@ -136,25 +135,6 @@ def _wait(process: subprocess.Popen[bytes], tick: Callable[[], None], interrupte
             if interrupts == 1:
                 interrupted()
     return interrupts > 0
-
-
-@contextmanager
-def signals_as_interrupts() -> Iterator[None]:
-    """SIGTERM and SIGHUP end what runs as gracefully as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_signum: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [signal.SIGTERM, signal.SIGHUP]
-    before = [signal.signal(number, interrupt) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def alive(pid: int) -> bool:

@@ -453,7 +453,7 @@ def agreed_up(
     """Plan on a copy, ask about what it would change, then `up`. Without a change nothing is asked and the engine is not started again.
 
     Raises:
-        RefusedError: not agreed; nothing was changed.
+        RefusedError: not agreed, or the stack is another one by then; nothing was changed.
     """
     require_same_place(context)
     engine = engine or context.engine()
@@ -461,6 +461,7 @@ def agreed_up(
         require_state(context)
     found = require_free_names(context, engine, switch=switch, thorough=refresh)
     with engine.copy() as rehearsal:
+        planned = engine.resources()
         foreseen = _foresee(context, rehearsal, refresh=refresh)
     waiting = found is not None and bool(found.foreign or found.ours > found.recorded)
     drift = foreseen.drift is not None and foreseen.drift.changed
@@ -469,7 +470,22 @@ def agreed_up(
             context.progress.note(line)
         return replace(foreseen.plan, operation="up")
     _agree(context, consent, foreseen.plan)
+    require_as_planned(context, engine, planned)
     return _up(context, engine, found, refresh=refresh, switch=switch, existing=foreseen.existing)
+
+
+def require_as_planned(context: Context, engine: Engine, planned: Sequence[StateResource]) -> None:
+    """Refuse a plan that somebody agreed to and that is none any more, because the stack was changed after it had been made.
+
+    Raises:
+        RefusedError: somebody else changed the stack meanwhile.
+    """
+    if engine.resources() != list(planned):
+        raise RefusedError(
+            "Somebody changed the stack after this was planned; nothing was changed.",
+            where=f"state of {context.target.engine().project}/{context.target.engine().stack}",
+            fix="run the command again: it plans anew and asks again",
+        )
 
 
 def _agree(context: Context, consent: Consent, plan: Summary) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from amianai_infra.config import agreed_lines, every_setting, load_settings, read_stack_file
 from amianai_infra.errors import NotFoundError
+from amianai_infra.folders import replace_file
 from amianai_infra.operations import change
 from amianai_infra.operations.context import Context
 
@@ -24,18 +25,18 @@ def merged(file: Path) -> Iterator[bool]:
         Whether it had any.
     """
     try:
-        before = file.read_bytes()
-        after = agreed_lines(before.decode()).encode()
+        before = file.read_bytes().decode()
+        after = agreed_lines(before)
     except (OSError, UnicodeDecodeError):  # whoever reads it next says what is wrong
-        after = before = b""
+        after = before = ""
     if after == before:
         yield False
         return
-    file.write_bytes(after)
+    replace_file(file, after)
     try:
         yield True
     except BaseException:
-        file.write_bytes(before)
+        replace_file(file, before)
         raise
 
 
@@ -59,7 +60,7 @@ def pull(context: Context) -> dict[str, str]:
         there = rf"^\ufeff?[\"']?(?:{'|'.join(lines)})[\"']?\s*:.*\n?"  # without a value, or with another
         text = re.sub(there, "", text, flags=re.MULTILINE)
         gap = "" if not text or text.endswith("\n") else "\n"
-        file.write_text(text + gap + "".join(f"{key}: {value}\n" for key, value in lines.items()), encoding="utf-8")
+        replace_file(file, text + gap + "".join(f"{key}: {value}\n" for key, value in lines.items()))
     published = stack.outputs.get("settings")
     if not isinstance(published, dict):
         raise NotFoundError(

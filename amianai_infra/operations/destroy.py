@@ -68,6 +68,7 @@ class Plan:
         domain: the domain of the stack, as its state has it.
         foreign: records of others in the zone that would go; while there are any, nothing goes.
         tenants: what others have in the network that would go; the same.
+        planned: the state that it was made from.
     """
 
     keep: Mapping[str, str] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class Plan:
     domain: str = ""
     foreign: Sequence[str] = ()
     tenants: Sequence[str] = ()
+    planned: Sequence[StateResource] = field(default=(), repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -248,7 +250,7 @@ def prepare(context: Context, options: Options) -> tuple[Engine, Plan]:
     for line in engine.recover():
         context.progress.note(line)
     resources = engine.resources()
-    found = replace(plan(resources, options, context.settings), domain=domain)
+    found = replace(plan(resources, options, context.settings), domain=domain, planned=resources)
     if zones.in_state(resources) and change.ZONE_TYPE not in {one.type for one in resources if one.urn in found.kept_urns}:
         found = replace(found, foreign=zones.of_others(context, resources))
     found = replace(found, tenants=tenants.of_others(context.target, resources))
@@ -300,9 +302,10 @@ def execute(context: Context, engine: Engine, found: Plan, options: Options) -> 
     """Perform the plan. Running it again after an interruption goes on with what is left.
 
     Raises:
-        RefusedError: the zone or the network holds what is of others.
+        RefusedError: the zone or the network holds what is of others, or the stack was changed after this was planned.
     """
     require_nothing_of_others(found)
+    change.require_as_planned(context, engine, found.planned)
     _lift(context, engine, found)
     _keep(context, engine, found, options)
     if found.unprotect:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from amianai_infra.database.credentials import Role, secret_arn
 from amianai_infra.errors import ConfigurationError
+from amianai_infra.folders import replace_file
 from amianai_infra.outputs import StackOutputs
 
 _ASSIGNMENT = re.compile(r"^(\s*(?:export\s+)?)([A-Za-z_][A-Za-z0-9_]*)(\s*=)")
@@ -187,20 +186,7 @@ def write(path: Path, values: Mapping[str, str], sdk: Mapping[str, str] = {}) ->
     text, added, changed = merge(text, values)
     text, led = lead(text, sdk)
     if text != before:
-        _replace(path, text)
+        replace_file(path, text, 0o600)
     added += [name for name in sdk if name not in led]
     changed += [name for name in sdk if led.get(name, sdk[name]) != sdk[name]]
     return Written(path, added, changed, gone + [name for name in led if name not in sdk])
-
-
-def _replace(path: Path, text: str) -> None:
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from amianai_infra.errors import RefusedError
 from amianai_infra.operations.context import Context
 from amianai_infra.target import forget_outputs
 
@@ -50,8 +51,18 @@ def plan(engine: Engine, name: str | None) -> Plan:
 
 
 def restore(context: Context, engine: Engine, found: Plan) -> Result:
-    """Perform the plan once somebody said yes."""
+    """Perform the plan once somebody said yes.
+
+    Raises:
+        RefusedError: nobody did, or the state is another one by then.
+    """
     context.confirm("Put that copy in the place of the stack's state?")
+    if (present := engine.state_at_hand()) != found.present:
+        raise RefusedError(
+            "Somebody changed the stack's state after this was planned; nothing was changed.",
+            where=present,
+            fix="run the command again: it shows what is there now and asks again",
+        )
     kept = engine.restore(found.chosen)
     forget_outputs(context.target)
     return Result(found.chosen, kept)

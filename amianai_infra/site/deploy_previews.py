@@ -137,7 +137,7 @@ class Previews:
             raise RefusedError(
                 "This stack has no place for previews yet.",
                 where="site.previews",
-                fix="set site.previews=true in the stack file and run `amianai up`: it adds a distribution, a bucket and a certificate",
+                fix="run `amianai up --set site.previews=true`: it adds a distribution, a bucket and a certificate",
             )
         self._target = target
         self._settings = settings

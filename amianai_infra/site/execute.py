@@ -142,7 +142,7 @@ class Executor:
                 thread.join()
         except BaseException:
             run.stop()
-            _leave(threads)
+            leave(threads)
             raise
         finally:
             threading.stack_size(before)
@@ -258,7 +258,7 @@ def _failure(failed: Sequence[tuple[Upload, BaseException]], done: int, total: i
     return failure
 
 
-def _leave(threads: Sequence[threading.Thread]) -> None:
+def leave(threads: Sequence[threading.Thread]) -> None:
     """Wait a moment for what is under way. A thread that still waits for the network must not meet the interpreter's end."""
     deadline = time.monotonic() + _GRACE
     for thread in threads:

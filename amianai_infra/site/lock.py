@@ -181,6 +181,11 @@ class Lock:
                     self._say(f"Finishing what {holder.who} began: its {holder.doing} was cut off {_ago(self._age(found))}.")
                 return holder
 
+    def holder(self) -> Holder | None:
+        """Whose it is, whether at work or cut off; None where it is free."""
+        found = self._read()
+        return _parse(found.data) if found and found.data else None
+
     def _take(self, doing: str, release: int, pending: tuple[str, ...], replaces: str | None) -> bool:
         from uuid import uuid4
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -22,6 +23,8 @@ _HEAD = 15
 _TAIL = 25
 _LONGEST = 400
 _PIECE = 64 * 1024
+_PATIENCE = 5.0
+"""Seconds that an interrupted program has to end by itself."""
 
 
 class Excerpt:
@@ -120,13 +123,16 @@ def _ending(code: int) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a program and everything it started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            continue
-        except ProcessLookupError:
-            pass
-        return
+    """End a program and everything it started; at once where somebody cannot wait."""
+    try:
+        _signal(process, signal.SIGTERM)
+        process.wait(timeout=_PATIENCE)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        pass
+    finally:
+        _signal(process, signal.SIGKILL)  # what it started may not have heeded the first
+
+
+def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

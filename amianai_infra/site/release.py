@@ -523,6 +523,8 @@ class Publisher:
 
     def _wanted(self, state: State, number: int | None) -> Manifest:
         live = _live(state)
+        if number is None and state.unfinished and self._is_going_back(live):
+            return live
         chosen = number if number is not None else previous(live)
         if chosen is None:
             later = next((one.number for one in live.history if one.kind == "deploy" and one.number > _origin(live)), None)
@@ -532,6 +534,13 @@ class Publisher:
                 fix=f"to go forward again: `amianai rollback {later}`" if later else "`amianai releases` lists them",
             )
         return self.manifest(state, chosen)
+
+    def _is_going_back(self, live: Manifest) -> bool:
+        """Whether what is live is a rollback that is under way or was cut off: another one finishes it and does not go back once more."""
+        from amianai_infra.site.lock import Lock
+
+        holder = Lock(self.store, self._progress.note).holder()
+        return holder is not None and (holder.doing, holder.release) == ("rollback", live.number)
 
     def manifest(self, state: State, number: int) -> Manifest:
         """The record of a release.
@@ -641,7 +650,11 @@ class Publisher:
         staying = sum(1 for path in plan.gone if path in manifest.retired and stays(path, manifest.retired[path]))
         release = replace(self._release(content, manifest.number, paths), pruned=len(pruned), staying=staying)
         if self._verify:
-            release = replace(release, verified=self._verified(content, manifest, last, lock))
+            try:
+                release = replace(release, verified=self._verified(content, manifest, last, lock, everything=before is not None))
+            except KeyboardInterrupt:
+                lock.settled = False  # nobody knows whether it answers as it should: the next run looks again
+                raise
         return replace(release, seconds=self._clock() - self._started)
 
     def _route_both(self, content: Content, last: Manifest | None, lock: Lock) -> None:
@@ -734,7 +747,10 @@ class Publisher:
             self.store.delete(old)
         return old
 
-    def _verified(self, content: Content, manifest: Manifest, last: Manifest | None, lock: Lock) -> Report | None:
+    def _verified(
+        self, content: Content, manifest: Manifest, last: Manifest | None, lock: Lock, *, everything: bool = False
+    ) -> Report | None:
+        """Look at what the release changed; at all of it where one was cut off, because what that had changed is not known."""
         from amianai_infra.site.verify import Verification
 
         sources = {upload.path: located(content.root, upload) for upload in content.plan.uploads}
@@ -743,8 +759,8 @@ class Publisher:
                 report = Verification(
                     self._target.site_address(self._outputs),
                     manifest,
-                    sources,
-                    lambda path: Path(sources[path]).read_bytes(),
+                    manifest.files if everything else sources,
+                    lambda path: Path(sources[path]).read_bytes() if path in sources else b"",
                     self._settings.hsts,
                     removed=content.plan.gone,
                     stack=self._outputs.site.answered,
@@ -767,7 +783,8 @@ class Publisher:
     def _repaired(self, error: VerificationError, content: Content, manifest: Manifest, last: Manifest | None, lock: Lock) -> AmianaiError:
         """Roll a release back that failed its verification; gives the error to raise."""
         if content.kind == "repair" or last is None or manifest is last:
-            error.fix = "there is no earlier release to go back to; correct what is named above and deploy again"
+            back = "`amianai rollback` takes it back" if previous(manifest) else "there is no earlier release to go back to"
+            error.fix = f"{back}; correct what is named above and deploy again"
             return error
         self._progress.note(f"Release {manifest.number} failed its verification; going back to release {last.number}.")
         self._verify = False

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from amianai_infra.errors import AmianaiError, NotFoundError
+from amianai_infra.site.execute import leave
 from amianai_infra.site.manifest import Manifest
 from amianai_infra.site.plan import Upload
 from amianai_infra.site.store import CONNECTIONS, Content
@@ -45,10 +46,15 @@ def fetch(store: Store, wanted: Manifest, uploads: Sequence[Upload], folder: Pat
             advance(1)
 
     threads = [threading.Thread(target=work, name="restore", daemon=True) for _ in range(min(CONNECTIONS, len(uploads)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException as error:
+        failed.append(error)
+        leave(threads)
+        raise
     if failed:
         raise failed[0] if isinstance(failed[0], AmianaiError) else AmianaiError(f"Reading an old release failed: {failed[0]}")
 

@@ -94,7 +94,8 @@ class Remover(Publisher):
             assert live is not None  # noqa: S101
             wanted = chosen(address, live)
             found = list(self._versions(wanted))
-            files = tuple(path for path in wanted if path in live.files or any(one["Key"] == path for one in found))
+            there = {*live.files, *(str(one["Key"]) for one in found)}
+            files = tuple(path for path in wanted if path in there) or tuple(path for path in wanted if path in live.taken)
             if not files:
                 raise NotFoundError(
                     f"Nothing answers at {address}, and the bucket keeps nothing of it.",
@@ -103,9 +104,10 @@ class Remover(Publisher):
                 )
             lock.settled = False
             addresses = sorted({one.path for path in files for one in addresses_of(path, {*live.files, *files})})
-            manifest = self._without(files, found, why, state, before.pending if before else ())
+            pending = before.pending if before else ()
+            manifest = live if there.isdisjoint(files) else self._without(files, found, why, state, pending)
             self._in_force = "" if before else live.table
-            self._route(self._table, lock)
+            self._route(self._table_of(manifest), lock)
             self._delete(found, self.store.name)
             self._forget([] if before else addresses, manifest)
             found += self._from_previews(files, manifest)
@@ -114,7 +116,7 @@ class Remover(Publisher):
             self._check_gone(addresses, manifest)
         taken = manifest.taken[files[0]]
         seconds = self._clock() - self._started
-        return Takedown(manifest.number, files, tuple(addresses), len(found), why, taken.who, seconds)
+        return Takedown(manifest.number, files, tuple(addresses), len(found), taken.why, taken.who, seconds)
 
     def _without(self, files: tuple[str, ...], found: list[dict[str, Any]], why: str, state: State, leftovers: Iterable[str]) -> Manifest:
         """Register a release that is the live one without these files, and says why."""

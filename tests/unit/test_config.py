@@ -195,6 +195,9 @@ def test_all_problems_are_reported_at_once_with_key_value_place_unit_and_range()
         ("database.engine_version", "12", "such as 16"),
         ("database.username", "postgres", "keeps for itself"),
         ("database.username", "admin", "keeps for itself"),
+        ("database.username", "amianai_application", "keeps for itself"),
+        ("database.username", "amianai_readonly", "keeps for itself"),
+        ("auth.callback_urls", "https://a.example/" + "x" * 1024, "longer than 1024 characters"),
         ("database.username", "rdsadmin", "keeps for itself"),
         ("database.username", "pg_boss", "keeps for itself"),
         ("database.name", "template1", "keeps for itself"),
@@ -546,3 +549,12 @@ def test_records_to_carry_over_may_have_commas_and_are_checked() -> None:
     assert load_settings({}, {}, to_pulumi(settings)).dns.records == settings.dns.records
     with pytest.raises(ConfigurationError, match=r"dns\.records: .*the stack makes that record itself"):
         load_settings({"domain_name": "example.com", "dns.records": "www 300 A 192.0.2.1"}, {}, {})
+
+
+@pytest.mark.parametrize("kind", ["A 192.0.2.1", "CNAME x.test."])
+def test_a_record_in_the_place_of_previews_is_none_to_carry_over(kind: str) -> None:
+    flags = {"domain_name": "example.com", "dns.records": f"*.preview 300 {kind}"}
+    load_settings(flags, {}, {})
+    with pytest.raises(ConfigurationError, match=r"addresses of \*\.preview\.example\.com, where site\.previews = true puts"):
+        load_settings({**flags, "site.previews": "true"}, {}, {})
+    load_settings({"domain_name": "example.com", "dns.records": "*.preview 300 TXT x", "site.previews": "true"}, {}, {})

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from amianai_infra.errors import RefusedError
-from amianai_infra.folders import cache_folder, close_to_others, locked, require_ours, set_umask
+from amianai_infra.folders import cache_folder, close_to_others, locked, replace_file, require_ours, set_umask
 
 NOBODY = 65534
 
@@ -147,3 +147,17 @@ def test_a_wait_is_shown_as_long_as_it_lasts(tmp_path: Path) -> None:
     with locked(tmp_path / "lock", shown):
         told.append("free")
     assert told == ["waiting", "over", "held", "free"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    file, link = tmp_path / "file", tmp_path / "link"
+    link.symlink_to(file)
+    replace_file(link, "one\r\n", 0o600)
+    assert (file.read_bytes(), file.stat().st_mode & 0o777, link.is_symlink()) == (b"one\r\n", 0o600, True)
+    file.chmod(0o640)
+    replace_file(file, "two")
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("two", 0o640)
+    with pytest.raises(UnicodeEncodeError):
+        replace_file(file, "three" * 100_000 + "\ud800")
+    assert file.read_text() == "two"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}

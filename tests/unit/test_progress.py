@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import io
+import itertools
 import os
 import re
 import subprocess
@@ -10,6 +12,7 @@ import threading
 import pytest
 from rich.console import Console
 
+from amianai_infra import printing
 from amianai_infra.progress import Progress, duration
 
 
@@ -153,3 +156,101 @@ def test_colours_may_be_forced_into_a_log_but_no_cursor_that_moves(variable: str
     assert "\x1b[32mcoloured" in done.stderr
     assert set(re.findall(r"\x1b\[[0-9;?]*(.)", done.stderr)) == {"m"}
     assert "Work ..." in done.stderr
+
+
+class Screen:
+    """A terminal without a scroll region: what stands on each row after all that was written."""
+
+    def __init__(self) -> None:
+        self.rows = [""]
+        self.row = 0
+        self.encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        for part in re.findall(r"\x1b\[(?:\?\d+[hl]|\d*[A-Za-z])|[\r\n]|[^\x1b\r\n]+", text):
+            if part == "\n":
+                self.row += 1
+                self.rows += [""] * (self.row + 1 - len(self.rows))
+            elif part == "\x1b[2K":
+                self.rows[self.row] = ""
+            elif part.endswith("A") and part.startswith("\x1b"):
+                self.row -= int(part[2:-1])
+            elif not part.startswith(("\x1b", "\r")):
+                self.rows[self.row] += part
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_moves_and_what_stays_keep_out_of_each_others_rows() -> None:
+    """rich draws what moves in a thread of its own; the height changes with what is under way."""
+    from rich.live import Live
+
+    screen, drawn = Screen(), threading.Event()
+    console = Console(file=screen, force_terminal=True, width=60, color_system=None)  # type: ignore[arg-type]
+
+    def moving() -> str:
+        return "\n".join(f"moving {number}" for number in range(1 + next(heights) % 5))
+
+    def refresh() -> None:
+        while not drawn.is_set():
+            live.refresh()
+
+    def draw(name: str) -> None:
+        for number in range(100):
+            printing.draw(console, f"{name} {number}")
+
+    heights = itertools.count()
+    live = Live(get_renderable=moving, console=console, auto_refresh=False, transient=True)
+    with live:
+        drawing = threading.Thread(target=refresh)
+        drawing.start()
+        threads = [threading.Thread(target=draw, args=(name,)) for name in ("a", "b", "c")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        drawn.set()
+        drawing.join()
+    assert sorted(filter(None, screen.rows)) == sorted(f"{name} {number}" for name in ("a", "b", "c") for number in range(100))
+
+
+def test_what_work_that_ended_well_said_last_stays_whole() -> None:
+    progress, out = terminal()
+    with progress.task("Configuration") as task:
+        task.say("x" * 90)
+    with pytest.raises(ValueError, match="no"), progress.task("Build") as task:
+        task.say("y" * 90)
+        raise ValueError("no")
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\s", "", out.getvalue())
+    assert "x" * 90 in said
+    assert "y" * 79 + "…" in said
+    assert "y" * 80 not in said
+
+
+class Closed(io.StringIO):
+    """A terminal whose window was closed."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+def test_a_terminal_that_was_closed_ends_no_work_and_hides_no_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Closed())
+    progress = Progress()
+    with progress.task("Building") as task:
+        task.say("half of it")
+        progress.note("still at work")
+    with pytest.raises(KeyboardInterrupt), progress.task("Building"):
+        raise KeyboardInterrupt
+    printing.show("Interrupted.", err=True)

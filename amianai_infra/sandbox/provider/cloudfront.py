@@ -217,6 +217,10 @@ _HEADER_NAMES = {"xssProtection": "XSSProtection"}
 _BLOCKS = ("corsConfig", "customHeadersConfig", "removeHeadersConfig", "securityHeadersConfig", "serverTimingHeadersConfig")
 
 
+_LONGEST_POLICY = 1783
+"""Characters of a Content-Security-Policy. Source: CloudFront Developer Guide, Quotas, "Quotas on policies"."""
+
+
 class ResponseHeadersPolicy(_Part):
     """Headers that a distribution adds to its answers, or takes away."""
 
@@ -264,10 +268,16 @@ class ResponseHeadersPolicy(_Part):
     }
 
     def check(self, inputs: Inputs) -> list[Problem]:
-        """CloudFront refuses a policy without headers."""
-        if any(inputs.get(block) for block in _BLOCKS):
+        """CloudFront refuses a policy without headers, and a Content-Security-Policy that is too long."""
+        if not any(inputs.get(block) for block in _BLOCKS):
+            return [Problem("", f"a response headers policy needs one of {', '.join(_BLOCKS)}")]
+        found: Any = inputs
+        for name in ("securityHeadersConfig", "contentSecurityPolicy", "contentSecurityPolicy"):
+            found = found.get(name) if isinstance(found, dict) else None
+        if not isinstance(found, str) or len(found) <= _LONGEST_POLICY:
             return []
-        return [Problem("", f"a response headers policy needs one of {', '.join(_BLOCKS)}")]
+        said = f"the Content-Security-Policy has {len(found)} characters, more than CloudFront's quota of {_LONGEST_POLICY}"
+        return [Problem("securityHeadersConfig.contentSecurityPolicy", said)]
 
     def create(self, ctx: Context, inputs: Inputs) -> str:
         found = ctx.client().create_response_headers_policy(ResponseHeadersPolicyConfig=self._config(inputs))

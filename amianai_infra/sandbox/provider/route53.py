@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
+from amianai_infra.dns_records import is_value
 from amianai_infra.sandbox.provider.properties import Problem, flag, number, objects, text, text_set
 from amianai_infra.sandbox.provider.resource import Context, Inputs, ProviderError, Resource, State, tag_list, tag_map
 from amianai_infra.sandbox.provider.values import UNKNOWN
@@ -130,8 +129,7 @@ class Record(Resource):
             return problems
         if kind == "CNAME" and len(records) > 1:
             problems.append(Problem("records", "a CNAME has one value"))
-        valid = _VALUES.get(kind)
-        bad = [value for value in records if value is not UNKNOWN and valid is not None and not valid(value)]
+        bad = [value for value in records if value is not UNKNOWN and not is_value(kind, value)]
         return problems + [Problem("records", f"{value!r} is no value of a record of type {kind}") for value in bad]
 
     def create(self, ctx: Context, inputs: Inputs) -> str:
@@ -261,42 +259,6 @@ def _shape_problems(inputs: Inputs) -> Iterator[Problem]:
         yield Problem("ttl", "an alias has no ttl: it takes its target's")
     if isinstance(inputs.get("aliases"), list) and len(inputs["aliases"]) > 1:
         yield Problem("aliases", "a record has one alias")
-
-
-def _is_ipv4(value: str) -> bool:
-    try:
-        return bool(ipaddress.IPv4Address(value))
-    except ValueError:
-        return False
-
-
-def _is_ipv6(value: str) -> bool:
-    try:
-        return bool(ipaddress.IPv6Address(value))
-    except ValueError:
-        return False
-
-
-def _is_name(value: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9_*.-]{1,255}", value) is not None
-
-
-def _is_caa(value: str) -> bool:
-    return re.fullmatch(r'(25[0-5]|2[0-4]\d|1?\d?\d) [a-z0-9]+ "[^"]*"', value) is not None
-
-
-def _is_mx(value: str) -> bool:
-    return re.fullmatch(r"\d{1,5} [A-Za-z0-9_.-]+", value) is not None
-
-
-_VALUES: dict[str, Callable[[str], bool]] = {
-    "A": _is_ipv4,
-    "AAAA": _is_ipv6,
-    "CAA": _is_caa,
-    "CNAME": _is_name,
-    "MX": _is_mx,
-    "NS": _is_name,
-}
 
 
 class _NotHere(Resource):

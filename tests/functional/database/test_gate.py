@@ -225,6 +225,20 @@ def test_work_that_is_ended_is_recorded_as_interrupted(watched: Database) -> Non
         assert table(watched)[0]["outcome"] == "interrupted"
 
 
+def test_a_second_press_does_not_keep_the_end_from_the_record(watched: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Trail.write
+
+    def pressed(self: Trail, event: dict[str, Any]) -> None:
+        if event["phase"] == "ended":
+            signal.raise_signal(signal.SIGINT)
+        write(self, event)
+
+    monkeypatch.setattr(Trail, "write", pressed)
+    with pytest.raises(KeyboardInterrupt), administration_of(watched):
+        raise KeyboardInterrupt
+    assert table(watched)[0]["outcome"] == "interrupted"
+
+
 def administration_of(database: Database, **options: Any) -> Any:
     return administration(
         database.target,

@@ -314,7 +314,8 @@ def test_what_cannot_be_taken_down_is_refused_and_nothing_changes(addressed: Sta
     assert not addressed.deploy().changed
 
 
-def test_a_takedown_that_was_cut_off_is_finished_by_the_same_command(addressed: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["_delete", "_forget", "_from_previews", "_check_gone"])
+def test_a_takedown_that_was_cut_off_is_finished_by_the_same_command(addressed: Stage, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     addressed.write(FLAT)
     addressed.deploy()
 
@@ -322,12 +323,17 @@ def test_a_takedown_that_was_cut_off_is_finished_by_the_same_command(addressed: 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(Remover, "_delete", cut)
-        remover(addressed).takedown("/about", "x")
-    assert get(addressed, "/about")[0] == 404
-    remover(addressed).takedown("/about", "x")
+        patched.setattr(Remover, step, cut)
+        remover(addressed).takedown("/about", "names a customer")
+    addressed.world.forget()
+    done = remover(addressed).takedown("/about", "x")
+    assert (done.files, done.addresses) == (("about.html",), ("/about", "/about.html", "/about/"))
+    assert step == "_delete" or (done.number, done.why) == (2, "names a customer"), "what is done is not done again"
+    assert addressed.world.invalidated, "the CDN is told"
     assert "about.html" not in addressed.world.bucket.versions
+    assert get(addressed, "/about")[0] == 404
     assert get(addressed, "/about.html") == (404, MISSING)
+    assert not addressed.deploy().changed
 
 
 def test_a_release_without_the_store_is_as_before_and_the_first_with_it_writes_the_addresses(

@@ -279,3 +279,42 @@ def test_a_bucket_that_somebody_else_took_gets_nothing(stage: Stage) -> None:
         stage.deploy()
     assert stage.world.bucket.versions == {}
     assert stage.world.bucket.parts == {}
+
+
+def cut(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", ["_invalidate", "_verified"])
+def test_a_rollback_that_was_interrupted_is_finished_by_the_same_command_and_goes_back_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    for version in ("one", "two", "three"):
+        stage.write(next_site(version))
+        stage.deploy(verify=False)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Publisher, step, cut)
+        stage.rollback()
+    assert stage.publisher().rollback(None, dry_run=True).origin == 2
+    finished = stage.rollback()
+    assert (finished.number, finished.origin, finished.changed) == (4, 2, False)
+    assert finished.verified is not None
+    assert finished.verified.pages >= 6, "all of it, since what the interrupted run had changed is not known"
+    assert stage.rollback().origin == 1, "the next one goes back one more"
+
+
+def test_a_release_whose_verification_was_interrupted_is_verified_by_the_same_command(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.write(next_site("one"))
+    stage.deploy()
+    stage.write(next_site("two"))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Publisher, "_verified", cut)
+        stage.deploy()
+    stage.world.sabotage = lambda path, body: body.replace(b"two 3", b"broken")
+    with pytest.raises(VerificationError) as wrong:
+        stage.deploy()
+    assert "`amianai rollback` takes it back" in wrong.value.fix
+    stage.world.sabotage = lambda path, body: body
+    assert stage.rollback().origin == 1

@@ -118,7 +118,7 @@ def test_the_second_release_waits_when_asked_to(stage: Stage) -> None:
     assert [one.summary.number for one in stage.releases()] == [1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_release_gives_the_lock_back(stage: Stage, number: signal.Signals) -> None:
     stage.prepare_command()
     stage.write(many(400))

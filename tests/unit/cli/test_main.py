@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -199,6 +200,14 @@ def test_a_full_or_read_only_disk_is_told_plainly(number: int) -> None:
     assert isinstance(known, AmianaiError)
     assert known.where == "/some/file"
     assert known.fix
+
+
+def test_a_full_disk_that_the_system_does_not_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0 if folder == tmp_path else 1 << 30))
+    known = translate(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert known is not None
+    assert known.where == str(tmp_path)
 
 
 def test_errors_of_aws_are_translated() -> None:

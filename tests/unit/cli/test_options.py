@@ -132,6 +132,15 @@ def test_the_sandbox_never_becomes_aws_and_aws_never_the_sandbox(tmp_path: Path)
     assert app(tmp_path, sandbox=True).target.name == "sandbox"
 
 
+def test_the_sandbox_starts_on_the_screen_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that draw at the same time write escape sequences over each other's lines."""
+    drawn: list[object] = []
+    monkeypatch.setattr("amianai_infra.sandbox.sandbox.Sandbox.start", lambda self, progress: drawn.append(progress))
+    made = app(tmp_path, sandbox=True)
+    made.target.ready()
+    assert drawn == [made.progress]
+
+
 class Terminal(StringIO):
     def isatty(self) -> bool:
         return True

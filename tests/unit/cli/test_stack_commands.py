@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,7 +14,8 @@ from amianai_infra.cli.main import cli
 from amianai_infra.cli.options import App
 from amianai_infra.config import read_stack_file
 from amianai_infra.engine import Engine, Existing, Lock, Step, Summary
-from amianai_infra.operations import change, status
+from amianai_infra.errors import RefusedError
+from amianai_infra.operations import change, state_copies, status
 from amianai_infra.operations.status import Part
 from amianai_infra.site.environment import public_environment
 from amianai_infra.target import EngineEnvironment
@@ -216,6 +218,15 @@ def test_a_lost_state_is_shown_and_put_back_after_a_yes(context: Context, tmp_pa
     done = run("--json", "state", "restore", "--yes")
     assert json.loads(done.stdout) == {"restored": json.loads(run("--json", "state", "copies").stdout)[-1], "kept": ""}
     assert checkpoint.read_text() == good
+
+
+def test_a_state_that_somebody_changed_while_it_was_asked_about_stays(context: Context) -> None:
+    engine = Mock(spec=Engine)
+    engine.state_at_hand.side_effect = ["prod.json (gone)", "prod.json (80 resources)"]
+    found = state_copies.plan(engine, None)
+    with pytest.raises(RefusedError, match="Somebody changed the stack's state after this was planned; nothing was changed"):
+        state_copies.restore(context, engine, found)
+    engine.restore.assert_not_called()
 
 
 def test_env_names_the_client_for_development_and_a_release_the_sites(

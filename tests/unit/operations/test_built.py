@@ -226,6 +226,17 @@ def test_the_question_comes_after_the_plan_and_before_anything_is_written(contex
     assert "up" in names(context.log)
 
 
+def test_a_plan_of_a_stack_that_somebody_changed_while_it_was_asked_about_is_none(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context.flags["database.backup_days"] = "9"
+    context.answers["preview"] = summary("preview", {"update": 1}, changed=True)
+    monkeypatch.setattr(context, "confirm", lambda question: context.state.clear())
+    with pytest.raises(RefusedError, match="Somebody changed the stack after this was planned; nothing was changed"):
+        change.agreed_up(context, change.Consent())
+    assert names(context.log) == ["configure", "preview"]
+
+
 def test_a_setting_that_no_resource_takes_is_written_without_a_question(context: Context) -> None:
     context.flags["site.directory"] = "web"
     change.agreed_up(context, change.Consent())

@@ -269,6 +269,14 @@ def test_a_bucket_that_is_gone_already_is_no_problem(context: Context) -> None:
     run(context)
 
 
+def test_what_was_changed_while_the_domain_was_typed_is_planned_anew(context: Context) -> None:
+    engine, found = destroy.prepare(context, Options())
+    context.state.pop()
+    with pytest.raises(RefusedError, match="Somebody changed the stack after this was planned; nothing was changed"):
+        destroy.execute(context, engine, found, Options())
+    assert names(context.log) == ["recover"]
+
+
 def test_there_may_be_nothing_to_destroy(context: Context) -> None:
     context.there = False
     _engine, found = destroy.prepare(context, Options())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amianai_infra.engine.process import alive
 from amianai_infra.errors import BuildError
 from amianai_infra.progress import Progress
 from amianai_infra.site.process import Excerpt, run
@@ -59,3 +62,32 @@ def test_an_excerpt_begins_with_the_cause_and_says_what_is_missing(kinds: list[s
     between = len(lines) - 25 - (cause + 15)
     assert [line for line in shown if line not in lines] == ([f"… {between} more lines, which the log has …"] if between > 0 else [])
     assert len(shown) == len(set(shown))
+
+
+@pytest.mark.parametrize(("then", "presses"), [("wait", 2), ("trap 'exit 1' TERM; wait", 1)])
+def test_what_does_not_heed_an_interruption_is_ended_and_a_second_one_waits_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str, presses: int
+) -> None:
+    class Pressed:
+        def say(self, text: str) -> None:
+            raise KeyboardInterrupt
+
+    wait = subprocess.Popen.wait
+    waited: list[float | None] = []
+
+    def pressed_again(self: subprocess.Popen[str], timeout: float | None = None) -> int:
+        waited.append(timeout)
+        if presses > len(waited):
+            raise KeyboardInterrupt
+        return wait(self, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", pressed_again)
+    script = f"trap '' TERM; sleep 60 & echo $! > pid; echo begun; {then}"
+    with pytest.raises(KeyboardInterrupt):
+        run(("/bin/sh", "-c", script), tmp_path, {"PATH": "/usr/bin:/bin"}, tmp_path / "log", Pressed(), "It failed")  # type: ignore[arg-type]
+    child = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 3
+    while alive(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not alive(child)
+    assert waited[0] == 5.0

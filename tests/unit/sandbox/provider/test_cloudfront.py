@@ -118,3 +118,13 @@ def test_what_is_not_known_yet_is_not_judged() -> None:
 def test_a_header_policy_needs_headers() -> None:
     assert ResponseHeadersPolicy().check({"name": "empty"}) != []
     assert ResponseHeadersPolicy().check({"name": "full", "securityHeadersConfig": {"contentTypeOptions": {"override": True}}}) == []
+
+
+@pytest.mark.parametrize("policy", ["x" * 1783, UNKNOWN])
+def test_a_content_security_policy_is_no_longer_than_cloudfront_takes(policy: Any) -> None:
+    def problems(value: Any) -> list[str]:
+        part = {"contentSecurityPolicy": {"contentSecurityPolicy": value, "override": False}}
+        return [one.reason for one in ResponseHeadersPolicy().check({"securityHeadersConfig": part})]
+
+    assert problems(policy) == []
+    assert problems("x" * 1784) == ["the Content-Security-Policy has 1784 characters, more than CloudFront's quota of 1783"]
