@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,12 @@ def test_what_would_connect_otherwise_is_refused(tmp_path: Path, arguments: tupl
 )
 def test_everything_else_is_psqls_own(arguments: tuple[str, ...]) -> None:
     assert shell.redirecting(arguments) is None
+
+
+def test_neither_psql_nor_its_pager_keeps_what_was_typed(tmp_path: Path) -> None:
+    """What they read of their environment: psql's reference, HISTFILE; less, LESSHISTFILE."""
+    (tmp_path / "psql").write_text('#!/bin/sh\necho "$PSQL_HISTORY|$LESSHISTFILE" >"$0.saw"\n')
+    (tmp_path / "psql").chmod(0o700)
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PSQL_HISTORY": "mine", "LESSHISTFILE": "mine"}
+    assert shell.run(Endpoint("db.example.com", 5432, "amianai", tmp_path), Login("a", "b"), [], environ) == 0
+    assert (tmp_path / "psql.saw").read_text() == "/dev/null|-\n"
