@@ -42,7 +42,8 @@ def admin() -> None:
     """
 
 
-def _reason(function: AnyCallable) -> AnyCallable:
+def reason_option(function: AnyCallable) -> AnyCallable:
+    """`--reason TEXT`, which the gate wants."""
     return click.option("--reason", default="", metavar="TEXT", help="Why, for the record.")(function)
 
 
@@ -87,7 +88,7 @@ def _through(app: App, outputs: StackOutputs, plan: Callable[[Administrator], Pl
 
 @click.command()
 @confirm_option
-@_reason
+@reason_option
 @dry_run_option
 @click.pass_obj
 def reset(app: App, /, **options: Any) -> None:
@@ -117,7 +118,7 @@ def _gone(result: Result) -> str:
 @click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
 @click.option("--cascade", is_flag=True, help="Also the tables whose rows refer to them.")
 @confirm_option
-@_reason
+@reason_option
 @dry_run_option
 @click.pass_obj
 def truncate(app: App, /, tables: tuple[str, ...], cascade: bool, **options: Any) -> None:
@@ -137,7 +138,7 @@ def truncate(app: App, /, tables: tuple[str, ...], cascade: bool, **options: Any
 @click.option("--file", "file", type=click.File("rb"), help="Read the SQL from a file; - is standard input.")
 @click.option("--write", is_flag=True, help="Let it write: as the owner, in one transaction, behind the gate.")
 @confirm_option
-@_reason
+@reason_option
 @dry_run_option
 @click.pass_obj
 def sql(app: App, /, text: str | None, file: Any, write: bool, **options: Any) -> None:
@@ -176,7 +177,7 @@ def rows(result: Result) -> list[str]:
 @click.command("drop-role")
 @click.argument("role")
 @confirm_option
-@_reason
+@reason_option
 @dry_run_option
 @click.pass_obj
 def drop_role(app: App, /, role: str, **options: Any) -> None:

@@ -29,7 +29,8 @@ def migrate(app: App, dry_run: bool) -> None:
     amianai --sandbox db migrate
     amianai db migrate --dry-run
 
-    Each file runs in one transaction; two runs at once wait for each other. On AWS a snapshot is made first where the database holds
+    Each file runs in one transaction (or, with `-- no-transaction` as its first line, each of its statements); two runs at once wait for
+    each other. On AWS a snapshot is made first where the database holds
     data already. The roles and their passwords are made as the secrets say. What is applied is recorded before and after.
     """
     from amianai_infra.database import schema
@@ -39,7 +40,7 @@ def migrate(app: App, dry_run: bool) -> None:
     with connected(app, outputs=outputs, timeout=None) as connection:
         state = schema.look(connection, outputs, lambda: files)
         if dry_run:
-            pending = plan(files, state.applied)
+            pending = plan(files, state.applied, state.half)
             app.print({"pending": [str(one) for one in pending]}, _would(state))
             return
 
@@ -80,7 +81,8 @@ def _recorded(app: App, outputs: StackOutputs, action: str, detail: str, reason:
 
 
 def _would(state: State) -> list[str]:
-    return [f"would apply {one} ({one.path})" for one in state.pending] or ["Nothing to apply."]
+    lines = [f"would apply {one} ({one.path}){'' if one.transaction else ', outside a transaction'}" for one in state.pending]
+    return lines or ["Nothing to apply."]
 
 
 def _ask(app: App, count: int) -> None:

@@ -11,6 +11,7 @@ from amianai_infra.database import roles
 from amianai_infra.database.credentials import FixedCredentials, Login, Role
 from amianai_infra.database.endpoint import Endpoint
 from amianai_infra.database.migrate import Applied, Done, Migration, ledger, locked, migrate, plan, read_all, sql_files
+from amianai_infra.database.no_transaction import Begun, begun
 from amianai_infra.database.session import open_connection
 from amianai_infra.errors import ConfigurationError, RefusedError
 from amianai_infra.outputs import StackOutputs
@@ -47,6 +48,7 @@ class State:
     Attributes:
         server: PostgreSQL's version.
         applied: the ledger.
+        half: what was begun outside a transaction and is not done.
         pending: what `db migrate` would apply.
         problem: why it would refuse; empty where it would not.
         roles: role -> whether the server knows it.
@@ -54,6 +56,7 @@ class State:
 
     server: str
     applied: list[Applied]
+    half: list[Begun]
     pending: list[Migration]
     problem: str
     roles: dict[str, bool]
@@ -68,6 +71,7 @@ class State:
         return {
             "server": self.server,
             "applied": [one.as_dict() for one in self.applied],
+            "begun": [one.as_dict() for one in self.half],
             "pending": [str(one) for one in self.pending],
             "problem": self.problem,
             "roles": self.roles,
@@ -77,6 +81,7 @@ class State:
         """For a person."""
         lines = [f"PostgreSQL {self.server}"]
         lines += [f"✓ {one}  {one.applied_at:%Y-%m-%d %H:%M} by {one.applied_by}" for one in self.applied]
+        lines += [f"✗ {one.text()}" for one in self.half]
         lines += [f"· {one}  not applied" for one in self.pending]
         lines += under("✗ ", self.problem) if self.problem else []
         lines += [f"{'✓' if there else '·'} role {name}{'' if there else '  not there'}" for name, there in self.roles.items()]
@@ -86,10 +91,10 @@ class State:
 
 def look(connection: Connection[Any], outputs: StackOutputs, read: Callable[[], Sequence[Migration]]) -> State:
     """Read the state; changes nothing and waits for nobody. Migrations that cannot be read are a problem to tell of."""
-    known = ledger(connection)
+    known, half = ledger(connection), begun(connection)
     problem, pending = "", []
     try:
-        pending = plan(read(), known)
+        pending = plan(read(), known, half)
     except (RefusedError, ConfigurationError) as error:
         problem = str(error)
     version = connection.execute("SHOW server_version").fetchone()
@@ -97,7 +102,7 @@ def look(connection: Connection[Any], outputs: StackOutputs, read: Callable[[], 
     rows = connection.execute("SELECT rolname FROM pg_roles").fetchall()
     there = {name for (name,) in rows}
     found = {name: name in there for name in (names.application, names.readonly)}
-    return State(str(version[0]).split()[0] if version else "", known, pending, problem, found)
+    return State(str(version[0]).split()[0] if version else "", known, half, pending, problem, found)
 
 
 def apply(
