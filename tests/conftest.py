@@ -95,7 +95,7 @@ def env_file(deployed: Deployed) -> Iterator[Path]:
     file.unlink()
 
 
-ON_DEMAND = ("soak", "settings", "frameworks")
+ON_DEMAND = ("soak", "settings", "frameworks", "clients")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

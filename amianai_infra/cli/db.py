@@ -40,6 +40,7 @@ COMMANDS: Commands = {
     "baseline": ("amianai_infra.cli.db_ledger:baseline", "Record migrations as applied without running them."),
     "repair": ("amianai_infra.cli.db_ledger:repair", "Take on record that applied migrations were edited."),
     "adopt": ("amianai_infra.cli.db_adopt:adopt", "Say what adopting an instance made elsewhere takes."),
+    "run": ("amianai_infra.cli.db_run:run", "Run a migration tool of the team's own as the migrator."),
     "admin": ("amianai_infra.cli.db_admin:admin", "Dangerous work: enabled, confirmed, on record."),
 }
 

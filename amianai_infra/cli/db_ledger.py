@@ -11,6 +11,7 @@ import click
 from amianai_infra.cli.db import at_option, connected, found_outputs, own_migrations, require_gate
 from amianai_infra.cli.db_admin import reason_option
 from amianai_infra.cli.options import App, confirm_option, dry_run_option
+from amianai_infra.errors import RefusedError
 from amianai_infra.printing import show
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ def diff(app: App) -> None:
     from amianai_infra.database.session import connect
 
     files, outputs = read_all(own_migrations(app)), found_outputs(app)
+    if outputs.database.external:
+        raise RefusedError(
+            "The schema is made by a tool of the team's own, which alone knows what it should be.",
+            where="setting database.migrations_by = external",
+            fix="ask it: `alembic check`, `prisma migrate diff`, `drizzle-kit check`, `manage.py makemigrations --check`",
+        )
 
     def opened(database: str | None) -> Connection[Any]:
         return connect(app.target, outputs, "owner", database=database, statement_timeout=None, at=at_option())

@@ -10,6 +10,7 @@ import click
 
 from amianai_infra.cli.db import at_option, connected, found_outputs, own_migrations, snapshot_maker
 from amianai_infra.cli.options import App, confirm_option, dry_run_option, recommended
+from amianai_infra.errors import RefusedError
 
 if TYPE_CHECKING:
     from amianai_infra.database.audit import Record
@@ -40,7 +41,7 @@ def migrate(app: App, dry_run: bool) -> None:
     with connected(app, outputs=outputs, timeout=None) as connection:
         state = schema.look(connection, outputs, lambda: files)
         if dry_run:
-            pending = plan(files, state.applied, state.half)
+            pending = plan(files, state.applied, state.half, external=outputs.database.external)
             app.print({"pending": [str(one) for one in pending]}, _would(state))
             return
 
@@ -166,6 +167,12 @@ def seed(app: App, confirm: str | None) -> None:
     from amianai_infra.database.seed import seed as insert
 
     outputs = found_outputs(app)
+    if outputs.database.external:
+        raise RefusedError(
+            "The rows are for tables of ours, and a tool of the team's own makes the schema.",
+            where="setting database.migrations_by = external",
+            fix="seed it with that tool",
+        )
     if not app.sandbox:
         app.announce()
         app.confirm_domain(confirm, "This inserts made-up people into the production database", outputs.domain)

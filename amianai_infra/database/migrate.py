@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 OURS = "amianai"
 PROJECT = "project"
+APPLICATION = (OURS, 1)
+"""The one that makes the application's tables; without a place among ours: where a team has a tool of its own, it may come late, or never."""
 FOLDER = Path(__file__).parent / "migrations"
 
 # "amianai", as PostgreSQL's advisory locks want it: two numbers of 32 bits.
@@ -206,13 +208,16 @@ def read_all(own: Path | None) -> list[Migration]:
     return [*read_folder(FOLDER, OURS), *(read_folder(own, PROJECT) if own else ())]
 
 
-def plan(files: Sequence[Migration], ledger: Sequence[Applied], half: Sequence[Begun] = ()) -> list[Migration]:
+def plan(
+    files: Sequence[Migration], ledger: Sequence[Applied], half: Sequence[Begun] = (), *, external: bool = False
+) -> list[Migration]:
     """What is to be applied, in order. Pure.
 
     Args:
         files: every migration.
         ledger: what has been applied.
         half: what was begun outside a transaction and is not done.
+        external: whether a tool of the team's own makes the application's tables.
 
     Raises:
         RefusedError: files and ledger contradict each other; every contradiction is named.
@@ -227,7 +232,7 @@ def plan(files: Sequence[Migration], ledger: Sequence[Applied], half: Sequence[B
     problems += [
         f"{one} was added before {known[one.source, latest[one.source]]}, which has been applied{_order(one, latest[one.source])}"
         for key, one in by_key.items()
-        if key not in known and key[1] < latest.get(one.source, 0)
+        if key not in known and key[1] < latest.get(one.source, 0) and key != APPLICATION
     ]
     problems += [problem for one in half for problem in _half(one, by_key.get((one.source, int(one.version))))]
     if problems:
@@ -237,7 +242,7 @@ def plan(files: Sequence[Migration], ledger: Sequence[Applied], half: Sequence[B
             fix="restore the files as they were, and put changes into a new migration (`amianai db new`); one that is new and comes too early"
             " gets a later name; what was edited on purpose and reviewed, `amianai db repair` takes on record",
         )
-    return [one for key, one in by_key.items() if key not in known]
+    return [one for key, one in by_key.items() if key not in known and not (external and key == APPLICATION)]
 
 
 def _order(one: Migration, latest: int) -> str:
@@ -291,6 +296,7 @@ def migrate(
     say: Callable[[str], None],
     before: Callable[[], object] | None = None,
     around: Callable[[], None] | None = None,
+    external: bool = False,
     wait: timedelta = LOCK_WAIT,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Done:
@@ -303,6 +309,7 @@ def migrate(
         say: told what happens.
         before: called under the lock before anything is applied to a database that has a ledger or any table already: a snapshot.
         around: called under the lock first and last: the roles and their rights.
+        external: as for `plan`.
         wait: how long to wait for another run.
         sleep: waits between the attempts at a migration that does not get a lock.
 
@@ -313,7 +320,7 @@ def migrate(
     """
     with locked(connection, say, wait) as waited:
         known = ledger(connection)
-        pending = plan(files, known, begun(connection))
+        pending = plan(files, known, begun(connection), external=external)
         holds_data = known or connection.execute(_ANY_TABLE).fetchone() == (True,)
         if pending and holds_data and before is not None:
             before()

@@ -1,4 +1,4 @@
-"""psql on the stack's database: verified TLS, the password in a file of mode 0600 that is gone afterwards."""
+"""psql and other programs on the stack's database: verified TLS, the password in a file of mode 0600 that is gone afterwards."""
 
 from __future__ import annotations
 
@@ -64,6 +64,39 @@ def run(endpoint: Endpoint, login: Login, arguments: Sequence[str], environ: Map
             variables["PGOPTIONS"] = "-c default_transaction_read_only=on"
         with _outlived():
             return subprocess.run([psql, *arguments], env=variables, check=False).returncode
+
+
+def run_program(endpoint: Endpoint, login: Login, command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a program of any kind that finds the database in its environment, but for the password; gives its exit code.
+
+    Args:
+        endpoint: the server.
+        login: who connects.
+        command: the program and its arguments.
+        environ: the process environment, of which nothing about databases is passed on.
+
+    Raises:
+        MissingToolError: there is no such program.
+    """
+    program = shutil.which(command[0], path=environ.get("PATH"))
+    if program is None:
+        raise MissingToolError(f"{command[0]} was not found.", where="PATH", fix="install it, or give its path")
+    with password_file(endpoint, login) as file:
+        variables = {name: value for name, value in environ.items() if not name.startswith(("PG", "DATABASE_"))}
+        variables |= endpoint.libpq(login.user) | {"PGPASSFILE": str(file), "PGAPPNAME": "amianai db run", **_FORGETFUL}
+        variables |= {
+            "DATABASE_URL": endpoint.url(login.user),
+            "DATABASE_HOST": endpoint.address or endpoint.host,
+            "DATABASE_PORT": str(endpoint.port),
+            "DATABASE_NAME": endpoint.database,
+            "DATABASE_USER": login.user,
+            "DATABASE_SERVER_NAME": endpoint.host,
+            "DATABASE_CA": str(endpoint.ca),
+            # Node's clients take no file of authorities from the variables of libpq.
+            "NODE_EXTRA_CA_CERTS": str(endpoint.ca),
+        }
+        with _outlived():
+            return subprocess.run([program, *command[1:]], env=variables, check=False).returncode
 
 
 def redirecting(arguments: Sequence[str]) -> str | None:
