@@ -25,7 +25,9 @@ _DEFAULT_FOLDER = "migrations"
 @click.command()
 @click.argument("name", nargs=-1, required=True)
 @click.option("--time", "time", is_flag=True, help="Name it by the time (14 digits), although the folder has numbers; after that all are.")
-@click.option("--no-transaction", is_flag=True, help="For what PostgreSQL runs outside a transaction alone: CREATE INDEX CONCURRENTLY, VACUUM.")
+@click.option(
+    "--no-transaction", is_flag=True, help="For what PostgreSQL runs outside a transaction alone: CREATE INDEX CONCURRENTLY, VACUUM."
+)
 @click.pass_obj
 def new(app: App, name: tuple[str, ...], time: bool, no_transaction: bool) -> None:
     """Make an empty file for a migration, under the next number or the time.
@@ -120,7 +122,9 @@ def baseline(app: App, /, version: str, source: str, **options: Any) -> None:
     heading = "These are recorded as applied, and not run; the schema is not looked at:"
     done = _through(app, outputs, "baseline", heading, look, do, options)
     if done is not None:
-        app.print({"recorded": done}, f"{done} recorded as applied.\n  next:  `amianai db diff`, which compares the schema with them".split("\n"))
+        app.print(
+            {"recorded": done}, f"{done} recorded as applied.\n  next:  `amianai db diff`, which compares the schema with them".split("\n")
+        )
 
 
 @click.command()

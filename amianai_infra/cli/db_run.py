@@ -43,6 +43,7 @@ def run(app: App, lasting: timedelta, confirm: str | None, reason: str, command:
 
     outputs, shown = found_outputs(app), shlex.join(command)
     secret_arn(outputs, "migrator")  # refused before anything is asked where there is none
+    words = (shell.program(command[0], app.environ), *command[1:])
     require_gate(app, outputs, "amianai db run", confirm, reason)
     app.announce()
     app.confirm_domain(confirm, f"This lets {command[0]} change the schema", outputs.domain)
@@ -62,6 +63,6 @@ def run(app: App, lasting: timedelta, confirm: str | None, reason: str, command:
         with connected(app, outputs=outputs, timeout=None) as connection, locked(connection, app.progress.note):
             manager = app.target.client("secretsmanager")
             with migrator.door(connection, outputs, manager, lasting, lambda: schema.settle(connection, app.target, outputs)) as login:
-                code = shell.run_program(Endpoint.of(app.target, outputs).at(at_option()), login, command, app.environ)
+                code = shell.run_program(Endpoint.of(app.target, outputs).at(at_option()), login, words, app.environ)
         if code:
             raise AmianaiError(f"{command[0]} ended with exit code {code}; what it has committed stays.", where=shown)

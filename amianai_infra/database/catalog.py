@@ -1,5 +1,7 @@
 """What a database's schema is made of: every object with its definition, as the server tells it. Not rights, owners, comments or rows."""
 
+# ruff: noqa: S608 - no part of these queries comes from outside
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -38,95 +40,69 @@ _TYPE = """CASE t.typtype
 _POLICY = """concat_ws(' ', p.polcmd, CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
     (SELECT string_agg(r.rolname, ', ' ORDER BY r.rolname) FROM pg_roles r WHERE r.oid = ANY (p.polroles)),
     'USING ' || pg_get_expr(p.polqual, p.polrelid), 'CHECK ' || pg_get_expr(p.polwithcheck, p.polrelid))"""
-# Kind, name, the table that it goes with, definition; what of them is meant.
+# Kind, name, the table that it goes with, definition.
 _PARTS = (
-    ("'schema'", "quote_ident(s.nspname)", "''", "''", "spaces s", _OWN.format("pg_namespace", "s")),
-    (
-        "CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table'"
-        " WHEN 'c' THEN 'type' ELSE 'table' END",
-        "c.oid::regclass::text",
-        "coalesce((SELECT d.refobjid::regclass::text FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid"
-        " AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND c.relkind = 'S' LIMIT 1), '')",
-        _RELATION,
-        "pg_class c JOIN spaces s ON s.oid = c.relnamespace",
-        "c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND " + _WITHOUT.format("pg_class", "c"),
-    ),
-    (
-        "'column'",
-        "c.oid::regclass::text || '.' || quote_ident(a.attname)",
-        "c.oid::regclass::text",
-        _COLUMN,
-        "pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN spaces s ON s.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid"
-        " LEFT JOIN pg_attrdef e ON (e.adrelid, e.adnum) = (a.attrelid, a.attnum)",
-        "c.relkind IN ('r', 'p', 'f', 'c') AND a.attnum > 0 AND NOT a.attisdropped AND " + _WITHOUT.format("pg_class", "c"),
-    ),
-    (
-        "'constraint'",
-        "quote_ident(k.conname) || ' on ' || coalesce(nullif(k.conrelid, 0)::regclass::text, k.contypid::regtype::text)",
-        "coalesce(nullif(k.conrelid, 0)::regclass::text, k.contypid::regtype::text)",
-        "pg_get_constraintdef(k.oid)",
-        "pg_constraint k JOIN spaces s ON s.oid = k.connamespace",
-        "k.contype NOT IN ('n', 't') AND k.conparentid = 0 AND " + _OWN.format("pg_constraint", "k"),
-    ),
-    (
-        "'index'",
-        "c.oid::regclass::text",
-        "i.indrelid::regclass::text",
-        "pg_get_indexdef(c.oid) || CASE WHEN i.indisvalid THEN '' ELSE ' (not valid)' END",
-        "pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN spaces s ON s.oid = c.relnamespace",
-        "NOT c.relispartition AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = c.oid AND k.contype IN ('p', 'u', 'x')) AND "
-        + _WITHOUT.format("pg_class", "c"),
-    ),
-    (
-        "CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END",
-        "p.oid::regprocedure::text",
-        "''",
-        "CASE p.prokind WHEN 'a' THEN '' ELSE pg_get_functiondef(p.oid) END",
-        "pg_proc p JOIN spaces s ON s.oid = p.pronamespace",
-        _OWN.format("pg_proc", "p"),
-    ),
-    (
-        "'trigger'",
-        "quote_ident(g.tgname) || ' on ' || g.tgrelid::regclass",
-        "g.tgrelid::regclass::text",
-        "pg_get_triggerdef(g.oid) || CASE g.tgenabled WHEN 'O' THEN '' WHEN 'D' THEN ' (disabled)' ELSE format(' (enabled: %%s)', g.tgenabled) END",
-        "pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid JOIN spaces s ON s.oid = c.relnamespace",
-        "NOT g.tgisinternal AND g.tgparentid = 0 AND " + _OWN.format("pg_trigger", "g"),
-    ),
-    (
-        "'rule'",
-        "quote_ident(w.rulename) || ' on ' || w.ev_class::regclass",
-        "w.ev_class::regclass::text",
-        "pg_get_ruledef(w.oid)",
-        "pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class JOIN spaces s ON s.oid = c.relnamespace",
-        "w.rulename <> '_RETURN' AND " + _OWN.format("pg_class", "c"),
-    ),
-    (
-        "'policy'",
-        "quote_ident(p.polname) || ' on ' || p.polrelid::regclass",
-        "p.polrelid::regclass::text",
-        _POLICY,
-        "pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN spaces s ON s.oid = c.relnamespace",
-        "true",
-    ),
-    (
-        "CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END",
-        "t.oid::regtype::text",
-        "''",
-        _TYPE,
-        "pg_type t JOIN spaces s ON s.oid = t.typnamespace",
-        "t.typtype IN ('e', 'd', 'r') AND " + _OWN.format("pg_type", "t"),
-    ),
-    (
-        "'statistics'",
-        "format('%%I.%%I', s.nspname, x.stxname)",
-        "x.stxrelid::regclass::text",
-        "pg_get_statisticsobjdef(x.oid)",
-        "pg_statistic_ext x JOIN spaces s ON s.oid = x.stxnamespace",
-        "true",
-    ),
+    f"SELECT 'schema', quote_ident(s.nspname), '', '' FROM spaces s WHERE {_OWN.format('pg_namespace', 's')}",
+    f"""
+    SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table'
+        WHEN 'c' THEN 'type' ELSE 'table' END,
+        c.oid::regclass::text,
+        coalesce((SELECT d.refobjid::regclass::text FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+            AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND c.relkind = 'S' LIMIT 1), ''),
+        {_RELATION}
+    FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND {_WITHOUT.format("pg_class", "c")}
+    """,
+    f"""
+    SELECT 'column', c.oid::regclass::text || '.' || quote_ident(a.attname), c.oid::regclass::text, {_COLUMN}
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN spaces s ON s.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_attrdef e ON (e.adrelid, e.adnum) = (a.attrelid, a.attnum)
+    WHERE c.relkind IN ('r', 'p', 'f', 'c') AND a.attnum > 0 AND NOT a.attisdropped AND {_WITHOUT.format("pg_class", "c")}
+    """,
+    f"""
+    SELECT 'constraint', quote_ident(k.conname) || ' on ' || o.name, o.name, pg_get_constraintdef(k.oid)
+    FROM pg_constraint k JOIN spaces s ON s.oid = k.connamespace,
+    LATERAL (SELECT coalesce(nullif(k.conrelid, 0)::regclass::text, k.contypid::regtype::text) AS name) o
+    WHERE k.contype NOT IN ('n', 't') AND k.conparentid = 0 AND {_OWN.format("pg_constraint", "k")}
+    """,
+    f"""
+    SELECT 'index', c.oid::regclass::text, i.indrelid::regclass::text,
+        pg_get_indexdef(c.oid) || CASE WHEN i.indisvalid THEN '' ELSE ' (not valid)' END
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN spaces s ON s.oid = c.relnamespace
+    WHERE NOT c.relispartition AND {_WITHOUT.format("pg_class", "c")}
+        AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = c.oid AND k.contype IN ('p', 'u', 'x'))
+    """,
+    f"""
+    SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END, p.oid::regprocedure::text, '',
+        CASE p.prokind WHEN 'a' THEN '' ELSE pg_get_functiondef(p.oid) END
+    FROM pg_proc p JOIN spaces s ON s.oid = p.pronamespace WHERE {_OWN.format("pg_proc", "p")}
+    """,
+    f"""
+    SELECT 'trigger', quote_ident(g.tgname) || ' on ' || g.tgrelid::regclass, g.tgrelid::regclass::text,
+        pg_get_triggerdef(g.oid)
+            || CASE g.tgenabled WHEN 'O' THEN '' WHEN 'D' THEN ' (disabled)' ELSE format(' (enabled: %%s)', g.tgenabled) END
+    FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid JOIN spaces s ON s.oid = c.relnamespace
+    WHERE NOT g.tgisinternal AND g.tgparentid = 0 AND {_OWN.format("pg_trigger", "g")}
+    """,
+    f"""
+    SELECT 'rule', quote_ident(w.rulename) || ' on ' || w.ev_class::regclass, w.ev_class::regclass::text, pg_get_ruledef(w.oid)
+    FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class JOIN spaces s ON s.oid = c.relnamespace
+    WHERE w.rulename <> '_RETURN' AND {_WITHOUT.format("pg_class", "c")}
+    """,
+    f"""
+    SELECT 'policy', quote_ident(p.polname) || ' on ' || p.polrelid::regclass, p.polrelid::regclass::text, {_POLICY}
+    FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN spaces s ON s.oid = c.relnamespace
+    """,
+    f"""
+    SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, t.oid::regtype::text, '', {_TYPE}
+    FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace WHERE t.typtype IN ('e', 'd', 'r') AND {_OWN.format("pg_type", "t")}
+    """,
+    """
+    SELECT 'statistics', format('%%I.%%I', s.nspname, x.stxname), x.stxrelid::regclass::text, pg_get_statisticsobjdef(x.oid)
+    FROM pg_statistic_ext x JOIN spaces s ON s.oid = x.stxnamespace
+    """,
     *(
-        (f"'{kind}'", name, "''", "''", f"{catalog} x JOIN spaces s ON s.oid = x.{prefix}namespace", _OWN.format(catalog, "x"))
+        f"SELECT '{kind}', {name}, '', '' FROM {catalog} x JOIN spaces s ON s.oid = x.{prefix}namespace WHERE {_OWN.format(catalog, 'x')}"
         for kind, catalog, prefix, name in (
             ("operator", "pg_operator", "opr", "x.oid::regoperator::text"),
             ("collation", "pg_collation", "coll", "x.oid::regcollation::text"),
@@ -137,20 +113,16 @@ _PARTS = (
 )
 # What is in no schema. `pg_stat_statements` is ours or the server's.
 _WHOLE = (
-    (
-        "'extension'",
-        "quote_ident(x.extname)",
-        "''",
-        "'in ' || x.extnamespace::regnamespace",
-        "pg_extension x",
-        "x.extname NOT IN ('plpgsql', 'pg_stat_statements')",
-    ),
-    ("'publication'", "quote_ident(x.pubname)", "''", "''", "pg_publication x", "true"),
-    ("'event trigger'", "quote_ident(x.evtname)", "''", "x.evtevent || ' ' || x.evtfoid::regproc", "pg_event_trigger x", "true"),
+    """
+    SELECT 'extension', quote_ident(x.extname), '', 'in ' || x.extnamespace::regnamespace
+    FROM pg_extension x WHERE x.extname NOT IN ('plpgsql', 'pg_stat_statements')
+    """,
+    "SELECT 'publication', quote_ident(x.pubname), '', '' FROM pg_publication x",
+    "SELECT 'event trigger', quote_ident(x.evtname), '', x.evtevent || ' ' || x.evtfoid::regproc FROM pg_event_trigger x",
 )
 _SPACES = """WITH spaces AS (
-    SELECT n.oid, n.nspname FROM pg_namespace n WHERE CASE WHEN %(only)s::text[] IS NULL
-        THEN n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'amianai_migrations') ELSE n.nspname = ANY (%(only)s::text[]) END
+    SELECT n.oid, n.nspname FROM pg_namespace n WHERE CASE WHEN %(only)s::text[] IS NOT NULL THEN n.nspname = ANY (%(only)s::text[])
+        ELSE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'amianai_migrations') END
 )"""
 
 
@@ -179,15 +151,13 @@ def described(connection: Connection[Any], only: Sequence[str] | None = None) ->
         only: of these schemas alone, and without what is in none (extensions, publications, event triggers).
     """
     parts = _PARTS if only is not None else (*_PARTS, *_WHOLE)
-    selects = " UNION ALL ".join(
-        f"SELECT {kind}, {name}, {table}, {definition} FROM {source} WHERE {which}"  # noqa: S608
-        for kind, name, table, definition, source, which in parts
-    )
     with connection.transaction():
         (before,) = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone() or ("",)
         # Every name comes with its schema, and no temporary table stands in for one of the server's.
         connection.execute("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
-        rows = connection.execute(f"{_SPACES} {selects}".encode(), {"only": None if only is None else list(only)}).fetchall()
+        rows = connection.execute(
+            f"{_SPACES} {' UNION ALL '.join(parts)}".encode(), {"only": None if only is None else list(only)}
+        ).fetchall()
         connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (before,))
     return {(str(kind), str(name)): Thing(str(definition or ""), str(table)) for kind, name, table, definition in rows}
 

@@ -100,7 +100,7 @@ def one_transaction(connection: Connection[Any], what: str, *, roles: bool = Tru
 
 
 def kept_records(connection: Connection[Any]) -> object:
-    """Our schemas and the ledger's lines as they are, for comparison: for SQL that runs outside a transaction, whose traces go with each."""
+    """Our schemas and the ledger's lines as they are, for comparison, where SQL ran outside a transaction of ours."""
     rows = connection.execute(b"SELECT a::text FROM amianai_migrations.applied a ORDER BY 1").fetchall()
     return described(connection, RESERVED), rows
 

@@ -18,9 +18,7 @@ NOT_RUN = "(baseline: not run)"
 """Follows who recorded a file, in the ledger's `applied_by`."""
 
 
-def to_baseline(
-    files: Sequence[Migration], known: Sequence[Applied], half: Sequence[Begun], source: str, through: str
-) -> list[Migration]:
+def to_baseline(files: Sequence[Migration], known: Sequence[Applied], half: Sequence[Begun], source: str, through: str) -> list[Migration]:
     """The files of a source up to a version, as far as they are not in the ledger. Pure.
 
     Raises:
@@ -28,7 +26,9 @@ def to_baseline(
         RefusedError: all are there already, or files and ledger contradict each other.
     """
     if not any(one.source == source and int(one.version) == int(through) for one in files):
-        raise NotFoundError(f"No migration of {source} has the version {through}.", fix="`amianai db migrate --dry-run` lists what is not applied")
+        raise NotFoundError(
+            f"No migration of {source} has the version {through}.", fix="`amianai db migrate --dry-run` lists what is not applied"
+        )
     chosen = [one for one in plan(files, known, half) if one.source == source and int(one.version) <= int(through)]
     if not chosen:
         raise RefusedError(f"Every migration of {source} up to {through} is in the ledger already; nothing was changed.")

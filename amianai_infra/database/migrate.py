@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from amianai_infra.database import no_transaction
+from amianai_infra.database.copy_rows import execute, line_of, without_rows
 from amianai_infra.database.guard import RESERVED, one_transaction
 from amianai_infra.database.no_transaction import Begun, begun
 from amianai_infra.database.session import said, translate
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 OURS = "amianai"
 PROJECT = "project"
 APPLICATION = (OURS, 1)
-"""The one that makes the application's tables; without a place among ours: where a team has a tool of its own, it may come late, or never."""
+"""Makes the application's tables. Where a team has a tool of its own for that, it comes late or never."""
 FOLDER = Path(__file__).parent / "migrations"
 
 # "amianai", as PostgreSQL's advisory locks want it: two numbers of 32 bits.
@@ -170,29 +171,31 @@ def _read(path: Path, source: str) -> Migration:
             " (`amianai db new add_avatars` does)",
         )
     sql = decoded(_content(path), str(path)).replace("\r\n", "\n").replace("\r", "\n")
-    line = copies(sql)
+    transaction = not no_transaction.wanted(sql, str(path))
+    line = copies(without_rows(sql, statements=True) if transaction else sql)
     if line:
         raise ConfigurationError(COPY, where=f"{path}:{line}", fix=COPY_FIX)
-    control = transaction_control(sql)
+    text = without_rows(sql)
+    control = transaction_control(text)
     if control:
         raise ConfigurationError(
             f"A migration says {control}, but the transactions are ours: one for each file, or with -- no-transaction for each statement.",
             where=str(path),
             fix="leave the statement out",
         )
-    named_schema = reserved(sql) if source == PROJECT else ""
+    named_schema = reserved(text) if source == PROJECT else ""
     if named_schema:
         raise ConfigurationError(
             f"A migration names {named_schema}, which keeps the record of what was done.", where=str(path), fix="leave that schema alone"
         )
     checksum = hashlib.sha256(sql.encode()).hexdigest()
-    return Migration(source, named[1], named[2], checksum, sql, path, transaction=not no_transaction.wanted(sql, str(path)))
+    return Migration(source, named[1], named[2], checksum, sql, path, transaction)
 
 
 def _is_version(text: str) -> bool:
     """Whether what has the length of a time is one: a slip of the hand would come after everything for years."""
     try:
-        return len(text) < len("20261130074500") or bool(datetime.strptime(text, TIME))  # noqa: DTZ007
+        return len(text) < len("20261130074500") or bool(datetime.strptime(text, TIME))
     except ValueError:
         return False
 
@@ -208,9 +211,7 @@ def read_all(own: Path | None) -> list[Migration]:
     return [*read_folder(FOLDER, OURS), *(read_folder(own, PROJECT) if own else ())]
 
 
-def plan(
-    files: Sequence[Migration], ledger: Sequence[Applied], half: Sequence[Begun] = (), *, external: bool = False
-) -> list[Migration]:
+def plan(files: Sequence[Migration], ledger: Sequence[Applied], half: Sequence[Begun] = (), *, external: bool = False) -> list[Migration]:
     """What is to be applied, in order. Pure.
 
     Args:
@@ -239,7 +240,7 @@ def plan(
         raise RefusedError(
             "The migrations do not follow from what has been applied:",
             details=problems,
-            fix="restore the files as they were, and put changes into a new migration (`amianai db new`); one that is new and comes too early"
+            fix="restore the files as they were, and put changes into a new migration (`amianai db new`); a new one that comes too early"
             " gets a later name; what was edited on purpose and reviewed, `amianai db repair` takes on record",
         )
     return [one for key, one in by_key.items() if key not in known and not (external and key == APPLICATION)]
@@ -421,8 +422,16 @@ def _apply(connection: Connection[Any], one: Migration, by: str, say: Callable[[
 
 
 def _outside(connection: Connection[Any], one: Migration, by: str, say: Callable[[str], None]) -> Applied:
+    from psycopg import Error
+
     try:
         return no_transaction.run(connection, one, by, say, lambda taken: record(connection, one, by, taken))
+    except Error as error:
+        raise AmianaiError(
+            f"How far the migration {one} came could not be recorded; it runs outside a transaction, so what is done stays.",
+            where=f"{one.path}: {error.sqlstate}: {said(error)}",
+            fix="leave SET ROLE and the like to transactions, and look at what is there before it is run again",
+        ) from error
     finally:
         if not connection.closed:
             connection.execute(_CLEAN, prepare=False)
@@ -448,7 +457,7 @@ def _once(connection: Connection[Any], one: Migration, by: str) -> Applied:
             connection.execute(one.sql.encode())
         else:
             with one_transaction(connection, f"The migration {one}"):
-                connection.execute(one.sql.encode())
+                execute(connection, one.sql)
         return record(connection, one, by, timedelta(seconds=time.monotonic() - started))
 
 
@@ -481,7 +490,7 @@ def _failed(one: Migration, error: Error) -> AmianaiError:
 
 def _place(one: Migration, error: Error) -> str:
     """File, line and what PostgreSQL says; without its detail, which may quote rows."""
-    position = error.diag.statement_position
-    line = f":{one.sql.count(chr(10), 0, int(position) - 1) + 1}" if position else ""
+    found = line_of(one.sql, error)
+    line = f":{found}" if found else ""
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
     return f"{one.path}{line}: {error.sqlstate}: {said(error)}{hint}"

@@ -38,7 +38,7 @@ UNION ALL
 SELECT CASE t.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, t.oid::regtype::text FROM pg_type t
 WHERE t.typnamespace = 'public'::regnamespace AND t.typowner = current_user::regrole AND t.typtype IN ('d', 'e', 'r', 'c')
     AND NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind <> 'c') AND {_EXTENSIONS.format("pg_type", "t.oid")}
-"""
+"""  # noqa: S608
 _RIGHTS: tuple[tuple[LiteralString, bool], ...] = (
     ("GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {} TO {}", True),
     ("GRANT USAGE, CREATE ON SCHEMA public TO {}", False),
@@ -82,7 +82,7 @@ def ensure(connection: Connection[Any], outputs: StackOutputs, names: roles.Name
             for statement, database in _RIGHTS:
                 connection.execute(_sql(statement, *([names.database] if database else []), role))
             for (table,) in connection.execute(_OUR_TABLES, (list(_OURS),)).fetchall():
-                connection.execute(_sql("GRANT SELECT, INSERT, UPDATE, DELETE, REFERENCES ON {} TO {}", table, role))
+                connection.execute(_sql("GRANT SELECT, INSERT, UPDATE, DELETE, REFERENCES ON public.{} TO {}", table, role))
             for kind, name in connection.execute(_OF_THE_OWNER.encode(), {"ours": list(_OURS)}).fetchall():
                 connection.execute(SQL("ALTER {} {} OWNER TO {}").format(SQL(kind), SQL(name), _sql("{}", role)))  # quoted by the server
     except Error as error:

@@ -21,7 +21,9 @@ def words(name: str) -> str:
     """
     found = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     if not found or not name.isascii():
-        raise ConfigurationError(f"{name!r} is no name for a migration.", fix="use letters, digits and spaces: `amianai db new add_avatars`")
+        raise ConfigurationError(
+            f"{name!r} is no name for a migration.", fix="use letters, digits and spaces: `amianai db new add_avatars`"
+        )
     return found
 
 

@@ -100,7 +100,8 @@ class Begun:
     def text(self) -> str:
         """For a person."""
         why = f": {self.error}" if self.error else ", where it was ended"
-        return f"{self} stopped in statement {self.done + 1}{why}; what came before it stays  {self.begun_at:%Y-%m-%d %H:%M} by {self.begun_by}"
+        when = f"{self.begun_at:%Y-%m-%d %H:%M} by {self.begun_by}"
+        return f"{self} stopped in statement {self.done + 1}{why}; what came before it stays  {when}"
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -120,9 +121,7 @@ class _Statement:
 
 
 def _statements(one: Migration) -> list[_Statement]:
-    return [
-        _Statement(one.sql[start:end], one.sql.count("\n", 0, start) + 1, "".join(words[:1])) for words, start, end in spans(one.sql)
-    ]
+    return [_Statement(one.sql[start:end], one.sql.count("\n", 0, start) + 1, "".join(words[:1])) for words, start, end in spans(one.sql)]
 
 
 def _checksum(statements: Sequence[_Statement]) -> str:
@@ -199,17 +198,24 @@ class _Work:
     def do(self, step: _Statement, which: str) -> None:
         """One statement; `which` is its number."""
         from psycopg import Error
-        from psycopg.pq import TransactionStatus
 
         try:
             self.connection.execute(step.sql.encode(), prepare=False)
         except Error as error:
             raise self._stopped(step, which, error) from error
-        if self.connection.info.transaction_status != TransactionStatus.IDLE:
-            self.connection.execute("ROLLBACK")
+        if self._rolled_back():
             self.note(error="it began a transaction")
             raise AmianaiError(f"Statement {which} of the migration {self.one} begins a transaction.", where=f"{self.one.path}:{step.line}")
         self._require_untouched()
+
+    def _rolled_back(self) -> bool:
+        """Whether the statement began a transaction that our reading of it had missed; it is ended then."""
+        from psycopg.pq import TransactionStatus
+
+        begun = self.connection.info.transaction_status != TransactionStatus.IDLE
+        if begun:
+            self.connection.execute("ROLLBACK")
+        return begun
 
     def note(self, **values: object) -> None:
         """Keep how far it is."""
@@ -228,6 +234,7 @@ class _Work:
                 " it goes on there",
             )
         why = f"{error.sqlstate}: {said(error)}"
+        self._rolled_back()
         self._require_untouched()
         self.note(error=why)
         return AmianaiError(

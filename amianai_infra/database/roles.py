@@ -112,7 +112,7 @@ _GRANTORS_COUNT = 160_000
 
 
 def take_away(connection: Connection[Any], role: str, names: Names) -> None:
-    """Take back what somebody gave one of our roles beside its own rights: attributes, memberships, rights on the database and its schema."""
+    """Take back what somebody gave one of our roles beside its own: attributes, memberships, rights on the database and its schema."""
     from psycopg.sql import SQL
 
     for column, without in _ATTRIBUTES:

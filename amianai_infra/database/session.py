@@ -54,8 +54,8 @@ def connect(
     return open_connection(endpoint, source, application_name=f"amianai {role}", statement_timeout=statement_timeout, options=options)
 
 
-# Somebody else than the owner makes functions in `public`. One that is called like one of the server's, for other types of parameters, would
-# run with the owner's rights. Source: PostgreSQL documentation, "Schemas", usage patterns.
+# Others than the owner make functions in `public`. One with the name of the server's, for parameters of other types, would run with the
+# owner's rights. Source: PostgreSQL documentation, "Schemas", usage patterns.
 _WITHOUT_PUBLIC = "-c search_path=pg_catalog"
 
 

@@ -66,21 +66,27 @@ def run(endpoint: Endpoint, login: Login, arguments: Sequence[str], environ: Map
             return subprocess.run([psql, *arguments], env=variables, check=False).returncode
 
 
+def program(name: str, environ: Mapping[str, str]) -> str:
+    """The path of a program.
+
+    Raises:
+        MissingToolError: there is none of that name.
+    """
+    found = shutil.which(name, path=environ.get("PATH"))
+    if found is None:
+        raise MissingToolError(f"{name} was not found.", where="PATH", fix="install it, or give its path")
+    return found
+
+
 def run_program(endpoint: Endpoint, login: Login, command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a program of any kind that finds the database in its environment, but for the password; gives its exit code.
 
     Args:
         endpoint: the server.
         login: who connects.
-        command: the program and its arguments.
+        command: the program's path and its arguments.
         environ: the process environment, of which nothing about databases is passed on.
-
-    Raises:
-        MissingToolError: there is no such program.
     """
-    program = shutil.which(command[0], path=environ.get("PATH"))
-    if program is None:
-        raise MissingToolError(f"{command[0]} was not found.", where="PATH", fix="install it, or give its path")
     with password_file(endpoint, login) as file:
         variables = {name: value for name, value in environ.items() if not name.startswith(("PG", "DATABASE_"))}
         variables |= endpoint.libpq(login.user) | {"PGPASSFILE": str(file), "PGAPPNAME": "amianai db run", **_FORGETFUL}
@@ -96,7 +102,7 @@ def run_program(endpoint: Endpoint, login: Login, command: Sequence[str], enviro
             "NODE_EXTRA_CA_CERTS": str(endpoint.ca),
         }
         with _outlived():
-            return subprocess.run([program, *command[1:]], env=variables, check=False).returncode
+            return subprocess.run(list(command), env=variables, check=False).returncode
 
 
 def redirecting(arguments: Sequence[str]) -> str | None:

@@ -179,11 +179,19 @@ def transaction_control(text: str) -> str:
 
 
 COPY = "COPY from STDIN or to STDOUT moves rows through psql, which does not run this."
-COPY_FIX = "write the rows as INSERT (`pg_dump --inserts` does), or load them with psql: `amianai db shell --role owner`"
+COPY_FIX = (
+    "in a migration, let the rows follow up to a line of \\. alone; else write them as INSERT (`pg_dump --inserts` does), or load them"
+    " with psql: `amianai db shell --role owner`"
+)
 
 
 def copies(text: str) -> int:
     """The line of the first COPY whose rows would come from the program that sends it, or go to it; 0 where there is none."""
+    return through_client(text)[1]
+
+
+def through_client(text: str) -> tuple[str, int]:
+    """FROM or TO of that COPY, and its line; nothing and 0 where there is none."""
     start, before, depth = "", "", 0
     line = 0
     for kind, token, place in _placed(text):
@@ -197,9 +205,9 @@ def copies(text: str) -> int:
         if not start:
             start, line = word, text.count("\n", 0, place) + 1
         elif start == "COPY" and not depth and before in ("FROM", "TO") and word in ("STDIN", "STDOUT"):
-            return line
+            return before, line
         before = word
-    return 0
+    return "", 0
 
 
 _VALUES = frozenset({"escaped", "literal", "dollar", "number"})

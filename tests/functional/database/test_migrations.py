@@ -173,6 +173,63 @@ def test_an_error_does_not_quote_rows(database: Database, tmp_path: Path) -> Non
     assert "hunter2" not in str(caught.value)
 
 
+# ---- rows in the file, as pg_dump writes them
+
+DUMP = """--
+-- PostgreSQL database dump
+--
+
+\\restrict 8EvbZ1
+SET standard_conforming_strings = on;
+CREATE TABLE public.a (i integer, t text);
+CREATE TABLE public.b (i integer);
+
+--
+-- Data for Name: a; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+COPY public.a (i, t) FROM stdin;
+1\tit's; COMMIT; $$ /* --
+2\ttwo\\nlines
+3\t\\N
+\\.
+
+COPY public.b (i) FROM stdin;
+\\.
+ALTER TABLE ONLY public.a ADD CONSTRAINT a_pkey PRIMARY KEY (i);
+
+\\unrestrict 8EvbZ1
+"""
+
+
+def test_rows_that_follow_a_copy_are_taken(database: Database, tmp_path: Path) -> None:
+    files = read_folder(write(tmp_path, n0001_a=DUMP), "project")
+    assert run(database, files) == ["project 0001_a"]
+    with database.connect() as connection:
+        assert connection.execute("SELECT * FROM a ORDER BY i").fetchall() == [(1, "it's; COMMIT; $$ /* --"), (2, "two\nlines"), (3, None)]
+        assert connection.execute("SELECT count(*) FROM b").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "state"),
+    [
+        ("2\ttwo", "hunter2\ttwo", 16, "22P02"),
+        ("COPY public.b", "COPY public.c", 20, "42P01"),
+        ("PRIMARY KEY (i)", "PRIMARY KEYS (i)", 22, "42601"),
+        ("3\t\\N", "1\t\\N", 22, "23505"),
+    ],
+)
+def test_an_error_in_a_dump_has_its_line_and_no_row(database: Database, tmp_path: Path, old: str, new: str, line: int, state: str) -> None:
+    assert old in DUMP
+    with pytest.raises(AmianaiError) as caught:
+        run(database, read_folder(write(tmp_path, n0001_a=DUMP.replace(old, new)), "project"))
+    assert f"{state}: " in caught.value.where
+    if state != "23505":  # of which the server gives no place
+        assert f"0001_a.sql:{line}: " in caught.value.where
+    assert "hunter2" not in str(caught.value)
+    assert (tables(database), recorded(database)) == (set(), [])
+
+
 # ---- outside a transaction
 
 

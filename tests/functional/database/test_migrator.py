@@ -89,7 +89,10 @@ def one(database: Database, query: str, role: Any = "owner") -> Any:
 
 
 def test_the_tool_works_as_its_own_role_and_the_application_gets_its_rights(run: Run, team: Database) -> None:
-    tool(run, "CREATE TABLE pages (id int PRIMARY KEY); CREATE SCHEMA drizzle; CREATE TABLE drizzle.__drizzle_migrations (hash text, created_at int)")
+    tool(
+        run,
+        "CREATE TABLE pages (id int PRIMARY KEY); CREATE SCHEMA drizzle; CREATE TABLE drizzle.__drizzle_migrations (hash text)",
+    )
     assert one(team, "SELECT tableowner FROM pg_tables WHERE tablename = 'pages'") == f"{team.name}_migrator"
     with team.connect("application") as connection:
         connection.execute("INSERT INTO pages VALUES (1)")
@@ -104,7 +107,9 @@ def test_each_run_is_on_record_and_takes_the_gate(run: Run, team: Database, monk
     shown = tool(run, "SELECT nothing", code=1)
     assert "ended with exit code 1; what it has committed stays" in shown.stderr
     with team.connect() as connection:
-        kept = connection.execute("SELECT outcome, detail, reason FROM amianai_audit.records WHERE action = 'run' ORDER BY at DESC, phase DESC")
+        kept = connection.execute(
+            "SELECT outcome, detail, reason FROM amianai_audit.records WHERE action = 'run' ORDER BY at DESC, phase DESC"
+        )
         (ended, begun, *_) = kept.fetchall()
     assert (ended[0], begun[0], begun[2]) == ("failed", "begun", "a test")
     assert begun[1].startswith("as the migrator: ")
@@ -186,8 +191,10 @@ def test_a_function_of_the_migrators_does_not_run_as_the_owner(run: Run, team: D
 
 LEDGERS = (
     "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY); INSERT INTO alembic_version VALUES ('3f2a');"
-    " CREATE TABLE django_migrations (id serial, app text, name text); INSERT INTO django_migrations (app, name) VALUES ('auth', '0001_initial');"
-    " CREATE TABLE _prisma_migrations (odd int); CREATE SCHEMA drizzle; CREATE TABLE drizzle.__drizzle_migrations (hash text, created_at bigint);"
+    " CREATE TABLE django_migrations (id serial, app text, name text);"
+    " INSERT INTO django_migrations (app, name) VALUES ('auth', '0001_initial');"
+    " CREATE TABLE _prisma_migrations (odd int); CREATE SCHEMA drizzle;"
+    " CREATE TABLE drizzle.__drizzle_migrations (hash text, created_at bigint);"
     " INSERT INTO drizzle.__drizzle_migrations VALUES ('abcdef', 1)"
 )
 SAID = [
@@ -234,7 +241,9 @@ def test_a_stack_goes_over_and_comes_back(database: Database) -> None:
     """The team's tables, which the owner had to make until now, become the migrator's; ours stay, and so does what is in them."""
     applied(database)
     with database.connect() as connection:
-        connection.execute("CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE pages (id serial, m mood); CREATE FUNCTION two() RETURNS int RETURN 2")
+        connection.execute(
+            "CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE pages (id serial, m mood); CREATE FUNCTION two() RETURNS int RETURN 2"
+        )
     went = external(database)
     assert applied(went) == []
     with went.superuser() as connection:
@@ -249,7 +258,7 @@ def test_a_stack_goes_over_and_comes_back(database: Database) -> None:
     with database.superuser() as connection:
         connection.execute(f"SET SESSION AUTHORIZATION {went.name}_migrator".encode())
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("CREATE TABLE more (i int)")
+            connection.execute("CREATE TABLE public.more (i int)")
 
 
 def test_what_was_left_out_comes_when_the_team_leaves_its_tool(database: Database) -> None:
@@ -260,5 +269,5 @@ def test_what_was_left_out_comes_when_the_team_leaves_its_tool(database: Databas
 def test_a_stack_without_the_setting_has_no_migrator(database: Database) -> None:
     applied(database)
     assert one(database, f"SELECT 1 FROM pg_roles WHERE rolname = '{database.name}_migrator'") is None
-    with pytest.raises(NotFoundError, match="database.migrations_by=external"):
+    with pytest.raises(NotFoundError, match=r"database\.migrations_by=external"):
         database.connect("migrator")

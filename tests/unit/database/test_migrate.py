@@ -166,7 +166,11 @@ def test_line_ends_do_not_count(tmp_path: Path) -> None:
         ({"n0001_a": "-- no-transaction\nVACUUM; COMMIT"}, "says COMMIT"),
         ({"n0001_a": "SELECT 1", "n00001_b": "SELECT 1"}, "Two migrations have the number"),
         ({"n0001_a": "SELECT 1; COMMIT;"}, "says COMMIT"),
-        ({"n0001_a": "SELECT 1;\nCOPY users FROM STDIN;\n1\n\\.\n"}, r"(?s)moves rows through psql.*n?0001_a.sql:2"),
+        ({"n0001_a": "SELECT 1;\nCOPY users FROM STDIN;\n1\n"}, r"(?s)moves rows through psql.*n?0001_a.sql:2"),
+        ({"n0001_a": "SELECT 1;\nCOPY users TO STDOUT;\n1\n\\.\n"}, r"(?s)moves rows through psql.*n?0001_a.sql:2"),
+        ({"n0001_a": "-- no-transaction\nCOPY users FROM STDIN;\n1\n\\.\n"}, r"(?s)moves rows through psql.*n?0001_a.sql:2"),
+        ({"n0001_a": "COPY a FROM STDIN;\nCOMMIT\n\\.\nCOMMIT;"}, "says COMMIT"),
+        ({"n0001_a": "COPY amianai_audit.records FROM STDIN;\n1\n\\.\n"}, "keeps the record"),
     ],
 )
 def test_what_is_no_migration(tmp_path: Path, files: dict[str, str], reason: str) -> None:
