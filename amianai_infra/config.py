@@ -329,6 +329,10 @@ class DatabaseSettings(_Group):
         7, ge=1, le=90, description="How long `db restore` keeps the instance it replaced", json_schema_extra=_unit("days")
     )
     migrations: str = Field("", description="Folder of the project's own migrations, relative to the project; empty: none")
+    migrations_by: Literal["amianai", "external"] = Field(
+        "amianai",
+        description="Who makes the application's schema: `db migrate`, or a tool of the team's own (Alembic, Prisma, Drizzle, Django)",
+    )
 
     @field_validator("username", "name")
     @classmethod
@@ -351,6 +355,15 @@ class DatabaseSettings(_Group):
         if self.max_storage_gib < self.storage_gib:
             raise ValueError(
                 f"database.max_storage_gib = {self.max_storage_gib} GiB must not be below database.storage_gib = {self.storage_gib} GiB"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_tool(self) -> DatabaseSettings:
+        if self.migrations and self.migrations_by == "external":
+            raise ValueError(
+                f"database.migrations = {self.migrations}, but with database.migrations_by = external a tool of the team's own makes the"
+                " schema: leave one of the two out"
             )
         return self
 

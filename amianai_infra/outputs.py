@@ -125,6 +125,12 @@ class DatabaseOutputs(_Part):
     readonly_secret_arn: str = ""
     proxy_host: str = ""
     replica_hosts: list[str] = field(default_factory=list)
+    migrator_secret_arn: str = ""
+
+    @property
+    def external(self) -> bool:
+        """Whether a migration tool of the team's own makes the schema, as a role of its own."""
+        return bool(self.migrator_secret_arn)
 
 
 @dataclass(frozen=True)

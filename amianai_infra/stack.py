@@ -344,6 +344,7 @@ class Production:
                 "readonly_secret_arn": self.database.readonly_secret_arn,
                 "proxy_host": self.proxy.host if self.proxy else "",
                 "replica_hosts": self.database.replica_hosts,
+                "migrator_secret_arn": self.database.migrator_secret_arn,
             },
             "audit_log_group": self.audit.name,
             "access": {

@@ -114,6 +114,14 @@ def new_database(target: SandboxTarget, name: str) -> Database:
     )
 
 
+def external(database: Database) -> Database:
+    """The same for a stack with `database.migrations_by = external`: with the secret of the migrator's role, still empty."""
+    name = role_secret_name("eeyore", database.outputs.database.identifier, "migrator")
+    arn = database.target.client("secretsmanager").create_secret(Name=name)["ARN"]
+    chosen = database.outputs.database.model_copy({"migrator_secret_arn": arn})
+    return Database(database.target, database.outputs.model_copy({"database": chosen}))
+
+
 def outputs(database: DatabaseOutputs) -> StackOutputs:
     """A whole stack's outputs around a database."""
     return StackOutputs(

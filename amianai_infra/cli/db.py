@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 COMMANDS: Commands = {
     "migrate": ("amianai_infra.cli.db_schema:migrate", "Apply the migrations that have not been applied, and settle the roles."),
     "status": ("amianai_infra.cli.db_schema:status", "Show which migrations are applied, and whether the roles are there."),
+    "new": ("amianai_infra.cli.db_ledger:new", "Make an empty file for a migration."),
+    "diff": ("amianai_infra.cli.db_ledger:diff", "Show what the live schema has that no migration made."),
     "url": ("amianai_infra.cli.db_connect:url", "Print how a client reaches the database, without a password."),
     "shell": ("amianai_infra.cli.db_connect:shell", "Open psql, verified and read-only."),
     "seed": ("amianai_infra.cli.db_schema:seed", "Insert rows to work with, for local work."),
@@ -37,7 +39,10 @@ COMMANDS: Commands = {
     "open": ("amianai_infra.cli.db_access:open_", "Let this machine's address reach the database for a while."),
     "close": ("amianai_infra.cli.db_access:close", "Undo now what `open` did."),
     "tunnel": ("amianai_infra.cli.db_access:tunnel", "Reach the database without opening anything."),
+    "baseline": ("amianai_infra.cli.db_ledger:baseline", "Record migrations as applied without running them."),
+    "repair": ("amianai_infra.cli.db_ledger:repair", "Take on record that applied migrations were edited."),
     "adopt": ("amianai_infra.cli.db_adopt:adopt", "Say what adopting an instance made elsewhere takes."),
+    "run": ("amianai_infra.cli.db_run:run", "Run a migration tool of the team's own as the migrator."),
     "admin": ("amianai_infra.cli.db_admin:admin", "Dangerous work: enabled, confirmed, on record."),
 }
 

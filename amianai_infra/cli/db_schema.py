@@ -10,6 +10,7 @@ import click
 
 from amianai_infra.cli.db import at_option, connected, found_outputs, own_migrations, snapshot_maker
 from amianai_infra.cli.options import App, confirm_option, dry_run_option, recommended
+from amianai_infra.errors import RefusedError
 
 if TYPE_CHECKING:
     from amianai_infra.database.audit import Record
@@ -29,7 +30,8 @@ def migrate(app: App, dry_run: bool) -> None:
     amianai --sandbox db migrate
     amianai db migrate --dry-run
 
-    Each file runs in one transaction; two runs at once wait for each other. On AWS a snapshot is made first where the database holds
+    Each file runs in one transaction (or, with `-- no-transaction` as its first line, each of its statements); two runs at once wait for
+    each other. On AWS a snapshot is made first where the database holds
     data already. The roles and their passwords are made as the secrets say. What is applied is recorded before and after.
     """
     from amianai_infra.database import schema
@@ -39,7 +41,7 @@ def migrate(app: App, dry_run: bool) -> None:
     with connected(app, outputs=outputs, timeout=None) as connection:
         state = schema.look(connection, outputs, lambda: files)
         if dry_run:
-            pending = plan(files, state.applied)
+            pending = plan(files, state.applied, state.half, external=outputs.database.external)
             app.print({"pending": [str(one) for one in pending]}, _would(state))
             return
 
@@ -81,7 +83,8 @@ def _recorded(app: App, outputs: StackOutputs, action: str, detail: str, reason:
 
 
 def _would(state: State) -> list[str]:
-    return [f"would apply {one} ({one.path})" for one in state.pending] or ["Nothing to apply."]
+    lines = [f"would apply {one} ({one.path}){'' if one.transaction else ', outside a transaction'}" for one in state.pending]
+    return lines or ["Nothing to apply."]
 
 
 def _ask(app: App, count: int) -> None:
@@ -166,6 +169,12 @@ def seed(app: App, confirm: str | None) -> None:
     from amianai_infra.database.seed import seed as insert
 
     outputs = found_outputs(app)
+    if outputs.database.external:
+        raise RefusedError(
+            "The rows are for tables of ours, and a tool of the team's own makes the schema.",
+            where="setting database.migrations_by = external",
+            fix="seed it with that tool",
+        )
     if not app.sandbox:
         app.announce()
         app.confirm_domain(confirm, "This inserts made-up people into the production database", outputs.domain)

@@ -113,6 +113,9 @@ class DatabaseArgs(TypedDict):
     log_days: NotRequired[pulumi.Input[int]]
     """Retention of the exported logs in days. Default 30."""
 
+    migrations_by: NotRequired[str]
+    """Who makes the schema: `amianai`, or `external`, which adds the secret of the migrator's role. Default `amianai`."""
+
     deletion_protection: NotRequired[bool]
     """Whether AWS and the engine refuse to delete the instance. Default yes."""
 
@@ -132,7 +135,7 @@ class Database(pulumi.ComponentResource):
     monitoring; the instance, whose master password RDS keeps in Secrets Manager, or without `managed_password` a `RotatedSecret`;
     its read replicas, with log groups of their own; an empty secret for each of the roles that `amianai db migrate` makes, which also
     fills it, so that no password is ever in the engine's state; with `backup_region` a key there and a copy of the automated backups
-    under it.
+    under it; with `migrations_by` external one more secret, which `amianai db run` fills.
 
     Cost: db.t3.micro about $13 and 20 GiB gp3 about $2.30 a month, twice that with `multi_az`, and as much again for each replica;
     three secrets $0.40 each; a copy of the backups $0.095 a GiB, $0.02 a GiB transferred, and $1 for its key.
@@ -153,6 +156,8 @@ class Database(pulumi.ComponentResource):
     """ARN of the secret of the role that reads and writes rows."""
     readonly_secret_arn: pulumi.Output[str]
     """ARN of the secret of the role that only reads."""
+    migrator_secret_arn: pulumi.Output[str]
+    """ARN of the secret of the role that a migration tool of the team's own has; empty where there is none."""
     security_group_id: pulumi.Output[str]
     """Id of the instance's security group."""
     resource_id: pulumi.Output[str]
@@ -182,12 +187,14 @@ class Database(pulumi.ComponentResource):
         self.secret_arn = self.master_secret.arn if self.master_secret else self._managed_secret()
         self.application_secret_arn = self.role_secrets["application"].arn
         self.readonly_secret_arn = self.role_secrets["readonly"].arn
+        migrator = self.role_secrets.get("migrator")
+        self.migrator_secret_arn = migrator.arn if migrator else pulumi.Output.from_input("")
         self.security_group_id = self.security_group.id
         self.resource_id = self.instance.resource_id
         self.replica_hosts = pulumi.Output.all(*(replica.address for replica in self.replicas))
         outputs = (
             *("identifier", "host", "port", "secret_arn", "application_secret_arn", "readonly_secret_arn"),
-            *("security_group_id", "resource_id", "replica_hosts"),
+            *("migrator_secret_arn", "security_group_id", "resource_id", "replica_hosts"),
         )
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
@@ -404,6 +411,7 @@ class Database(pulumi.ComponentResource):
         )
 
     def _create_role_secrets(self) -> None:
+        external = ("migrator",) if self._args["migrations_by"] == "external" else ()
         self.role_secrets = {
             role: Secret(
                 f"{self._name_of}-secret-{role}",
@@ -415,7 +423,7 @@ class Database(pulumi.ComponentResource):
                 tags=tagged(f"{self._args['identifier']}-{role}"),
                 opts=self._child(),
             )
-            for role in ("application", "readonly")
+            for role in ("application", "readonly", *external)
         }
 
     def _create_backup_copy(self) -> None:

@@ -19,7 +19,9 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from amianai_infra.database import foreign_ledgers
 from amianai_infra.database.audit import Connect, Event, Trail, audited, listed, recorded
+from amianai_infra.database.credentials import role_name
 from amianai_infra.database.gate import administration
 from amianai_infra.database.guard import RESERVED, one_transaction
 from amianai_infra.database.session import connect, credentials, said, translate
@@ -230,11 +232,14 @@ class Administrator:
         return lambda: connect(self.target, self.outputs, "owner", statement_timeout=None, at=self.at)
 
     @contextmanager
-    def _connected(self, doing: str) -> Iterator[Connection[Any]]:
+    def _connected(self, doing: str, *, public: bool = False) -> Iterator[Connection[Any]]:
+        """The owner's; with `public`, names that somebody gave may leave that schema out."""
         import psycopg
 
         with self._owner() as connection:
             _show_any_time(connection)
+            if public and self.outputs.database.external:
+                connection.execute("SET search_path = public")
             try:
                 yield connection
             except psycopg.Error as error:
@@ -256,10 +261,12 @@ class Administrator:
             objects = _count_of(connection, f"SELECT count(*) {_LARGE_OBJECTS}")
             roles = [name for (name,) in connection.execute(_ROLES, (self._our_roles(),)).fetchall()]
             before = [f"{one} sha256:{one.sha256}" for one in ledger(connection)]
+            foreign = foreign_ledgers.found(connection)
         steps = [f"DROP {kind} IF EXISTS {name} CASCADE" for kind, name in found]
         steps += [f"SELECT count(lo_unlink(oid)) {_LARGE_OBJECTS}"] if objects else []
-        detail = [self.outputs.database.name, *before, *(f"{count} rows in {name}" for name, count in counts.items())]
+        detail = [self.outputs.database.name, *before, *map(str, foreign), *(f"{count} rows in {name}" for name, count in counts.items())]
         notes = [*self._notes(), *([f"{objects} large objects go"] if objects else [])]
+        notes += [f"the ledger of {one} goes, too: that tool then begins anew" for one in foreign]
         notes += [f"roles stay: {', '.join(first(roles, 10))}; a migration must bear that they are there"] if roles else []
         return Plan("reset", "\n".join(detail), steps, counts, snapshot=self.snapshot is not None, migrates=True, notes=notes)
 
@@ -285,7 +292,7 @@ class Administrator:
         from amianai_infra.database.roles import Names
 
         names = Names.of(self.outputs)
-        return [*names.twins, *names.twins.values()]
+        return [*names.twins, *names.twins.values(), role_name(self.outputs, "migrator")]
 
     def truncate(self, tables: Sequence[str], *, cascade: bool = False) -> Plan:
         """Take every row out of tables.
@@ -300,7 +307,7 @@ class Administrator:
         """
         if not tables:
             raise ConfigurationError("No table was named.", fix="name one or more tables")
-        with self._connected("looking at the tables") as connection:
+        with self._connected("looking at the tables", public=True) as connection:
             oids = [_table(connection, name) for name in tables]
             emptied = dict(connection.execute(_DEPENDENTS, (oids,)).fetchall())
             others = [name for oid, name in emptied.items() if oid not in oids]
@@ -391,7 +398,7 @@ class Administrator:
             self._load(plan, plan.dump)
             return Result(sum(plan.affected.values()))
         if plan.action != "reset":
-            with self._connected(doing) as connection:
+            with self._connected(doing, public=True) as connection:
                 if plan.action == "sql":
                     with one_transaction(connection, "The SQL", roles=_alters_roles(plan.detail)):
                         return _run(connection, plan.steps)

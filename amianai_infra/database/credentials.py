@@ -13,7 +13,7 @@ from amianai_infra.errors import AmianaiError, NotFoundError
 from amianai_infra.outputs import StackOutputs
 from amianai_infra.target import aws_error
 
-Role = Literal["owner", "application", "readonly"]
+Role = Literal["owner", "application", "readonly", "migrator"]
 ROLES: tuple[Role, ...] = ("owner", "application", "readonly")
 
 # A burst of refused connections reads the secret once.
@@ -187,7 +187,17 @@ def secret_arn(outputs: StackOutputs, role: Role) -> str:
         NotFoundError: the stack is older than the role's secret.
     """
     database = outputs.database
-    arn = {"owner": database.secret_arn, "application": database.application_secret_arn, "readonly": database.readonly_secret_arn}[role]
+    arn = {
+        "owner": database.secret_arn,
+        "application": database.application_secret_arn,
+        "readonly": database.readonly_secret_arn,
+        "migrator": database.migrator_secret_arn,
+    }[role]
+    if not arn and role == "migrator":
+        raise NotFoundError(
+            "The stack has no role for a migration tool of the team's own.",
+            fix="`amianai up --set database.migrations_by=external` makes it, then `amianai db migrate`",
+        )
     if not arn:
         raise NotFoundError(f"The stack has no secret for the {role} role yet.", fix="run `amianai up`, then `amianai db migrate`")
     return arn

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from amianai_infra.database.catalog import described
 from amianai_infra.errors import AmianaiError, RefusedError
 
 if TYPE_CHECKING:
@@ -96,6 +97,12 @@ def one_transaction(connection: Connection[Any], what: str, *, roles: bool = Tru
         for kind, found in _evidence(connection).items():
             if found != before[kind] and not (roles and kind == "roles"):
                 raise RefusedError(f"{what} {_TOUCHED[kind][0]}; nothing of it is kept.", fix=_TOUCHED[kind][1])
+
+
+def kept_records(connection: Connection[Any]) -> object:
+    """Our schemas and the ledger's lines as they are, for comparison, where SQL ran outside a transaction of ours."""
+    rows = connection.execute(b"SELECT a::text FROM amianai_migrations.applied a ORDER BY 1").fetchall()
+    return described(connection, RESERVED), rows
 
 
 _TOUCHED = {

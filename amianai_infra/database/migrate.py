@@ -1,5 +1,7 @@
 """Migrations: plain SQL files, each applied once, whole or not at all, in order, by one command at a time.
 
+Those that say `-- no-transaction` run statement by statement instead (`no_transaction`).
+
 Applied files are recorded with the checksum of their content in `amianai_migrations.applied`; one that was edited since is
 refused by name. Ours come first, then the project's own folder (`database.migrations`).
 """
@@ -12,15 +14,18 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
+from amianai_infra.database import no_transaction
+from amianai_infra.database.copy_rows import execute, line_of, without_rows
 from amianai_infra.database.guard import RESERVED, one_transaction
+from amianai_infra.database.no_transaction import Begun, begun
 from amianai_infra.database.session import said, translate
-from amianai_infra.database.sql_text import COPY, COPY_FIX, copies, decoded, tokens, transaction_control, value
+from amianai_infra.database.sql_text import COPY, COPY_FIX, copies, decoded, in_transaction, tokens, transaction_control, value
 from amianai_infra.errors import AmianaiError, ConfigurationError, LockedError, RefusedError, UnreachableError
 
 if TYPE_CHECKING:
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 
 OURS = "amianai"
 PROJECT = "project"
+APPLICATION = (OURS, 1)
+"""Makes the application's tables. Where a team has a tool of its own for that, it comes late or never."""
 FOLDER = Path(__file__).parent / "migrations"
 
 # "amianai", as PostgreSQL's advisory locks want it: two numbers of 32 bits.
@@ -39,11 +46,14 @@ _OTHERS = "Another `db migrate`, `db rotate` or `db admin reset`"
 LOCK_TIMEOUT = timedelta(seconds=5)
 ATTEMPTS = 5
 
-_FILE = re.compile(r"^(\d{4,8})_([a-z0-9][a-z0-9_]*)\.sql$")
+# A number, or a time in UTC as other tools write it. Every number comes before every time.
+_FILE = re.compile(r"^(\d{4,8}|\d{14})_([a-z0-9][a-z0-9_]*)\.sql$")
+TIME = "%Y%m%d%H%M%S"
 
 _READ_ONLY = "25006"
+_NOT_IN_A_TRANSACTION = "25001"
 
-_LEDGER = """
+_LEDGER: LiteralString = """
 CREATE SCHEMA IF NOT EXISTS amianai_migrations;
 REVOKE ALL ON SCHEMA amianai_migrations FROM PUBLIC;
 CREATE TABLE IF NOT EXISTS amianai_migrations.applied (
@@ -58,6 +68,7 @@ CREATE TABLE IF NOT EXISTS amianai_migrations.applied (
 );
 REVOKE ALL ON amianai_migrations.applied FROM PUBLIC;
 """
+TABLES = _LEDGER + no_transaction.TABLE
 
 # What one file leaves in the session is not for the next one. The lock is the session's too, and stays.
 _CLEAN = (
@@ -77,11 +88,12 @@ class Migration:
 
     Attributes:
         source: `amianai` or `project`.
-        version: the number its name begins with, as text.
+        version: the number or the time its name begins with, as text.
         name: the rest of its name.
         sha256: checksum of its content, whatever the line ends.
         sql: its content.
         path: where it is.
+        transaction: whether it runs in one.
     """
 
     source: str
@@ -90,6 +102,7 @@ class Migration:
     sha256: str
     sql: str = field(repr=False)
     path: Path = field(repr=False)
+    transaction: bool = field(default=True, repr=False)
 
     def __str__(self) -> str:
         return f"{self.source} {self.version}_{self.name}"
@@ -150,25 +163,41 @@ def _content(path: Path) -> bytes:
 
 def _read(path: Path, source: str) -> Migration:
     named = _FILE.match(path.name)
-    if named is None:
+    if named is None or not _is_version(named[1]):
         raise ConfigurationError(
-            "The name of a migration has another form.", where=str(path), fix="name it like 0007_add_avatars.sql: a number, then words"
+            "The name of a migration has another form.",
+            where=str(path),
+            fix="name it like 0007_add_avatars.sql or 20261130074500_add_avatars.sql: a number or a time, then words"
+            " (`amianai db new add_avatars` does)",
         )
     sql = decoded(_content(path), str(path)).replace("\r\n", "\n").replace("\r", "\n")
-    line = copies(sql)
+    transaction = not no_transaction.wanted(sql, str(path))
+    line = copies(without_rows(sql, statements=True) if transaction else sql)
     if line:
         raise ConfigurationError(COPY, where=f"{path}:{line}", fix=COPY_FIX)
-    control = transaction_control(sql)
+    text = without_rows(sql)
+    control = transaction_control(text)
     if control:
         raise ConfigurationError(
-            f"A migration says {control}, but each runs in one transaction of its own.", where=str(path), fix="leave the statement out"
+            f"A migration says {control}, but the transactions are ours: one for each file, or with -- no-transaction for each statement.",
+            where=str(path),
+            fix="leave the statement out",
         )
-    named_schema = reserved(sql) if source == PROJECT else ""
+    named_schema = reserved(text) if source == PROJECT else ""
     if named_schema:
         raise ConfigurationError(
             f"A migration names {named_schema}, which keeps the record of what was done.", where=str(path), fix="leave that schema alone"
         )
-    return Migration(source, named[1], named[2], hashlib.sha256(sql.encode()).hexdigest(), sql, path)
+    checksum = hashlib.sha256(sql.encode()).hexdigest()
+    return Migration(source, named[1], named[2], checksum, sql, path, transaction)
+
+
+def _is_version(text: str) -> bool:
+    """Whether what has the length of a time is one: a slip of the hand would come after everything for years."""
+    try:
+        return len(text) < len("20261130074500") or bool(datetime.strptime(text, TIME))
+    except ValueError:
+        return False
 
 
 def reserved(sql: str) -> str:
@@ -182,8 +211,14 @@ def read_all(own: Path | None) -> list[Migration]:
     return [*read_folder(FOLDER, OURS), *(read_folder(own, PROJECT) if own else ())]
 
 
-def plan(files: Sequence[Migration], ledger: Sequence[Applied]) -> list[Migration]:
+def plan(files: Sequence[Migration], ledger: Sequence[Applied], half: Sequence[Begun] = (), *, external: bool = False) -> list[Migration]:
     """What is to be applied, in order. Pure.
+
+    Args:
+        files: every migration.
+        ledger: what has been applied.
+        half: what was begun outside a transaction and is not done.
+        external: whether a tool of the team's own makes the application's tables.
 
     Raises:
         RefusedError: files and ledger contradict each other; every contradiction is named.
@@ -196,17 +231,33 @@ def plan(files: Sequence[Migration], ledger: Sequence[Applied]) -> list[Migratio
     ]
     latest = {source: max(number for other, number in known if other == source) for source, _ in known}
     problems += [
-        f"{one} was added before {one.source} {latest[one.source]:04d}, which has been applied"
+        f"{one} was added before {known[one.source, latest[one.source]]}, which has been applied{_order(one, latest[one.source])}"
         for key, one in by_key.items()
-        if key not in known and key[1] < latest.get(one.source, 0)
+        if key not in known and key[1] < latest.get(one.source, 0) and key != APPLICATION
     ]
+    problems += [problem for one in half for problem in _half(one, by_key.get((one.source, int(one.version))))]
     if problems:
         raise RefusedError(
             "The migrations do not follow from what has been applied:",
             details=problems,
-            fix="restore the files as they were, and put changes into a new migration with the next number",
+            fix="restore the files as they were, and put changes into a new migration (`amianai db new`); a new one that comes too early"
+            " gets a later name; what was edited on purpose and reviewed, `amianai db repair` takes on record",
         )
-    return [one for key, one in by_key.items() if key not in known]
+    return [one for key, one in by_key.items() if key not in known and not (external and key == APPLICATION)]
+
+
+def _order(one: Migration, latest: int) -> str:
+    """Why a number cannot follow where times have begun."""
+    return " (numbers come before times)" if int(one.version) < 10**8 <= latest else ""
+
+
+def _half(one: Begun, file: Migration | None) -> Iterator[str]:
+    if file is None:
+        yield f"{one} was begun outside a transaction, but its file is not there (an older checkout?)"
+    elif one.done and file.transaction:
+        yield f"{one} was begun outside a transaction and has to go on so: its first line is no longer -- no-transaction"
+    elif not one.fits(file):
+        yield f"{one} was begun outside a transaction, and of its first {one.done} statements, which are done, one was edited since"
 
 
 def _change(one: Migration, line: Applied) -> str:
@@ -246,6 +297,7 @@ def migrate(
     say: Callable[[str], None],
     before: Callable[[], object] | None = None,
     around: Callable[[], None] | None = None,
+    external: bool = False,
     wait: timedelta = LOCK_WAIT,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Done:
@@ -258,6 +310,7 @@ def migrate(
         say: told what happens.
         before: called under the lock before anything is applied to a database that has a ledger or any table already: a snapshot.
         around: called under the lock first and last: the roles and their rights.
+        external: as for `plan`.
         wait: how long to wait for another run.
         sleep: waits between the attempts at a migration that does not get a lock.
 
@@ -268,11 +321,11 @@ def migrate(
     """
     with locked(connection, say, wait) as waited:
         known = ledger(connection)
-        pending = plan(files, known)
+        pending = plan(files, known, begun(connection), external=external)
         holds_data = known or connection.execute(_ANY_TABLE).fetchone() == (True,)
         if pending and holds_data and before is not None:
             before()
-        connection.execute(_LEDGER)
+        connection.execute(TABLES)
         if around is not None:
             around()
         done = [_apply(connection, one, by, say, sleep) for one in pending]
@@ -342,7 +395,12 @@ def _holder(connection: Connection[Any]) -> str:
 
 def _apply(connection: Connection[Any], one: Migration, by: str, say: Callable[[str], None], sleep: Callable[[float], None]) -> Applied:
     from psycopg import Error, errors
+    from psycopg.pq import TransactionStatus
 
+    if not one.transaction:
+        if connection.info.transaction_status == TransactionStatus.IDLE:
+            return _outside(connection, one, by, say)
+        one = replace(one, sql=in_transaction(one.sql))  # a reset: nobody is kept waiting by what nobody sees yet
     for attempt in range(1, ATTEMPTS + 1):
         try:
             done = _once(connection, one, by)
@@ -363,6 +421,34 @@ def _apply(connection: Connection[Any], one: Migration, by: str, say: Callable[[
     raise AssertionError("unreachable")
 
 
+def _outside(connection: Connection[Any], one: Migration, by: str, say: Callable[[str], None]) -> Applied:
+    from psycopg import Error
+
+    try:
+        return no_transaction.run(connection, one, by, say, lambda taken: record(connection, one, by, taken))
+    except Error as error:
+        raise AmianaiError(
+            f"How far the migration {one} came could not be recorded; it runs outside a transaction, so what is done stays.",
+            where=f"{one.path}: {error.sqlstate}: {said(error)}",
+            fix="leave SET ROLE and the like to transactions, and look at what is there before it is run again",
+        ) from error
+    finally:
+        if not connection.closed:
+            connection.execute(_CLEAN, prepare=False)
+
+
+def record(connection: Connection[Any], one: Migration, by: str, taken: timedelta) -> Applied:
+    """Write a file's line in the ledger, in place of what said that it was begun."""
+    connection.execute("DELETE FROM amianai_migrations.begun WHERE (source, version) = (%s, %s)", (one.source, one.version))
+    row = connection.execute(
+        "INSERT INTO amianai_migrations.applied (source, version, name, sha256, applied_by, duration)"
+        " VALUES (%s, %s, %s, %s, %s, %s) RETURNING applied_at",
+        (one.source, one.version, one.name, one.sha256, by, taken),
+    ).fetchone()
+    assert row is not None  # noqa: S101
+    return Applied(one.source, one.version, one.name, one.sha256, row[0], by, taken)
+
+
 def _once(connection: Connection[Any], one: Migration, by: str) -> Applied:
     started = time.monotonic()
     with connection.transaction():
@@ -371,15 +457,8 @@ def _once(connection: Connection[Any], one: Migration, by: str) -> Applied:
             connection.execute(one.sql.encode())
         else:
             with one_transaction(connection, f"The migration {one}"):
-                connection.execute(one.sql.encode())
-        taken = timedelta(seconds=time.monotonic() - started)
-        row = connection.execute(
-            "INSERT INTO amianai_migrations.applied (source, version, name, sha256, applied_by, duration)"
-            " VALUES (%s, %s, %s, %s, %s, %s) RETURNING applied_at",
-            (one.source, one.version, one.name, one.sha256, by, taken),
-        ).fetchone()
-    assert row is not None  # noqa: S101
-    return Applied(one.source, one.version, one.name, one.sha256, row[0], by, taken)
+                execute(connection, one.sql)
+        return record(connection, one, by, timedelta(seconds=time.monotonic() - started))
 
 
 def _failed(one: Migration, error: Error) -> AmianaiError:
@@ -388,6 +467,12 @@ def _failed(one: Migration, error: Error) -> AmianaiError:
             f"The migration {one} makes its transaction read-only; nothing of it was applied.",
             where=_place(one, error),
             fix="take SET TRANSACTION READ ONLY (or transaction_read_only) out of the file; the migrations before it stay",
+        )
+    if error.sqlstate == _NOT_IN_A_TRANSACTION:
+        return AmianaiError(
+            f"The migration {one} has a statement that PostgreSQL does not run in a transaction; nothing of it was applied.",
+            where=_place(one, error),
+            fix="put such statements alone into a file whose first line is -- no-transaction; what it leaves when it fails is told then",
         )
     translated = translate(error, f"applying {one}")
     if isinstance(translated, UnreachableError):
@@ -405,7 +490,7 @@ def _failed(one: Migration, error: Error) -> AmianaiError:
 
 def _place(one: Migration, error: Error) -> str:
     """File, line and what PostgreSQL says; without its detail, which may quote rows."""
-    position = error.diag.statement_position
-    line = f":{one.sql.count(chr(10), 0, int(position) - 1) + 1}" if position else ""
+    found = line_of(one.sql, error)
+    line = f":{found}" if found else ""
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
     return f"{one.path}{line}: {error.sqlstate}: {said(error)}{hint}"

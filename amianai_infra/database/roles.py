@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from amianai_infra.database import foreign_ledgers
 from amianai_infra.database.credentials import Role, SecretCredentials, iam_role_name, role_name, secret_arn
 from amianai_infra.database.session import translate
 from amianai_infra.errors import ConfigurationError, NotFoundError
@@ -51,7 +52,8 @@ class Names:
 
 
 def ensure(connection: Connection[Any], names: Names) -> None:
-    """Make the roles that are missing and set every right, no more and no less, in one transaction. Only what the owner owns is touched.
+    """Make the roles that are missing and set every right, no more and no less, in one transaction. Only what the owner owns is touched,
+    itself or as a member of whoever does (the migrator).
 
     Raises:
         AmianaiError: the owner lacks a right.
@@ -63,7 +65,7 @@ def ensure(connection: Connection[Any], names: Names) -> None:
             _create(connection, names)
             ours = [one for role in names.twins for one in (role, names.twins[role]) if _exists(connection, one)]
             for role in ours:
-                _take_away(connection, role, names)
+                take_away(connection, role, names)
             _take_schemas(connection, ours, names)
             _grant(connection, names)
     except Error as error:
@@ -109,8 +111,8 @@ _GRANTORS_COUNT = 160_000
 """Since PostgreSQL 16 a membership is there once for each grantor."""
 
 
-def _take_away(connection: Connection[Any], role: str, names: Names) -> None:
-    """What somebody gave one of our roles beside its own rights: attributes, memberships, rights on the database and its schema."""
+def take_away(connection: Connection[Any], role: str, names: Names) -> None:
+    """Take back what somebody gave one of our roles beside its own: attributes, memberships, rights on the database and its schema."""
     from psycopg.sql import SQL
 
     for column, without in _ATTRIBUTES:
@@ -158,11 +160,11 @@ _DATABASE: tuple[tuple[LiteralString, str], ...] = (
 )
 _TABLES = """
 SELECT quote_ident(c.relname), c.relkind = 'S' FROM pg_class c
-WHERE c.relnamespace = 'public'::regnamespace AND c.relowner = current_user::regrole AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+WHERE c.relnamespace = 'public'::regnamespace AND pg_has_role(c.relowner, 'USAGE') AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
 """
 _FUNCTIONS = """
 SELECT p.oid::regprocedure::text, p.prosecdef FROM pg_proc p
-WHERE p.pronamespace = 'public'::regnamespace AND p.proowner = current_user::regrole
+WHERE p.pronamespace = 'public'::regnamespace AND pg_has_role(p.proowner, 'USAGE')
 """
 
 
@@ -178,6 +180,7 @@ def _grant(connection: Connection[Any], names: Names) -> None:
     _each(connection, names, "SEQUENCE", sequences, ("USAGE, SELECT", "SELECT"))
     _each(connection, names, "ROUTINE", functions, ("EXECUTE", "EXECUTE"))
     _not_as_owner(connection, names, [name for name, as_owner in routines if as_owner])
+    foreign_ledgers.protect(connection, [*names.twins])
 
 
 def _not_as_owner(connection: Connection[Any], names: Names, routines: list[str]) -> None:
@@ -221,7 +224,7 @@ def ensure_passwords(connection: Connection[Any], outputs: StackOutputs, manager
             login = SecretCredentials(lambda: manager, arn, role).get()
         except NotFoundError:
             password = new_password()
-            manager.put_secret_value(SecretId=arn, SecretString=_secret_text(outputs, user, password))
+            keep(outputs, arn, user, password, manager)
         else:
             if login.user != user:
                 raise ConfigurationError(f"The secret of the {role} role is for {login.user!r}, not {user!r}.", where=arn)
@@ -254,6 +257,11 @@ def _secret_text(outputs: StackOutputs, user: str, password: str) -> str:
     database = outputs.database
     place = {"engine": "postgres", "host": database.host, "port": database.port, "dbname": database.name}
     return json.dumps({"username": user, "password": password, **place})
+
+
+def keep(outputs: StackOutputs, arn: str, user: str, password: str, manager: Any) -> None:
+    """Write a login to its secret."""
+    manager.put_secret_value(SecretId=arn, SecretString=_secret_text(outputs, user, password))
 
 
 def rotate(connection: Connection[Any], outputs: StackOutputs, role: Role, manager: Any, check: Callable[[str, str], None]) -> None:

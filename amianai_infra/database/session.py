@@ -50,7 +50,13 @@ def connect(
     """
     endpoint = Endpoint.of(target, outputs, database).at(at)
     source = credentials(target, outputs, role, clients)
-    return open_connection(endpoint, source, application_name=f"amianai {role}", statement_timeout=statement_timeout)
+    options = _WITHOUT_PUBLIC if role == "owner" and outputs.database.external else ""
+    return open_connection(endpoint, source, application_name=f"amianai {role}", statement_timeout=statement_timeout, options=options)
+
+
+# Others than the owner make functions in `public`. One with the name of the server's, for parameters of other types, would run with the
+# owner's rights. Source: PostgreSQL documentation, "Schemas", usage patterns.
+_WITHOUT_PUBLIC = "-c search_path=pg_catalog"
 
 
 def credentials(target: Target, outputs: StackOutputs, role: Role, clients: Callable[[str], Any] | None = None) -> SecretCredentials:
@@ -60,28 +66,35 @@ def credentials(target: Target, outputs: StackOutputs, role: Role, clients: Call
 
 
 def open_connection(
-    endpoint: Endpoint, source: Credentials, *, application_name: str, statement_timeout: timedelta | None = STATEMENT_TIMEOUT
+    endpoint: Endpoint,
+    source: Credentials,
+    *,
+    application_name: str,
+    statement_timeout: timedelta | None = STATEMENT_TIMEOUT,
+    options: str = "",
 ) -> Connection[Any]:
-    """As `connect`, to an endpoint with a login of any source. A refused login is read again once."""
+    """As `connect`, to an endpoint with a login of any source. A refused login is read again once.
+
+    `options` are the server's own, for the start of the session; RDS Proxy takes none.
+    """
     psycopg = driver()
     login = source.get()
     try:
         try:
-            connection = _attempt(endpoint, login, application_name)
+            connection = _attempt(endpoint, login, application_name, options)
         except psycopg.OperationalError as error:
             again = source.renew(login) if failure(error) == "login" else login
             if again == login:
                 raise
-            connection = _attempt(endpoint, again, application_name)
+            connection = _attempt(endpoint, again, application_name, options)
     except psycopg.Error as error:
         raise translate(error, f"connecting as {login.user}", endpoint) from error
     return _configured(connection, statement_timeout)
 
 
-def _attempt(endpoint: Endpoint, login: Login, application_name: str) -> Connection[Any]:
-    connection: Connection[Any] = driver().connect(
-        **endpoint.parameters(login.user, application_name), password=login.password, autocommit=True
-    )
+def _attempt(endpoint: Endpoint, login: Login, application_name: str, options: str) -> Connection[Any]:
+    parameters = endpoint.parameters(login.user, application_name) | ({"options": options} if options else {})
+    connection: Connection[Any] = driver().connect(**parameters, password=login.password, autocommit=True)
     return connection
 
 

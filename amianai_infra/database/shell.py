@@ -1,4 +1,4 @@
-"""psql on the stack's database: verified TLS, the password in a file of mode 0600 that is gone afterwards."""
+"""psql and other programs on the stack's database: verified TLS, the password in a file of mode 0600 that is gone afterwards."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ _VALUED = frozenset(
     ("command", "field-separator", "file", "log-file", "output", "pset", "record-separator", "set", "table-attr", "variable")
 )
 _VALUED_SHORT = frozenset("cfFLoPRTv")
+
+# What is typed may hold passwords and people's data: neither psql nor its pager keeps it when it ends. The arrow keys work as ever.
+# Source: psql's reference, HISTFILE; the manual of less, LESSHISTFILE.
+_FORGETFUL = {"PSQL_HISTORY": os.devnull, "LESSHISTFILE": "-"}
 
 
 def run(
@@ -83,7 +87,45 @@ def environment(endpoint: Endpoint, login: Login, passwords: Path, environ: Mapp
         name: what the server is told is connecting.
     """
     variables = {key: value for key, value in environ.items() if not key.startswith("PG")}
-    return variables | endpoint.libpq(login.user) | {"PGPASSFILE": str(passwords), "PGAPPNAME": name}
+    return variables | endpoint.libpq(login.user) | {"PGPASSFILE": str(passwords), "PGAPPNAME": name, **_FORGETFUL}
+
+
+def program(name: str, environ: Mapping[str, str]) -> str:
+    """The path of a program.
+
+    Raises:
+        MissingToolError: there is none of that name.
+    """
+    found = shutil.which(name, path=environ.get("PATH"))
+    if found is None:
+        raise MissingToolError(f"{name} was not found.", where="PATH", fix="install it, or give its path")
+    return found
+
+
+def run_program(endpoint: Endpoint, login: Login, command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a program of any kind that finds the database in its environment, but for the password; gives its exit code.
+
+    Args:
+        endpoint: the server.
+        login: who connects.
+        command: the program's path and its arguments.
+        environ: the process environment, of which nothing about databases is passed on.
+    """
+    with password_file(endpoint, login) as file:
+        kept = {name: value for name, value in environ.items() if not name.startswith("DATABASE_")}
+        variables = environment(endpoint, login, file, kept, "amianai db run") | {
+            "DATABASE_URL": endpoint.url(login.user),
+            "DATABASE_HOST": endpoint.address or endpoint.host,
+            "DATABASE_PORT": str(endpoint.port),
+            "DATABASE_NAME": endpoint.database,
+            "DATABASE_USER": login.user,
+            "DATABASE_SERVER_NAME": endpoint.host,
+            "DATABASE_CA": str(endpoint.ca),
+            # Node's clients take no file of authorities from the variables of libpq.
+            "NODE_EXTRA_CA_CERTS": str(endpoint.ca),
+        }
+        with _outlived():
+            return subprocess.run(list(command), env=variables, check=False).returncode
 
 
 def redirecting(arguments: Sequence[str]) -> str | None:

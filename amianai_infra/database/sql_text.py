@@ -115,25 +115,29 @@ def value(kind: str, token: str) -> str:
 
 
 def statements(text: str) -> Iterator[tuple[str, ...]]:
-    """The leading words, in upper case, of each statement.
+    """The leading words, in upper case, of each statement that has any."""
+    return (words for words, _, _ in spans(text) if words)
+
+
+def spans(text: str) -> Iterator[tuple[tuple[str, ...], int, int]]:
+    """Each statement: its leading words, in upper case, where it begins and where it ends, without its semicolon.
 
     A semicolon ends none inside parentheses (as in CREATE RULE), nor in the body of a function in standard SQL, which reaches from BEGIN
     ATOMIC to an END where a statement would begin.
     """
     words: list[str] = []
     before, depth, body = "", 0, False
-    for kind, token in tokens(text):
+    start, end = -1, -1
+    for kind, token, place in _placed(text):
         if kind == "space":
             continue
         word = token.upper() if kind == "word" and token.isascii() else token  # only ASCII is folded in a keyword
-        if word == ";" and (body or depth):
-            before = word
+        if word == ";" and not (body or depth):
+            if start >= 0:
+                yield tuple(words[:3]), start, end
+            words, before, start = [], "", -1
             continue
-        if word == ";":
-            if words:
-                yield tuple(words[:3])
-            words, before = [], ""
-            continue
+        start, end = place if start < 0 else start, place + len(token)
         depth = max(0, depth + (word == "(") - (word == ")"))
         if kind == "word":
             body = (body and not (word == "END" and before in (";", "ATOMIC"))) or (
@@ -141,8 +145,18 @@ def statements(text: str) -> Iterator[tuple[str, ...]]:
             )
             words.append(word)
         before = word
-    if words:
-        yield tuple(words[:3])
+    if start >= 0:
+        yield tuple(words[:3]), start, end
+
+
+def in_transaction(text: str) -> str:
+    """The same work for a transaction, every character in its place: without CONCURRENTLY, and without what only tidies up."""
+    signs = list(text)
+    blank = [(start, end) for words, start, end in spans(text) if words[:1] in (("VACUUM",), ("REINDEX",))]
+    blank += [(place, place + len(token)) for kind, token, place in _placed(text) if kind == "word" and token.upper() == "CONCURRENTLY"]
+    for start, end in blank:
+        signs[start:end] = [sign if sign == "\n" else " " for sign in signs[start:end]]
+    return "".join(signs)
 
 
 def _makes_routine(words: list[str]) -> bool:
@@ -165,11 +179,19 @@ def transaction_control(text: str) -> str:
 
 
 COPY = "COPY from STDIN or to STDOUT moves rows through psql, which does not run this."
-COPY_FIX = "write the rows as INSERT (`pg_dump --inserts` does), or load them with psql: `amianai db shell --role owner`"
+COPY_FIX = (
+    "in a migration, let the rows follow up to a line of \\. alone; else write them as INSERT (`pg_dump --inserts` does), or load them"
+    " with psql: `amianai db shell --role owner`"
+)
 
 
 def copies(text: str) -> int:
     """The line of the first COPY whose rows would come from the program that sends it, or go to it; 0 where there is none."""
+    return through_client(text)[1]
+
+
+def through_client(text: str) -> tuple[str, int]:
+    """FROM or TO of that COPY, and its line; nothing and 0 where there is none."""
     start, before, depth = "", "", 0
     line = 0
     for kind, token, place in _placed(text):
@@ -183,9 +205,9 @@ def copies(text: str) -> int:
         if not start:
             start, line = word, text.count("\n", 0, place) + 1
         elif start == "COPY" and not depth and before in ("FROM", "TO") and word in ("STDIN", "STDOUT"):
-            return line
+            return before, line
         before = word
-    return 0
+    return "", 0
 
 
 _VALUES = frozenset({"escaped", "literal", "dollar", "number"})

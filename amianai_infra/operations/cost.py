@@ -82,6 +82,11 @@ class Estimate:
         return all(line.dollars is not None for line in self.lines)
 
 
+def _secrets(settings: Settings) -> Line:
+    roles = (*DATABASE_ROLES, *(("migrator",) if settings.database.migrations_by == "external" else ()))
+    return Line("Database secrets", len(roles) * SECRET, f"{', '.join(roles)} at ${SECRET:.2f} in Secrets Manager")
+
+
 def estimate(settings: Settings) -> Estimate:
     """Price the parts that cost money whether or not anybody uses them, and a small allowance for logs.
 
@@ -99,7 +104,7 @@ def estimate(settings: Settings) -> Estimate:
         lines.append(Line("Request limit", WEB_ACL + WEB_ACL_RULE, "one AWS WAF web ACL with one rule; $0.60 a million requests on top"))
     lines += [
         Line("Hosted zone", 0.0 if settings.dns.zone_id else ZONE, "adopted: paid already" if settings.dns.zone_id else "one zone"),
-        Line("Database secrets", len(DATABASE_ROLES) * SECRET, f"{', '.join(DATABASE_ROLES)} at ${SECRET:.2f} in Secrets Manager"),
+        _secrets(settings),
         *_zone_options(settings),
         Line("State key", KEY, "one KMS key"),
         Line("Alarm", ALARM, "one CloudWatch alarm, on schedules that fail"),

@@ -116,7 +116,8 @@ def _database(rds: Any, outputs: StackOutputs) -> Part:
         "protected": "yes" if found.get("DeletionProtection") else "NO: deletion protection is off",
         "backups": f"{found.get('BackupRetentionPeriod')} days",
         **({"login": f"of an application: secret {application}"} if application else {}),
-        "owner's login": f"for migrations: secret {secret_name(wanted.secret_arn)}",
+        "owner's login": f"for {'administration' if wanted.external else 'migrations'}: secret {secret_name(wanted.secret_arn)}",
+        **({"migrator's login": "while `amianai db run` runs"} if wanted.external else {}),
         **({"replicas": ", ".join(wanted.replica_hosts)} if wanted.replica_hosts else {}),
     }
     return Part("database", state == "available", state, facts)

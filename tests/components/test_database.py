@@ -223,6 +223,14 @@ def test_the_secrets_of_the_roles_are_empty(record: Record) -> None:
     assert not found.of("SecretVersion")
 
 
+def test_a_tool_of_the_teams_own_gets_a_secret_of_its_own(record: Record) -> None:
+    found = record(lambda: Database("database", {**ARGS, "migrations_by": "external"}))
+    names = {one.inputs["name"].rpartition("/")[2]: one.inputs for one in found.of("Secret")}
+    assert set(names) == {"application", "readonly", "migrator"}
+    assert names["migrator"]["policy"] == names["application"]["policy"]
+    assert not found.of("SecretVersion")
+
+
 def test_a_restore_knows_every_input_of_the_instance(record: Record) -> None:
     """The tests of `database/recipe.py` start from these inputs: a new one must be restored, too, or be left out on purpose."""
     declared = record(lambda: Database("database", {**ARGS, "final_snapshot_suffix": "k3x9"})).one("Instance").inputs

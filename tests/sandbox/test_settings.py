@@ -138,6 +138,10 @@ def secrets(stack: Stack) -> set[str]:
     return {one["Name"].partition("!")[0] for one in stack.aws("secretsmanager").list_secrets()["SecretList"]}
 
 
+def migrator(stack: Stack) -> bool:
+    return any(one["Name"].endswith("/migrator") for one in stack.aws("secretsmanager").list_secrets()["SecretList"])
+
+
 def rotation(stack: Stack) -> int:
     secret = stack.aws("secretsmanager").describe_secret(SecretId=role_secret_name("eeyore", "eeyore-postgres", "owner"))
     return int(secret["RotationRules"]["AutomaticallyAfterDays"])
@@ -420,6 +424,7 @@ BATCHES: dict[str, dict[str, Case]] = {
         "site.hsts_include_subdomains": Case("true", HEADERS, header("StrictTransportSecurity", "IncludeSubdomains"), True),
         "site.hsts_preload": Case("true", HEADERS, header("StrictTransportSecurity", "Preload"), True),
         "delivery.environment": Case("production", "delivery-role", trusted(2), "environment:production"),
+        "database.migrations_by": Case("external", "database-secret-migrator outputs", migrator, True),
         "database.managed_password": Case(
             "false", f"{DATABASE} {OWN_SECRET} outputs", secrets, remade=f"{DATABASE} database amianai-infra-prod outputs"
         ),

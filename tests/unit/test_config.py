@@ -444,6 +444,12 @@ def test_writing_over_an_earlier_configuration_leaves_nothing_of_it(earlier: Set
     assert load_settings({}, {}, configured) == later
 
 
+def test_the_schema_is_made_by_one_tool() -> None:
+    assert load_settings({"database.migrations_by": "external"}, DOMAIN, {}).database.migrations_by == "external"
+    text = problem({"database.migrations_by": "external", "database.migrations": "migrations"})
+    assert "leave one of the two out" in text
+
+
 def test_the_databases_identifier_follows_the_prefix() -> None:
     for flags, identifier in (
         ({}, "eeyore-postgres"),

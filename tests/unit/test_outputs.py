@@ -41,6 +41,7 @@ def example() -> dict[str, Any]:
             "subnet_ids": ["subnet-1", "subnet-2"],
             "application_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:y",
             "readonly_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:z",
+            "migrator_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:m",
             "proxy_host": "",
             "replica_hosts": ["replica.example"],
         },

@@ -85,6 +85,70 @@ def test_migrate_status_and_dry_run(run: Run, own: Path) -> None:
     assert "project 0001_avatars was edited" in run("migrate", "--dry-run", code=3).output
 
 
+def test_a_new_file_is_the_next_and_is_found(run: Run, own: Path) -> None:
+    assert run("new", "Add", "avatars").stdout == f"{own / '0002_add_avatars.sql'}\n"
+    assert "would apply project 0002_add_avatars" in run("migrate", "--dry-run").stdout
+    assert json.loads(run("new", "--time", "--no-transaction", "index", "--json").stdout)["path"].endswith("_index.sql")
+    assert "_index.sql), outside a transaction" in run("migrate", "--dry-run").stdout
+
+
+def kept(database: Database, action: str) -> list[tuple[Any, ...]]:
+    query = "SELECT outcome, detail, reason, rows FROM amianai_audit.records WHERE action = %s ORDER BY at, phase"
+    with database.connect() as connection:
+        return connection.execute(query, (action,)).fetchall()
+
+
+GIVEN = ("--reason", "a test", "--confirm", DOMAIN)
+
+
+def test_a_database_that_has_the_schema_takes_the_ledger_without_running_anything(
+    run: Run, own: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when another tool has made it: what the files would make is there."""
+    (own / "0001_avatars.sql").write_text("CREATE TABLE avatars (id int);\n")
+    (own / "0002_more.sql").write_text("CREATE TABLE more (id int);\n")
+    with database.connect() as connection:
+        connection.execute("CREATE TABLE avatars (id int)")
+    assert "project 0001_avatars  sha256:" in run("baseline", "1", "--dry-run").stdout
+    assert "ENABLE_DB_ADMIN" in run("baseline", "1", *GIVEN, code=3).output
+    monkeypatch.setenv("ENABLE_DB_ADMIN", "true")
+    assert "no reason" in run("baseline", "1", "--confirm", DOMAIN, code=3).output
+    assert "has the version 7" in run("baseline", "7", *GIVEN, code=1).output
+    assert "is no version" in run("baseline", "one", *GIVEN, code=2).output
+    shown = run("baseline", "1", *GIVEN)
+    assert f"project 0001_avatars  sha256:{hashlib.sha256((own / '0001_avatars.sql').read_bytes()).hexdigest()}" in shown.stderr
+    assert "0002_more" not in shown.output
+    assert "in the ledger already" in run("baseline", "1", *GIVEN, code=3).output
+    done = json.loads(run("migrate", "--json").stdout)["applied"]
+    assert [one["name"] for one in done][-1] == "more"
+    assert "avatars" not in [one["name"] for one in done]
+    assert "(baseline: not run)" in run("status").stdout
+    assert [(one[0], one[2], one[3]) for one in kept(database, "baseline")] == [("begun", "a test", None), ("done", "a test", 1)]
+    assert run("diff").stdout == "The schema is what its migrations make.\n"
+    with database.connect() as connection:
+        connection.execute("ALTER TABLE avatars ADD url text; DROP TABLE more")
+    shown = run("diff", code=1)
+    assert [line.split("  ")[0] for line in shown.stdout.splitlines()] == ["+ column public.avatars.url", "- table public.more"]
+    assert len(json.loads(run("diff", "--json", code=1).stdout)["differences"]) == 2
+
+
+def test_an_edited_file_is_taken_on_record_after_review(run: Run, own: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("migrate")
+    assert "No migration was edited" in run("repair", "--dry-run", code=3).output
+    old = hashlib.sha256((own / "0001_avatars.sql").read_bytes()).hexdigest()
+    (own / "0001_avatars.sql").write_text("-- Pictures.\nALTER TABLE personas ADD avatar text;\n")
+    new = hashlib.sha256((own / "0001_avatars.sql").read_bytes()).hexdigest()
+    assert "was edited" in run("status", code=1).stdout
+    assert "ENABLE_DB_ADMIN" in run("repair", *GIVEN, code=3).output
+    monkeypatch.setenv("ENABLE_DB_ADMIN", "true")
+    shown = run("repair", *GIVEN).stderr
+    assert (old in shown, new in shown) == (True, True)
+    assert "was edited" not in run("status").stdout
+    (begun, ended) = kept(database, "repair")
+    assert (old in begun[1], new in begun[1], begun[2], ended[0], ended[3]) == (True, True, "a test", "done", 1)
+    assert "Nothing to apply." in run("migrate").stdout
+
+
 def test_a_setting_that_names_no_migrations_stops_only_what_reads_them(run: Run, own: Path, tmp_path: Path) -> None:
     run("migrate")
     own.rename(tmp_path / "elsewhere")

@@ -161,8 +161,9 @@ def test_a_file_that_fails_in_the_middle_leaves_the_schema_as_it_was(database: D
 
 def test_what_cannot_run_in_a_transaction_is_refused_by_the_server(database: Database, tmp_path: Path) -> None:
     own = write(tmp_path, n0001_a="CREATE TABLE a (id int)", n0002_b="CREATE INDEX CONCURRENTLY a_idx ON a (id)")
-    with pytest.raises(AmianaiError, match="0002_b failed"):
+    with pytest.raises(AmianaiError, match="0002_b has a statement that PostgreSQL does not run in a transaction") as caught:
         run(database, read_folder(own, "project"))
+    assert "-- no-transaction" in caught.value.fix
 
 
 def test_an_error_does_not_quote_rows(database: Database, tmp_path: Path) -> None:
@@ -170,6 +171,159 @@ def test_an_error_does_not_quote_rows(database: Database, tmp_path: Path) -> Non
     with pytest.raises(AmianaiError) as caught:
         run(database, read_folder(own, "project"))
     assert "hunter2" not in str(caught.value)
+
+
+# ---- rows in the file, as pg_dump writes them
+
+DUMP = """--
+-- PostgreSQL database dump
+--
+
+\\restrict 8EvbZ1
+SET standard_conforming_strings = on;
+CREATE TABLE public.a (i integer, t text);
+CREATE TABLE public.b (i integer);
+
+--
+-- Data for Name: a; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+COPY public.a (i, t) FROM stdin;
+1\tit's; COMMIT; $$ /* --
+2\ttwo\\nlines
+3\t\\N
+\\.
+
+COPY public.b (i) FROM stdin;
+\\.
+ALTER TABLE ONLY public.a ADD CONSTRAINT a_pkey PRIMARY KEY (i);
+
+\\unrestrict 8EvbZ1
+"""
+
+
+def test_rows_that_follow_a_copy_are_taken(database: Database, tmp_path: Path) -> None:
+    files = read_folder(write(tmp_path, n0001_a=DUMP), "project")
+    assert run(database, files) == ["project 0001_a"]
+    with database.connect() as connection:
+        assert connection.execute("SELECT * FROM a ORDER BY i").fetchall() == [(1, "it's; COMMIT; $$ /* --"), (2, "two\nlines"), (3, None)]
+        assert connection.execute("SELECT count(*) FROM b").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "state"),
+    [
+        ("2\ttwo", "hunter2\ttwo", 16, "22P02"),
+        ("COPY public.b", "COPY public.c", 20, "42P01"),
+        ("PRIMARY KEY (i)", "PRIMARY KEYS (i)", 22, "42601"),
+        ("3\t\\N", "1\t\\N", 22, "23505"),
+    ],
+)
+def test_an_error_in_a_dump_has_its_line_and_no_row(database: Database, tmp_path: Path, old: str, new: str, line: int, state: str) -> None:
+    assert old in DUMP
+    with pytest.raises(AmianaiError) as caught:
+        run(database, read_folder(write(tmp_path, n0001_a=DUMP.replace(old, new)), "project"))
+    assert f"{state}: " in caught.value.where
+    if state != "23505":  # of which the server gives no place
+        assert f"0001_a.sql:{line}: " in caught.value.where
+    assert "hunter2" not in str(caught.value)
+    assert (tables(database), recorded(database)) == (set(), [])
+
+
+# ---- outside a transaction
+
+
+def half(database: Database) -> str:
+    with database.connect() as connection:
+        return "\n".join(schema.look(connection, database.outputs, list).text())
+
+
+def indexes(database: Database) -> dict[str, bool]:
+    with database.connect() as connection:
+        return dict(connection.execute("SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE indrelid::regclass::text = 'a'"))
+
+
+def outside(folder: Path, *statements: str) -> list[Migration]:
+    """A file that makes a table with a value that is there twice, and one of these statements outside a transaction."""
+    text = "-- no-transaction\n" + ";\n".join(statements)
+    return read_folder(write(folder, n0001_a="CREATE TABLE a (i int); INSERT INTO a VALUES (1), (1)", n0002_b=text), "project")
+
+
+def test_what_cannot_run_in_a_transaction_runs_where_the_file_says_so(database: Database, tmp_path: Path) -> None:
+    files = outside(tmp_path, "CREATE INDEX CONCURRENTLY x ON a (i)", "VACUUM a", "SET work_mem = '1MB'", "CREATE TABLE c (i int)")
+    assert run(database, files) == ["project 0001_a", "project 0002_b"]
+    assert (indexes(database), recorded(database)) == ({"x": True}, ["project 0001_a", "project 0002_b"])
+    assert run(database, files) == []
+    assert "stopped" not in half(database)
+
+
+def test_what_fails_half_way_outside_a_transaction_is_recorded_and_said(database: Database, tmp_path: Path) -> None:
+    first = "CREATE INDEX CONCURRENTLY x ON a (i)"
+    with pytest.raises(AmianaiError, match="stopped in statement 3 of 4") as caught:
+        run(database, outside(tmp_path, "SET work_mem = '3MB'", first, "\nSELECT\n nothing", "CREATE TABLE c (i int)"))
+    assert "what came before stays" in caught.value.what
+    assert "0002_b.sql:6: 42703" in caught.value.where
+    assert (indexes(database), recorded(database)) == ({"x": True}, ["project 0001_a"])
+    assert "✗ project 0002_b stopped in statement 3: 42703" in half(database)
+    with pytest.raises(RefusedError, match="of its first 2 statements, which are done, one was edited"):
+        run(database, outside(tmp_path, "SET work_mem = '4MB'", first))
+    said: list[str] = []
+    again = outside(
+        tmp_path, "SET work_mem = '3MB'", first, "DO $$ BEGIN ASSERT current_setting('work_mem') = '3MB'; END $$", "CREATE TABLE c (i int)"
+    )
+    assert run(database, again, say=said.append) == ["project 0002_b"], "the index is not made twice, and the setting holds"
+    assert said == ["project 0002_b goes on with statement 3 of 4"]
+    assert "c" in tables(database)
+    assert "stopped" not in half(database)
+
+
+def test_an_index_that_is_not_valid_is_never_called_done(database: Database, tmp_path: Path) -> None:
+    unique = "CREATE UNIQUE INDEX CONCURRENTLY x ON a (i)"
+    with pytest.raises(AmianaiError, match="stopped in statement 1 of 1") as caught:
+        run(database, outside(tmp_path, unique))
+    assert caught.value.details == ("x is not valid: DROP INDEX CONCURRENTLY x before it is made again",)
+    assert indexes(database) == {"x": False}
+    passed_over = unique.replace("INDEX CONCURRENTLY", "INDEX CONCURRENTLY IF NOT EXISTS")
+    with pytest.raises(AmianaiError, match="left what is not valid: x"):
+        run(database, outside(tmp_path, passed_over))
+    assert recorded(database) == ["project 0001_a"]
+    mended = (passed_over, "DELETE FROM a WHERE ctid = '(0,1)'", "DROP INDEX CONCURRENTLY x", unique)
+    assert run(database, outside(tmp_path, *mended)) == ["project 0002_b"]
+    assert indexes(database) == {"x": True}
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("DO $$ BEGIN EXECUTE 'DELETE FROM amianai_' || 'migrations.applied'; END $$", "touches amianai_audit or amianai_migrations"),
+        ("DO $$ BEGIN EXECUTE 'CREATE TABLE amianai_' || 'migrations.mine ()'; COMMIT; PERFORM 1/0; END $$", "touches amianai_audit or"),
+        ("BEGIN", "begins a transaction"),
+    ],
+)
+def test_what_it_must_not_touch_outside_a_transaction_is_seen(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str, why: str
+) -> None:
+    unseen(monkeypatch)
+    with pytest.raises(AmianaiError, match=why):
+        run(database, outside(tmp_path, statement, "CREATE TABLE c (i int)"))
+    assert tables(database) == {"a"}
+    assert "project 0002_b" not in recorded(database)
+
+
+def test_killed_outside_a_transaction_it_goes_on_where_it_was(database: Database, tmp_path: Path) -> None:
+    files = outside(tmp_path, "CREATE TABLE c (i int)", "SELECT pg_sleep(60)", "CREATE TABLE d (i int)")
+    process = child(database, tmp_path)
+    within(20, lambda: sleeping(database))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(10)
+    assert process.stdout is not None
+    process.stdout.close()
+    with database.superuser() as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'child'")
+    assert "project 0002_b stopped in statement 2, where it was ended" in half(database)
+    (tmp_path / "0002_b.sql").write_text(files[1].sql.replace("(60)", "(0)"))
+    assert run(database, read_folder(tmp_path, "project"), wait=timedelta(seconds=20)) == ["project 0002_b"]
+    assert tables(database) == {"a", "c", "d"}
 
 
 # ---- edited

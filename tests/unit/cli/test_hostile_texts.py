@@ -22,10 +22,13 @@ from amianai_infra.cli import db, db_access, db_admin, db_adopt, db_backup, db_c
 from amianai_infra.cli import main as module
 from amianai_infra.cli.main import COMMANDS, cli
 from amianai_infra.cli.options import App
-from amianai_infra.database import adoption, backups, restore, schema, top
+from amianai_infra.database import adoption, backups, diff, restore, schema, top
 from amianai_infra.database.admin import Plan as AdminPlan
 from amianai_infra.database.admin import Result as AdminResult
+from amianai_infra.database.catalog import Difference
+from amianai_infra.database.foreign_ledgers import ForeignLedger
 from amianai_infra.database.migrate import Applied, Migration
+from amianai_infra.database.no_transaction import Begun
 from amianai_infra.database.recipe import Recipe
 from amianai_infra.engine import Lock, Step, Summary
 from amianai_infra.errors import AmianaiError, LockedError
@@ -248,13 +251,21 @@ def ledger(text: str) -> schema.State:
     applied = Applied("amianai", "0001", text, text, NOW, text, timedelta(1))
     pending = Migration("project", "0002", text, text, text, Path(f"/a/{text}"))
     problem = str(AmianaiError(text, details=[text], where=text, fix=text))
-    return schema.State(text.strip() or "16", [applied], [pending], problem, {text: True, f"a{text}": False})
+    begun = Begun("project", "0003", text, 1, text, [], NOW, text, text)
+    roles, foreign = {text: True, f"a{text}": False}, [ForeignLedger(text, text, 1, text)]
+    return schema.State(text.strip() or "16", [applied], [begun], [pending], problem, roles, foreign, text)
 
 
 @case("db", "status")
 def schema_status(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
     connection(patch)
     patch.setattr(schema, "look", giving(ledger(text)))
+
+
+@case("db", "diff")
+def schema_diff(patch: pytest.MonkeyPatch, context: Context, text: str) -> None:
+    found = [Difference(text, text, *pair) for pair in ((text, text), (None, text), (text, None))]
+    patch.setattr(diff, "diff", giving((found, [Migration("project", "0002", text, text, text, Path("/a"))])))
 
 
 @case("db", "migrate", "--dry-run")

@@ -83,9 +83,15 @@ def test_an_unknown_kind_of_statement_is_named_only() -> None:
 
 
 def test_the_public_names() -> None:
+    assert {"Endpoint", "IamCredentials", "PoolSize", "SecretCredentials"} <= set(database.__all__), "what a pool is made of"
     assert all(getattr(database, name).__name__ == name for name in database.__all__)
     with pytest.raises(AttributeError):
         _ = database.Nothing
+
+
+def test_type_checkers_of_applications_read_our_annotations() -> None:
+    """Source: PEP 561."""
+    assert (Path(database.__file__).parents[1] / "py.typed").is_file()
 
 
 def test_nothing_is_loaded_before_it_is_used() -> None:

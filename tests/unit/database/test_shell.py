@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,12 @@ def test_where_none_is_installed_the_psql_that_comes_with_the_target_runs(tmp_pa
     assert (tmp_path / "out").read_text() == "amianai db shell -l\n"
     with pytest.raises(MissingToolError, match="psql was not found"):
         shell.run(here, login, (), {"PATH": ""})
+
+
+def test_neither_psql_nor_its_pager_keeps_what_was_typed(tmp_path: Path) -> None:
+    """What they read of their environment: psql's reference, HISTFILE; less, LESSHISTFILE."""
+    (tmp_path / "psql").write_text('#!/bin/sh\necho "$PSQL_HISTORY|$LESSHISTFILE" >"$0.saw"\n')
+    (tmp_path / "psql").chmod(0o700)
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PSQL_HISTORY": "mine", "LESSHISTFILE": "mine"}
+    assert shell.run(Endpoint("db.example.com", 5432, "amianai", tmp_path), Login("a", "b"), [], environ) == 0
+    assert (tmp_path / "psql.saw").read_text() == "/dev/null|-\n"

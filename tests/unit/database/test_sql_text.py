@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from amianai_infra.database.migrate import FOLDER
-from amianai_infra.database.sql_text import LONGEST, copies, shape, statements, tokens, transaction_control, value
+from amianai_infra.database.sql_text import LONGEST, copies, in_transaction, shape, spans, statements, tokens, transaction_control, value
 
 CALM = (
     "CREATE TABLE a (b text DEFAULT 'COMMIT; ROLLBACK')",
@@ -101,7 +103,9 @@ def test_comments_behind_a_literal_are_read_once() -> None:
 @given(st.text(max_size=300))
 def test_any_text_can_be_read(text: str) -> None:
     list(tokens(text))
-    list(statements(text))
+    places = [(start, end) for _, start, end in spans(text)]
+    assert all(one < other for one, other in pairwise(place for span in places for place in span)), "in order, none empty"
+    assert len(in_transaction(text)) == len(text)
     assert len(shape(text * 10)) <= LONGEST + 3
 
 
@@ -124,3 +128,17 @@ def test_any_text_can_be_read(text: str) -> None:
 )
 def test_the_line_of_a_copy_through_the_client(text: str, line: int) -> None:
     assert copies(text) == line
+
+
+def test_each_statement_has_its_place() -> None:
+    text = " -- first;\nCREATE INDEX CONCURRENTLY i ON t (a) ; ;\n1;DO $$ BEGIN; END $$\n"
+    assert [(words[:1], text[start:end]) for words, start, end in spans(text)] == [
+        (("CREATE",), "CREATE INDEX CONCURRENTLY i ON t (a)"),
+        ((), "1"),
+        (("DO",), "DO $$ BEGIN; END $$"),
+    ]
+
+
+def test_the_same_work_for_a_transaction_keeps_every_place() -> None:
+    text = "CREATE INDEX CONCURRENTLY i ON t ((a = 'CONCURRENTLY'));\nVACUUM\n t;REINDEX (CONCURRENTLY) TABLE t; SELECT 1"
+    assert in_transaction(text) == f"CREATE INDEX{' ' * 13} i ON t ((a = 'CONCURRENTLY'));\n{' ' * 6}\n{' ' * 2};{' ' * 30}; SELECT 1"

@@ -21,6 +21,10 @@ def test_the_default_stack_by_hand() -> None:
     assert priced() == pytest.approx(13.14 + 2.30 + 0.50 + 1.20 + 1.00 + 0.10 + 0.50)
 
 
+def test_the_secret_of_a_migrator_is_counted() -> None:
+    assert priced(database__migrations_by="external") - priced() == pytest.approx(0.40)
+
+
 def test_nat_gateways_are_counted() -> None:
     assert priced(network__nat="single") - priced() == pytest.approx(36.5)
     assert priced(network__nat="per-az", network__availability_zones="3") - priced() == pytest.approx(3 * 36.5)
