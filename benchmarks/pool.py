@@ -4,8 +4,8 @@
     python -m benchmarks.pool --work fetch --form sync --workers 1 --rounds 20
 
 A sandbox of its own is started for it. The contenders take turns in every round, in changing order; what counts is the median of the
-rounds' ratios, not the rates. Bare psycopg_pool commits each statement where the pool fetches, and has `connection.transaction()` around
-it where the pool reads or runs.
+rounds' ratios, not the rates. Where other work keeps the machine busy, the processor time that an answer takes in this process says more.
+Bare psycopg_pool commits each statement where the pool fetches, and has `connection.transaction()` around it where the pool reads or runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -42,12 +42,24 @@ WORK = ("fetch", "read", "write")
 FORMS = ("sync", "async")
 
 Ask = Callable[[int], Any]
-Contender = Callable[[int, float], float]
-"""Answers per second, given workers and seconds."""
+Contender = Callable[[int, float], int]
+"""Answers, given workers and seconds."""
 
 
-def rate(ask: Ask, workers: int, seconds: float) -> float:
-    """Answers per second with this many threads asking."""
+class Round(NamedTuple):
+    """One contender's turn.
+
+    Attributes:
+        rate: answers per second.
+        cost: microseconds of processor time an answer, in this process.
+    """
+
+    rate: float
+    cost: float
+
+
+def answers(ask: Ask, workers: int, seconds: float) -> int:
+    """Answers to this many threads that ask."""
     done, stop = [0] * workers, threading.Event()
 
     def work(number: int) -> None:
@@ -58,18 +70,17 @@ def rate(ask: Ask, workers: int, seconds: float) -> float:
         done[number] = asked
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
-    started = time.perf_counter()
     for thread in threads:
         thread.start()
     time.sleep(seconds)
     stop.set()
     for thread in threads:
         thread.join()
-    return sum(done) / (time.perf_counter() - started)
+    return sum(done)
 
 
-async def rate_of_tasks(ask: Callable[[int], Awaitable[Any]], workers: int, seconds: float) -> float:
-    """Answers per second with this many tasks asking."""
+async def answers_to_tasks(ask: Callable[[int], Awaitable[Any]], workers: int, seconds: float) -> int:
+    """Answers to this many tasks that ask."""
     started = time.perf_counter()
 
     async def work(number: int) -> int:
@@ -79,8 +90,7 @@ async def rate_of_tasks(ask: Callable[[int], Awaitable[Any]], workers: int, seco
             asked += 1
         return asked
 
-    done = await asyncio.gather(*(work(number) for number in range(workers)))
-    return sum(done) / (time.perf_counter() - started)
+    return sum(await asyncio.gather(*(work(number) for number in range(workers))))
 
 
 def prepare(database: Database) -> None:
@@ -132,7 +142,7 @@ def threads(database: Database, work: str) -> Iterator[dict[str, Contender]]:
         }
         others: dict[str, Ask] = {"fetch": fetch, "read": read, "write": write}
         asks = {OURS: own[work], BARE: others[work], **({EACH: each} if work == "fetch" else {})}
-        yield {name: partial(rate, ask) for name, ask in asks.items()}
+        yield {name: partial(answers, ask) for name, ask in asks.items()}
 
 
 @contextmanager
@@ -174,7 +184,7 @@ def tasks(database: Database, work: str) -> Iterator[dict[str, Contender]]:
         pairs = {"fetch": (our_fetch, fetch), "read": (our_read, read), "write": (our_write, write)}
 
         def contender(ask: Callable[[int], Awaitable[Any]]) -> Contender:
-            return lambda workers, seconds: runner.run(rate_of_tasks(ask, workers, seconds))
+            return lambda workers, seconds: runner.run(answers_to_tasks(ask, workers, seconds))
 
         try:
             yield {name: contender(ask) for name, ask in zip((OURS, BARE), pairs[work], strict=True)}
@@ -183,31 +193,41 @@ def tasks(database: Database, work: str) -> Iterator[dict[str, Contender]]:
             runner.run(bare.close())
 
 
-def compare(contenders: dict[str, Contender], workers: int, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Rates of all, round by round."""
+def turn(contender: Contender, workers: int, seconds: float) -> Round:
+    """What comes of asking one for so long."""
+    started, used = time.perf_counter(), time.process_time()
+    done = contender(workers, seconds)
+    return Round(done / (time.perf_counter() - started), (time.process_time() - used) / done * 1e6)
+
+
+def compare(contenders: dict[str, Contender], workers: int, rounds: int, seconds: float) -> dict[str, list[Round]]:
+    """What all did, round by round."""
     for contender in contenders.values():
         contender(CONNECTIONS, 0.3)
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    found: dict[str, list[Round]] = {name: [] for name in contenders}
     for number in range(rounds):
         order = list(contenders)
         random.Random(number).shuffle(order)
         for name in order:
-            rates[name].append(contenders[name](workers, seconds))
-    return rates
+            found[name].append(turn(contenders[name], workers, seconds))
+    return found
 
 
-def report(work: str, title: str, rates: dict[str, list[float]]) -> bool:
+def report(work: str, title: str, rounds: dict[str, list[Round]]) -> bool:
     """Print the medians and ratios; gives whether every budget is kept."""
-    print(f"\n{title}, {len(rates[OURS])} rounds")
+    print(f"\n{title}, {len(rounds[OURS])} rounds")
     kept = True
-    for name, found in rates.items():
-        line = f"  {name:<22}{statistics.median(found):>9.0f} a second"
+    for name, found in rounds.items():
+        rate, cost = (statistics.median(values) for values in zip(*found, strict=True))
+        line = f"  {name:<22}{rate:>9.0f} a second, {cost:>6.0f} µs of processor each"
         budget = BUDGETS.get((work, name))
         if budget is not None:
-            ratios = [one / other for one, other in zip(rates[OURS], found, strict=True)]
+            ratios = [one.rate / other.rate for one, other in zip(rounds[OURS], found, strict=True)]
+            costs = [other.cost / one.cost for one, other in zip(rounds[OURS], found, strict=True)]
             ratio = statistics.median(ratios)
             kept &= ratio >= budget
-            line += f"   the pool: {ratio:6.2f} times (rounds {min(ratios):.2f} to {max(ratios):.2f}), budget {budget}"
+            line += f"   the pool: {ratio:6.2f} times (rounds {min(ratios):.2f} to {max(ratios):.2f}), budget {budget};"
+            line += f" by processor {statistics.median(costs):.2f}"
         print(line, flush=True)
     return kept
 
@@ -218,8 +238,8 @@ def measured(database: Database, chosen: argparse.Namespace) -> Iterator[bool]:
         for form in chosen.form:
             with (threads if form == "sync" else tasks)(database, work) as contenders:
                 for workers in chosen.workers:
-                    rates = compare(contenders, workers, chosen.rounds, chosen.seconds)
-                    yield report(work, f"{work}, {form}, {workers} worker{'s' if workers > 1 else ''}", rates)
+                    rounds = compare(contenders, workers, chosen.rounds, chosen.seconds)
+                    yield report(work, f"{work}, {form}, {workers} worker{'s' if workers > 1 else ''}", rounds)
 
 
 def main() -> None:

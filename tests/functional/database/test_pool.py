@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import dataclasses
 import logging
 import os
@@ -24,6 +25,7 @@ import pytest
 from psycopg import errors
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier, Literal
+from psycopg_pool import ConnectionPool
 
 from amianai_infra.database import ConnectionLostError, Options, Pool, RolledBackError, UnfinishedError, UnknownOutcomeError, schema
 from amianai_infra.database.credentials import FixedCredentials, Login, SecretCredentials
@@ -150,6 +152,42 @@ def test_no_call_asks_the_server_more_often_than_psycopg_would(alone: Pool, tmp_
             connection.pgconn.untrace()
         sent = [line.split(b"\t") for line in trace.read_bytes().splitlines()]
         assert len([parts for parts in sent if parts[1] == b"F" and parts[3] in (b"Query", b"Sync")]) == expected, sent
+
+
+def effort(call: Callable[[], Any]) -> int:
+    """Function calls that the interpreter makes in twenty calls, once statements are prepared; the same on a busy machine."""
+    for _ in range(7):
+        call()
+    profile = cProfile.Profile()
+    profile.enable()
+    for _ in range(20):
+        call()
+    profile.disable()
+    return sum(entry.callcount for entry in profile.getstats())
+
+
+def test_a_call_takes_no_more_than_psycopg_pool_itself(data: Database, alone: Pool) -> None:
+    login, endpoint = data.secret("application"), Endpoint.of(data.target, data.outputs)
+    known = {**endpoint.parameters(login["username"], "bare"), "password": login["password"], "autocommit": True}
+    query, change = "SELECT count(*) FROM drops WHERE id = %s", "UPDATE drops SET id = id WHERE id = %s"
+    values = (uuid.uuid4(),)
+    with ConnectionPool(kwargs=known, min_size=1, max_size=1, open=True) as bare:
+
+        def fetched() -> None:
+            with bare.connection() as connection:
+                connection.execute(query, values).fetchall()
+
+        def read() -> None:
+            with bare.connection() as connection, connection.transaction():
+                connection.execute(query, values).fetchall()
+
+        def written() -> None:
+            with bare.connection() as connection, connection.transaction():
+                connection.execute(change, values)
+
+        assert effort(lambda: alone.fetch(query, values)) <= effort(fetched)
+        assert effort(lambda: alone.read(lambda db: db.execute(query, values).fetchall())) <= effort(read)
+        assert effort(lambda: alone.run(lambda db: db.execute(change, values))) <= effort(written)
 
 
 def test_rows_of_another_form(data: Database) -> None:
