@@ -29,8 +29,9 @@ settings.load_profile("ours")
 # moto would make 1300 images in each new account and region.
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 
-# A shell starts what runs in its background deaf to Ctrl-C, and children inherit that; the tests of Ctrl-C need it heard.
+# A shell starts what runs in its background deaf to Ctrl-C, and nohup to SIGHUP, and children inherit that; their tests need both heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 AMBIENT = ("AWS_", "AMIANAI_", "PULUMI_", "DOMAIN_NAME", "GITHUB_USERNAME", "PG")
 KEPT = ("AMIANAI_CACHE",)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from amianai_infra.naming import EXTENSIONS_SCHEMA
+
 if TYPE_CHECKING:
     from psycopg import Connection
 
@@ -120,9 +122,9 @@ _WHOLE = (
     "SELECT 'publication', quote_ident(x.pubname), '', '' FROM pg_publication x",
     "SELECT 'event trigger', quote_ident(x.evtname), '', x.evtevent || ' ' || x.evtfoid::regproc FROM pg_event_trigger x",
 )
-_SPACES = """WITH spaces AS (
+_SPACES = f"""WITH spaces AS (
     SELECT n.oid, n.nspname FROM pg_namespace n WHERE CASE WHEN %(only)s::text[] IS NOT NULL THEN n.nspname = ANY (%(only)s::text[])
-        ELSE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'amianai_migrations') END
+        ELSE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'amianai_migrations', '{EXTENSIONS_SCHEMA}') END
 )"""
 
 
