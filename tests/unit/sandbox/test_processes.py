@@ -120,6 +120,8 @@ def test_one_without_a_record_is_found_and_replaced(keeper: Keeper, port: int, t
 
 def test_one_without_a_record_is_ended_before_it_even_listens(keeper: Keeper, port: int, tmp_path: Path) -> None:
     slow = keeper._spawn(daemon(port, "import time; time.sleep(60)"))
+    while not processes.environment_of(slow.pid):  # the system shows it a moment after the process
+        time.sleep(0.01)
     (tmp_path / "run" / "emulator.json").unlink()
     assert keeper.stop("emulator")
     assert slow.poll() is not None
