@@ -38,6 +38,11 @@ class AmianaiError(Exception):
         lines += under("  next:  ", self.fix) if self.fix else []
         return lines
 
+    @property
+    def cause(self) -> str:
+        """What failed and where, as the `where` of an error that it led to; that one says what is next."""
+        return "\n".join(one for one in (self.what, *self.details, self.where) if one)
+
     def __str__(self) -> str:
         return "\n".join(self.lines())
 

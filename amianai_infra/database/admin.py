@@ -409,15 +409,11 @@ class Administrator:
 
         with self._connected(doing) as connection, locked(connection, self.say), connection.transaction():
             _run(connection, plan.steps)
-            if self.migrate is not None:
-                try:
-                    self.migrate(connection)
-                except AmianaiError as error:
-                    raise AmianaiError(
-                        "The database cannot be made anew; nothing was dropped, and it is as it was.",
-                        where="\n".join(one for one in (error.what, *error.details, error.where) if one),
-                        fix="correct that migration; where something it makes outlives a reset (a role), let it look first",
-                    ) from error
+            self._migrated(
+                connection,
+                "The database cannot be made anew; nothing was dropped, and it is as it was.",
+                "correct that migration; where something it makes outlives a reset (a role), let it look first",
+            )
         return Result(sum(plan.affected.values()))
 
     def _load(self, plan: Plan, dump: Dump) -> None:
@@ -430,15 +426,20 @@ class Administrator:
         with self._connected("the load") as connection:
             with locked(connection, self.say):
                 dumps.load(dump.programs, endpoint, login, dump.file, dump.entries, plan.steps, self.environ)
-            if self.migrate is not None:
-                try:
-                    self.migrate(connection)
-                except AmianaiError as error:
-                    raise AmianaiError(
-                        "The dump is loaded, but the migrations that it lacks are not applied and the roles not settled.",
-                        where="\n".join(one for one in (error.what, *error.details, error.where) if one),
-                        fix="correct that, then run `amianai db migrate`",
-                    ) from error
+            self._migrated(
+                connection,
+                "The dump is loaded, but the migrations that it lacks are not applied and the roles not settled.",
+                "correct that, then run `amianai db migrate`",
+            )
+
+    def _migrated(self, connection: Connection[Any], failed: str, fix: str) -> None:
+        """Run the migrations, where there is somebody to; `failed` and `fix` say what it means that they do not."""
+        if self.migrate is None:
+            return
+        try:
+            self.migrate(connection)
+        except AmianaiError as error:
+            raise AmianaiError(failed, where=error.cause, fix=fix) from error
 
     # -- looking
 

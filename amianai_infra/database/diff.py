@@ -97,7 +97,7 @@ def _built(connect: Connected, name: str, files: Sequence[Migration]) -> Catalog
     except AmianaiError as error:
         raise AmianaiError(
             "The migrations cannot be run anew, so there is nothing to compare the schema with; nothing was changed.",
-            where="\n".join(one for one in (error.what, *error.details, error.where) if one),
+            where=error.cause,
             fix="a role, or whatever else of the whole server a migration makes, is there already: let it look first",
         ) from error
     except Error as error:
